@@ -1,0 +1,80 @@
+"""What every command line of this package shares: one-line errors, exit codes, progress, whole files."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class InputError(Exception):
+    """What the user gave cannot be used.
+
+    The message is one line: the rule, what was given, and what to do.
+    Commands print it and exit with 2.
+    """
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser whose complaint about a wrong argument is a single line."""
+
+    def error(self, message: str):
+        """Print ``message`` on one line and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run ``main`` as a program: exit with its code, 2 for an `InputError`, 130 for Ctrl-C."""
+    try:
+        code = main() or 0
+    except InputError as error:
+        report(f"error: {error}")
+        code = 2
+    except KeyboardInterrupt:
+        report("interrupted: files already written are whole, nothing else was kept")
+        code = 130
+    sys.exit(code)
+
+
+def report(line: str) -> None:
+    """Print one line to standard error without tearing a progress bar."""
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:
+    """Progress bar with ETA on standard error; silent where that is not a terminal."""
+    return tqdm(items, desc=label, total=total, disable=None, dynamic_ncols=True, **options)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` that becomes ``path`` when the block ends well.
+
+    A block that raises, Ctrl-C included, leaves neither the temporary file nor a half-written one;
+    an older file at ``path`` stays as it was.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    os.close(handle)
+    # mkstemp makes files private; an output is as readable as any other file of the user.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(name, 0o666 & ~umask)
+    try:
+        yield Path(name)
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
