@@ -1,4 +1,4 @@
-"""What every command line of this package shares: one-line errors, exit codes, progress, whole files."""
+"""Shared by all commands: one-line errors, exit codes, progress bars, files written whole."""
 
 import argparse
 import contextlib

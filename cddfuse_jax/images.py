@@ -16,7 +16,7 @@ _AS_MODE = {"L": "L", "1": "L", "LA": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RG
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Read an 8-bit image: uint8, HxW if it is grey and HxWx3 (RGB) if it is coloured; alpha dropped.
+    """Read an 8-bit image: uint8, HxW (grey) or HxWx3 (RGB); alpha is dropped.
 
     Raises:
         InputError: the file is missing, broken, no image, or not 8-bit.
