@@ -1,0 +1,137 @@
+"""Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jax.scipy.special import erf
+
+from cddfuse_jax.models.convolutions import depthwise3x3, pad, torch_uniform
+
+
+class LayerNorm(nn.Module):
+    """Normalise each pixel of (n, h, w, c) over its channels: biased variance, epsilon 1e-5."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, in the shape of ``x``."""
+        weight = self.param("weight", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        # Two passes: mean(x²) - mean(x)² would lose digits.
+        centred = x - jnp.mean(x, -1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
+        return centred * lax.rsqrt(variance + 1e-5) * weight + bias
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """Exact gelu, x · Φ(x), in the form that torch computes."""
+    return 0.5 * x * (1 + erf(x * (0.5**0.5)))
+
+
+def transposed_attention(q, k, v, temperature, project_out):
+    """Attention between channels, then a 1x1 convolution.
+
+    Per head: project_out(softmax(q̂ k̂ᵀ · temperature) v), where q̂ and k̂ are q and k divided by their
+    norm over all pixels, that norm being at least 1e-12.
+
+    All heads share one c x c Gram matrix, masked to its diagonal blocks; the norms are divided out
+    of it, not of q and k; and attention and projection are one c x c matrix applied to v.
+
+    q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
+    """
+    c, heads = q.shape[-1], temperature.shape[0]
+    head = jnp.arange(c) // (c // heads)
+
+    def inverse_norm(x):  # the clamp inside the root keeps the gradient finite where x is all zero
+        return lax.rsqrt(jnp.maximum(jnp.einsum("nhwc,nhwc->nc", x, x), 1e-24))
+
+    gram = jnp.einsum("nhwc,nhwd->ncd", q, k)
+    cosine = gram * inverse_norm(q)[:, :, None] * inverse_norm(k)[:, None, :]
+    logits = jnp.where(head[:, None] == head, cosine * temperature[head, None], -jnp.inf)
+    attention = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum("nhwd,ndo->nhwo", v, jnp.einsum("ncd,co->ndo", attention, project_out))
+
+
+class MDTA(nn.Module):
+    """Multi-Dconv head transposed attention: 1x1, depthwise 3x3, attention between channels."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map (n, h, w, c) to (n, h, w, c)."""
+        c = x.shape[-1]
+        temperature = self.param("temperature", nn.initializers.ones, (self.heads,))
+        qkv = self.param("qkv", torch_uniform, (c, 3 * c))
+        qkv_dwconv = self.param("qkv_dwconv", torch_uniform, (3, 3, 1, 3 * c))
+        project_out = self.param("project_out", torch_uniform, (c, c))
+        # Apart, because splitting the wide result would copy it.
+        q, k, v = (
+            depthwise3x3(pad(x @ kernel), taps)
+            for kernel, taps in zip(
+                jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
+            )
+        )
+        return transposed_attention(q, k, v, temperature, project_out)
+
+
+class GDFN(nn.Module):
+    """Gated-Dconv feed-forward network: project_out(gelu(a) · b)."""
+
+    expansion: int = 2
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map (n, h, w, c) to (n, h, w, c)."""
+        c = x.shape[-1]
+        hidden = self.expansion * c
+        project_in = self.param("project_in", torch_uniform, (c, 2 * hidden))
+        dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
+        project_out = self.param("project_out", torch_uniform, (hidden, c))
+        a, b = (
+            depthwise3x3(pad(x @ kernel), taps)
+            for kernel, taps in zip(
+                jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
+            )
+        )
+        return (gelu(a) * b) @ project_out
+
+
+class RestormerBlock(nn.Module):
+    """x += MDTA(LayerNorm(x)); x += GDFN(LayerNorm(x))."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map (n, h, w, c) to (n, h, w, c)."""
+        x = x + MDTA(self.heads, name="attn")(LayerNorm(name="norm1")(x))
+        return x + GDFN(name="ffn")(LayerNorm(name="norm2")(x))
+
+
+class RestormerBlocks(nn.Module):
+    """``count`` RestormerBlocks in a row, with parameters named "0", "1", ...
+
+    They are equal in shape, so one scan compiles them once. With ``remat`` its backward pass
+    recomputes each block from its input: a fraction of the memory for a third more arithmetic.
+    """
+
+    count: int
+    heads: int
+    remat: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map (n, h, w, c) to (n, h, w, c)."""
+        if self.is_initializing():
+            for i in range(self.count):
+                x = RestormerBlock(self.heads, name=str(i))(x)
+            return x
+        blocks = [self.variables["params"][str(i)] for i in range(self.count)]
+        block = RestormerBlock(self.heads, parent=None)
+
+        def apply(x, params):
+            return block.apply({"params": params}, x), None
+
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
+        return lax.scan(jax.checkpoint(apply) if self.remat else apply, x, stacked)[0]
