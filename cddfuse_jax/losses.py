@@ -21,12 +21,15 @@ class LossWeights(NamedTuple):
     decomposition: float = 2.0  # both stages
 
 
+RELEASE = LossWeights()
+
+
 def reconstruction_loss(
     params,
     visible: jax.Array,
     infrared: jax.Array,
     *,
-    weights: LossWeights = LossWeights(),
+    weights: LossWeights = RELEASE,
     residual: bool = True,
     model: CDDFuse | None = None,
 ) -> tuple[jax.Array, Parts]:
@@ -75,7 +78,7 @@ def fusion_loss(
     visible: jax.Array,
     infrared: jax.Array,
     *,
-    weights: LossWeights = LossWeights(),
+    weights: LossWeights = RELEASE,
     residual: Residual = "visible",
     model: CDDFuse | None = None,
 ) -> tuple[jax.Array, Parts]:

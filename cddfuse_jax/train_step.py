@@ -45,7 +45,7 @@ def init_state(
     model: CDDFuse, key: jax.Array, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Return the state before the first update, with torch's default initial weights."""
-    image = jnp.zeros((1, 8, 8, model.channels))
+    image = jnp.zeros((1, 8, 8, model.channels), jnp.float32)
     params = model.init(key, image, image)["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -21,7 +21,7 @@ class BaseAttention(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (self.heads,))
+        scale = self.param("scale", nn.initializers.ones, (self.heads,), jnp.float32)
         qkv1 = self.param("qkv1", torch_uniform, (c, 3 * c))
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))

@@ -15,8 +15,8 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, in the shape of ``x``."""
-        weight = self.param("weight", nn.initializers.ones, x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        weight = self.param("weight", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
         # Two passes: mean(x²) - mean(x)² would lose digits.
         centred = x - jnp.mean(x, -1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
@@ -61,7 +61,7 @@ class MDTA(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
-        temperature = self.param("temperature", nn.initializers.ones, (self.heads,))
+        temperature = self.param("temperature", nn.initializers.ones, (self.heads,), jnp.float32)
         qkv = self.param("qkv", torch_uniform, (c, 3 * c))
         qkv_dwconv = self.param("qkv_dwconv", torch_uniform, (3, 3, 1, 3 * c))
         project_out = self.param("project_out", torch_uniform, (c, c))
