@@ -12,18 +12,11 @@ import h5py
 import numpy as np
 
 from cddfuse_jax.commands import InputError, report
-from cddfuse_jax.images import (
-    check_same_size,
-    find_pairs,
-    read_grey,
-    read_luma,
-    read_pair_size,
-)
+from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
+from cddfuse_jax.images import find_pairs, read_pair_size
 from cddfuse_jax.synthetic import synthetic_pair
 
 Images = dict[str, np.ndarray]
-
-INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"  # spelt as the release spells them
 
 
 class Source(Protocol):
@@ -68,10 +61,7 @@ class FolderPairs:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Images:
-        pair = self.pairs[index]
-        visible = read_luma(pair.visible)
-        infrared = read_grey(pair.infrared).astype(np.float32) / np.float32(255)
-        check_same_size(pair, infrared, visible)  # a file may have been replaced since the start
+        infrared, visible = read_pair(self.pairs[index])
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
 
     def sizes(self) -> Iterator[tuple[str, int, int]]:
