@@ -11,7 +11,12 @@ Shape = tuple[Region, np.ndarray]  # where, and how much of each pixel is covere
 
 
 class Canvas:
-    """The scene before the cameras: reflectance, warmth and emitted light of every pixel."""
+    """The scene before the cameras, in layers of HxW float32.
+
+    reflectance: share of light that comes back, 0 to 1. warmth: what the infrared camera will show,
+    0 to 1. emission: light given off, where daylight on white is `daylight`. targets: 1 on people
+    and vehicles. Each scene is by day, at dusk or at night.
+    """
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.rng, self.height, self.width = rng, height, width

@@ -7,20 +7,26 @@ from cddfuse_jax.scenes.canvas import Canvas
 
 def sky_and_ground(canvas: Canvas, horizon: float) -> None:
     """Paint a clouded sky, cold in infrared, over rough ground whose texture only light shows."""
-    rng, y = canvas.rng, canvas.y
-    sky = np.clip((horizon - y) * canvas.height + 0.5, 0, 1)
-    clouds = canvas.noise(0.35, 4)
-    relief = canvas.noise(0.25, 2)  # what both cameras see of the ground
-    grain = canvas.noise(0.03, 4)  # grass and gravel: visible light only
-    depth = np.clip((y - horizon) / (1 - horizon), 0, 1)
+    rng, start = canvas.rng, _first_row_of_ground(canvas, horizon)
+    y = canvas.y[:start]
+    clouds = canvas.noise(0.35, 4, (start, canvas.width))
     bright = 0.55 + 0.5 * y / horizon + 0.15 * clouds
-    ground = rng.uniform(0.25, 0.4) + 0.07 * relief + (0.05 + 0.1 * depth) * grain
-    canvas.reflectance[:] = ground * (1 - sky)
+    canvas.reflectance[:start] = 0
     # The sky shines by itself: no street lamp lights it.
-    canvas.emission[:] = sky * bright * canvas.daylight * (0.4 + 0.6 * canvas.daylight)
-    cold = 0.08 + 0.12 * y / horizon + 0.03 * clouds
-    soil = rng.uniform(0.28, 0.4) + 0.06 * relief + 0.05 * depth
-    canvas.warmth[:] = soil + sky * (cold - soil)
+    canvas.emission[:start] = bright * (canvas.daylight * (0.4 + 0.6 * canvas.daylight))
+    canvas.warmth[:start] = 0.08 + 0.12 * y / horizon + 0.03 * clouds
+
+    size = (canvas.height - start, canvas.width)
+    relief = canvas.noise(0.25, 2, size)  # what both cameras see of the ground
+    grain = canvas.noise(0.03, 4, size)  # grass and gravel: visible light only
+    depth = (canvas.y[start:] - horizon) / (1 - horizon)
+    soil = rng.uniform(0.25, 0.4) + 0.07 * relief
+    canvas.reflectance[start:] = soil + (0.05 + 0.1 * depth) * grain
+    canvas.warmth[start:] = rng.uniform(0.28, 0.4) + 0.06 * relief + 0.05 * depth
+
+
+def _first_row_of_ground(canvas: Canvas, horizon: float) -> int:
+    return int(np.ceil(horizon * canvas.height))
 
 
 def road(canvas: Canvas, horizon: float) -> tuple[float, float, float]:
@@ -29,7 +35,7 @@ def road(canvas: Canvas, horizon: float) -> tuple[float, float, float]:
     Lane marks are paint: visible light shows them, in infrared they hardly differ.
     """
     rng, x = canvas.rng, canvas.x
-    start = int(np.ceil(horizon * canvas.height))
+    start = _first_row_of_ground(canvas, horizon)
     nearness = (canvas.y[start:] - horizon) / (1 - horizon)
     vanishing = canvas.span * rng.uniform(0.3, 0.7)
     foot = vanishing + rng.uniform(-0.3, 0.3)
@@ -43,9 +49,10 @@ def road(canvas: Canvas, horizon: float) -> tuple[float, float, float]:
         return region, np.clip((half_width - np.abs(aside - centre)) * canvas.height + 0.5, 0, 1)
 
     paving, asphalt = rng.uniform(0.4, 0.5), rng.uniform(0.16, 0.28)
-    canvas.paint(band(0, width * 1.35), paving + 0.06 * canvas.noise(0.02, 2, size), 0.38)
+    gravel = canvas.noise(0.025, 3, size)
+    canvas.paint(band(0, width * 1.35), paving + 0.06 * gravel, 0.38)
     warm = rng.uniform(0.42, 0.55) + 0.04 * canvas.noise(0.2, 2, size)
-    canvas.paint(band(0, width), asphalt + 0.05 * canvas.noise(0.025, 3, size), warm)
+    canvas.paint(band(0, width), asphalt + 0.05 * gravel, warm)
     dashes = (1.2 / (nearness + 0.12) + rng.random()) % 1 < 0.55
     canvas.paint(band(0, 0.018 * nearness + 0.001), np.where(dashes, 0.85, asphalt), None)
     for side in (-0.93, 0.93):

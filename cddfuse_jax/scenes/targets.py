@@ -22,8 +22,9 @@ def person(canvas: Canvas, x: float, foot: float, nearness: float) -> None:
     part(-0.12, -0.075, 0.8, 0.42, 0.022, coat * 0.8, heat - 0.12)
     part(0.075, 0.12, 0.8, 0.44, 0.022, coat * 0.8, heat - 0.12)
     part(-0.085, 0.085, 0.84, 0.44, 0.05, coat, heat - 0.07)
-    part(-0.028, 0.028, 0.9, 0.8, 0.0, 0.35, heat - 0.02)
-    part(-0.05, 0.05, 1.0, 0.87, 0.05, 0.35, heat)
+    part(-0.028, 0.028, 0.9, 0.8, 0.0, 0.45, heat - 0.02)
+    part(-0.053, 0.053, 1.01, 0.9, 0.05, 0.1, heat - 0.06)  # hair
+    part(-0.043, 0.043, 0.98, 0.86, 0.043, 0.5, heat)
 
 
 def vehicle(canvas: Canvas, x: float, foot: float, nearness: float) -> None:
