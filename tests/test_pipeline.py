@@ -131,7 +131,7 @@ def test_prefetch_gives_the_same_batches_from_any_step(threads):
         assert_equal(next(iterator), dataset[step])
 
 
-def test_worker_processes_give_the_same_batches(tmp_path):
+def test_sources_and_batches_travel_to_other_processes(tmp_path):
     source = H5Patches(write_patches(tmp_path / "patches.h5"))
     source[0]  # opens the file here: the handle must not travel
     copy = pickle.loads(pickle.dumps(source))
