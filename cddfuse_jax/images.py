@@ -1,7 +1,9 @@
 """Reading images as the release reads them, writing PNG, and finding the pairs in two folders."""
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +23,28 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         InputError: the file is missing, broken, no image, or not 8-bit.
     """
+    with _opened(path) as image:
+        mode = _AS_MODE.get("L" if image.mode == "P" and _grey_palette(image) else image.mode)
+        if mode is None:
+            raise InputError(f"{path}: 8-bit grey or RGB images are read, this one is {image.mode}")
+        return np.asarray(image.convert(mode))
+
+
+def read_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Read an image's (height, width) from its header, without decoding the pixels.
+
+    Raises:
+        InputError: the file is missing or no image.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            mode = _AS_MODE.get("L" if image.mode == "P" and _grey_palette(image) else image.mode)
-            if mode is None:
-                raise InputError(
-                    f"{path}: 8-bit grey or RGB images are read, this one is {image.mode}"
-                )
-            return np.asarray(image.convert(mode))
+            yield image
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except UnidentifiedImageError:
@@ -120,8 +136,23 @@ def check_same_size(pair: Pair, infrared: np.ndarray, visible: np.ndarray) -> No
     Raises:
         InputError: naming both files and both sizes.
     """
-    if infrared.shape[:2] != visible.shape[:2]:
-        (ir_height, ir_width), (vi_height, vi_width) = infrared.shape[:2], visible.shape[:2]
+    _check_same_size(pair, infrared.shape[:2], visible.shape[:2])
+
+
+def read_pair_size(pair: Pair) -> tuple[int, int]:
+    """Read the common (height, width) of a pair from the headers of its two files.
+
+    Raises:
+        InputError: a file is missing or no image, or the sizes differ.
+    """
+    size = read_size(pair.infrared)
+    _check_same_size(pair, size, read_size(pair.visible))
+    return size
+
+
+def _check_same_size(pair: Pair, infrared: tuple[int, int], visible: tuple[int, int]) -> None:
+    if infrared != visible:
+        (ir_height, ir_width), (vi_height, vi_width) = infrared, visible
         raise InputError(
             f"{pair.name}: both images must have one size, {pair.infrared} is "
             f"{ir_width}x{ir_height} and {pair.visible} is {vi_width}x{vi_height}; resize one"

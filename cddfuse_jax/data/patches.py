@@ -1,0 +1,135 @@
+"""Cut two folders of image pairs into training patches, in one HDF5 file, as the release does.
+
+    python -m cddfuse_jax.data.patches --ir DIR --vi DIR --out FILE.h5 [--size 128] [--stride 200]
+
+Exit code 0 if every pair was cut, 1 if some were left out (one line each says why), 2 if no file
+was written.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from cddfuse_jax import commands, images
+from cddfuse_jax.commands import InputError
+
+# As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
+INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"
+LEAST_CONTRAST = 0.1
+
+
+def cut(image: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """Cut the whole windows of an image, row by row: HxW -> (patches, size, size), a view or copy.
+
+    Windows start at multiples of stride; what is left at the right and lower edge is not used.
+
+    Raises:
+        InputError: the image is smaller than one window.
+    """
+    height, width = image.shape
+    if min(height, width) < size:
+        raise InputError(f"{width}x{height} is smaller than a patch of {size}x{size}; lower --size")
+    windows = sliding_window_view(image, (size, size))[::stride, ::stride]
+    return windows.reshape(-1, size, size)
+
+
+def is_low_contrast(patches: np.ndarray) -> np.ndarray:
+    """Tell which patches are nearly flat: (patches, size, size) in [0, 1] -> (patches,) booleans.
+
+    Flat means (p90 - p10) / p90 < 0.1 with linearly interpolated percentiles. A patch whose p90 is
+    0 has no such ratio and counts as not flat, as in the release.
+    """
+    low, high = np.percentile(patches.reshape(len(patches), -1), (10, 90), axis=1)
+    with np.errstate(invalid="ignore"):
+        return (high - low) / high < LEAST_CONTRAST
+
+
+def pair_patches(
+    infrared: np.ndarray, visible: np.ndarray, size: int, stride: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Cut a pair, HxW each, and drop every window that is low in contrast in either image.
+
+    Returns:
+        Infrared and visible patches, (kept, size, size) each, and the number dropped.
+
+    Raises:
+        InputError: the images are smaller than one window.
+    """
+    infrared, visible = cut(infrared, size, stride), cut(visible, size, stride)
+    kept = ~(is_low_contrast(infrared) | is_low_contrast(visible))
+    return infrared[kept], visible[kept], int((~kept).sum())
+
+
+def read_pair(pair: images.Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Read (infrared, visible) as the release prepares them: float32 HxW in [0, 1].
+
+    Infrared is grey over 255, visible is luma that was never rounded.
+
+    Raises:
+        InputError: a file cannot be read, or the sizes differ.
+    """
+    infrared = images.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
+    visible = images.read_luma(pair.visible)
+    images.check_same_size(pair, infrared, visible)
+    return infrared, visible
+
+
+def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: int) -> int:
+    """Write the patches of all pairs of two folders; print what was kept; return the exit code.
+
+    Raises:
+        InputError: a folder is missing, no patch is left, or the file cannot be written.
+    """
+    if min(size, stride) < 1:
+        raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
+    pairs, only_infrared, only_visible = images.find_pairs(infrared, visible)
+    failed = len(only_infrared) + len(only_visible)
+    for file in only_infrared:
+        commands.report(f"{file}: left out, no image of that name in {visible}")
+    for file in only_visible:
+        commands.report(f"{file}: left out, no image of that name in {infrared}")
+    cut_pairs = kept = dropped = 0
+    try:
+        with commands.replacing(out) as temporary, h5py.File(temporary, "w") as file:
+            groups = file.create_group(INFRARED_GROUP), file.create_group(VISIBLE_GROUP)
+            for pair in commands.progress(pairs, "cutting patches", unit="pair"):
+                try:
+                    *modalities, low = pair_patches(*read_pair(pair), size, stride)
+                except InputError as error:
+                    commands.report(f"pair {pair.name} left out: {error}")
+                    failed += 1
+                    continue
+                for group, patches in zip(groups, modalities, strict=True):
+                    for number, patch in enumerate(patches, start=kept):
+                        group.create_dataset(str(number), data=patch[None])
+                cut_pairs, kept, dropped = cut_pairs + 1, kept + len(patches), dropped + low
+            if kept == 0:
+                raise InputError(
+                    f"no patch left, so {out} is not written: {len(pairs)} pairs found, "
+                    f"{cut_pairs} cut, {dropped} patches low in contrast"
+                )
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from None
+    print(f"{cut_pairs} pairs: {kept} patches kept, {dropped} dropped for low contrast, in {out}")
+    return 1 if failed else 0
+
+
+def main() -> int:
+    """Read the arguments and write the file."""
+    parser = commands.ArgumentParser(
+        prog="python -m cddfuse_jax.data.patches",
+        description="Cut image pairs into training patches, in the release's HDF5 format.",
+    )
+    parser.add_argument("--ir", type=Path, required=True, help="folder of infrared images")
+    parser.add_argument("--vi", type=Path, required=True, help="folder of visible images")
+    parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
+    parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
+    parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
+    given = parser.parse_args()
+    return write_patches(given.ir, given.vi, given.out, given.size, given.stride)
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,157 @@
+"""Any source of pairs -> batches that are a pure function of (seed, step), so a step resumes."""
+
+import difflib
+from collections.abc import Iterator
+
+import grain
+import ml_collections
+import numpy as np
+
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.data.sources import FolderPairs, H5Patches, Images, Source, SyntheticPairs
+
+SOURCES = ("folders", "hdf5", "synthetic")
+
+
+def make_source(data: ml_collections.ConfigDict) -> Source:
+    """Open the source that a config's ``data`` describes.
+
+    ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``) or
+    "synthetic" (``count``, ``height``, ``width``).
+
+    Raises:
+        InputError: the name is unknown, a path is not given, or the source refuses what it finds.
+    """
+    match data.source:
+        case "folders":
+            return FolderPairs(_given(data, "infrared"), _given(data, "visible"))
+        case "hdf5":
+            return H5Patches(_given(data, "file"))
+        case "synthetic":
+            return SyntheticPairs(data.count, data.height, data.width)
+    near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
+
+
+def _given(data: ml_collections.ConfigDict, field: str) -> str:
+    if not data[field]:
+        raise InputError(
+            f"data.source={data.source} needs data.{field}: set --config.data.{field}=PATH"
+        )
+    return data[field]
+
+
+def steps_per_epoch(source: Source, batch_size: int, crops_per_pair: int = 1) -> int:
+    """Count the full batches of an epoch, in which every pair comes crops_per_pair times."""
+    return len(source) * crops_per_pair // batch_size
+
+
+def batches(
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int,
+    crop: int | None = None,
+    flip: bool = False,
+    crops_per_pair: int = 1,
+) -> grain.MapDataset[Images]:
+    """Build endless batches: ``batches(...)[step]`` is batch number ``step``.
+
+    An epoch holds every pair crops_per_pair times in random order, and drops what does not fill a
+    batch. Order, crops and flips are drawn anew in each epoch, all from the seed, so that a batch
+    depends on nothing but (seed, step).
+
+    Args:
+        source: Pairs of HxWx1 images.
+        batch_size: Pairs per batch.
+        seed: From 0 to 2**32 - 1.
+        crop: Side in pixels of a random square window; None or 0 takes images whole.
+        flip: Whether to mirror left-right and top-bottom, each with probability 1/2.
+        crops_per_pair: How often a pair comes in one epoch.
+
+    Returns:
+        A dataset of {"visible", "infrared"}, each (batch_size, h, w, 1) float32 in [0, 1].
+
+    Raises:
+        InputError: an image is smaller than the crop, whole images differ in size, an epoch does
+            not fill one batch, or a number is out of range. Later, from ``[step]``: a file of the
+            source cannot be read.
+    """
+    crop = crop or 0
+    if batch_size < 1 or crops_per_pair < 1 or crop < 0:
+        raise InputError(
+            "batch_size and crops_per_pair must be at least 1 and crop at least 0, "
+            f"got {batch_size}, {crops_per_pair} and {crop}"
+        )
+    if not 0 <= seed < 2**32:
+        raise InputError(f"the seed must be from 0 to 2**32 - 1, got {seed}")
+    if steps_per_epoch(source, batch_size, crops_per_pair) == 0:
+        raise InputError(
+            f"an epoch must fill a batch, got {len(source)} pairs times {crops_per_pair} crops for "
+            f"batch_size {batch_size}; lower batch_size or raise data.crops_per_pair"
+        )
+    _check_sizes(source, crop)
+    return (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .repeat(crops_per_pair)
+        .shuffle()
+        .random_map(_Augmentation(crop, flip))
+        .batch(batch_size, drop_remainder=True)
+        .repeat()
+    )
+
+
+def prefetch(
+    dataset: grain.MapDataset[Images], start_step: int = 0, *, threads: int = 2, ahead: int = 4
+) -> Iterator[Images]:
+    """Iterate over dataset[start_step], dataset[start_step + 1], ... reading ahead in threads.
+
+    Args:
+        dataset: What `batches` returns.
+        start_step: Number of the first batch.
+        threads: How many batches are made at a time.
+        ahead: How many batches wait ready at most.
+
+    Raises:
+        InputError: as ``dataset[step]``, when its turn comes.
+    """
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    return iter(dataset.slice(slice(start_step, None)).to_iter_dataset(options))
+
+
+def _check_sizes(source: Source, crop: int) -> None:
+    first = None
+    for name, height, width in source.sizes():
+        first = first or (name, height, width)
+        if crop and min(height, width) < crop:
+            raise InputError(
+                f"every image must hold a crop of {crop}x{crop}, {name} is {width}x{height}; "
+                "lower data.crop or remove that pair"
+            )
+        if not crop and (height, width) != first[1:]:
+            raise InputError(
+                f"whole images (data.crop=0) must have one size, {first[0]} is "
+                f"{first[2]}x{first[1]} and {name} is {width}x{height}; set data.crop"
+            )
+
+
+class _Augmentation(grain.transforms.RandomMap):
+    """The same random window and mirroring for both images of a pair."""
+
+    def __init__(self, crop: int, flip: bool):
+        self.crop, self.flip = crop, flip
+
+    def random_map(self, element: Images, rng: np.random.Generator) -> Images:
+        height, width, _ = element["visible"].shape
+        rows, columns = slice(None), slice(None)
+        if self.crop:
+            top = rng.integers(height - self.crop + 1)
+            left = rng.integers(width - self.crop + 1)
+            rows, columns = slice(top, top + self.crop), slice(left, left + self.crop)
+        element = {name: image[rows, columns] for name, image in element.items()}
+        if self.flip:
+            down, across = (slice(None, None, 1 - 2 * int(rng.integers(2))) for _ in range(2))
+            element = {name: image[down, across] for name, image in element.items()}
+        return element

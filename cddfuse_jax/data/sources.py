@@ -1,0 +1,177 @@
+"""Where pairs come from: two folders, an HDF5 file of patches, or the procedural scenes.
+
+A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared": HxWx1}, float32 in
+[0, 1]. ``sizes()`` tells name, height and width of every pair without reading any pixel.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Protocol
+
+import h5py
+import numpy as np
+
+from cddfuse_jax.commands import InputError, report
+from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
+from cddfuse_jax.images import find_pairs, read_pair_size
+from cddfuse_jax.synthetic import synthetic_pair
+
+Images = dict[str, np.ndarray]
+
+
+class Source(Protocol):
+    """What `batches` needs of a source of pairs."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Images: ...
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield name, height and width of every pair."""
+        ...
+
+
+class FolderPairs:
+    """Pairs of image files with equal names in two folders.
+
+    Visible images are read as the release's patch preparation reads them (luma, not rounded),
+    infrared ones as rounded grey over 255. For medical pairs "visible" is MRI and "infrared" is CT
+    or PET. Files without a partner are left out and reported.
+
+    Raises:
+        InputError: a folder is missing, there is no pair, or the two images of a pair differ in
+            size. Later, from ``source[i]``: a file cannot be read any more.
+    """
+
+    def __init__(self, infrared: str | os.PathLike, visible: str | os.PathLike):
+        self.pairs, *leftovers = find_pairs(infrared, visible)
+        if not self.pairs:
+            raise InputError(
+                f"no pairs: an image in {infrared} and one in {visible} must have the same name "
+                f"(endings may differ), found {len(leftovers[0])} and {len(leftovers[1])} images "
+                "without a partner"
+            )
+        alone = [str(file) for files in leftovers for file in files]
+        if alone:
+            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+            report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
+        self._sizes = [(str(pair.visible), *read_pair_size(pair)) for pair in self.pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Images:
+        infrared, visible = read_pair(self.pairs[index])
+        return {"visible": visible[..., None], "infrared": infrared[..., None]}
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield visible file, height and width of every pair, as the headers said at the start."""
+        yield from self._sizes
+
+
+class H5Patches:
+    """Patches in the release's HDF5 format, in the order of their numbers.
+
+    Groups ``ir_patchs`` and ``vis_patchs``, in each one dataset "0", "1", ... of 1xHxW floats.
+    Every process opens the file for itself, when it first reads from it.
+
+    Raises:
+        InputError: the file is missing, no HDF5, or not of that format. Later, from ``source[i]``:
+            a patch cannot be read.
+    """
+
+    def __init__(self, file: str | os.PathLike):
+        self.path = str(file)
+        self._file, self._process = None, None
+        try:
+            with h5py.File(self.path, "r") as opened:
+                self.keys, self._sizes = self._inspect(opened)
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: no such file") from None
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self.path}: no HDF5 file that can be read ({error})") from None
+
+    def _inspect(self, opened: h5py.File) -> tuple[list[str], list[tuple[str, int, int]]]:
+        groups = [opened.get(name) for name in (INFRARED_GROUP, VISIBLE_GROUP)]
+        if not all(isinstance(group, h5py.Group) for group in groups):
+            raise InputError(
+                f"{self.path}: patches are in groups {INFRARED_GROUP} and {VISIBLE_GROUP}, this "
+                f"file has {', '.join(opened) or 'nothing'}; make it with "
+                "python -m cddfuse_jax.data.patches"
+            )
+        infrared, visible = (set(group) for group in groups)
+        if infrared != visible or not infrared:
+            raise InputError(
+                f"{self.path}: both groups must hold the same patches and at least one, "
+                f"found {len(infrared)} infrared and {len(visible)} visible ones"
+            )
+        if not all(key.isdecimal() for key in infrared):
+            raise InputError(f"{self.path}: patches must be numbered 0, 1, ... in each group")
+        keys = sorted(infrared, key=int)
+        sizes = []
+        for key in keys:
+            shapes = [getattr(group[key], "shape", ()) for group in groups]
+            if shapes[0] != shapes[1] or len(shapes[0]) != 3 or shapes[0][0] != 1:
+                raise InputError(
+                    f"{self.path}: patches must be 1xHxW and alike in both groups, patch {key} is "
+                    f"{' and '.join('x'.join(map(str, shape)) or 'none' for shape in shapes)}"
+                )
+            if any(group[key].dtype.kind != "f" for group in groups):
+                raise InputError(f"{self.path}: patches must be floats in [0, 1], {key} is not")
+            sizes.append((f"patch {key}", *shapes[0][1:]))
+        return keys, sizes
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Images:
+        key = self.keys[index]
+        try:
+            visible, infrared = (
+                np.asarray(self._opened()[group][key], np.float32)[0, :, :, None]
+                for group in (VISIBLE_GROUP, INFRARED_GROUP)
+            )
+        except (OSError, KeyError, RuntimeError) as error:
+            raise InputError(f"{self.path}: patch {key} cannot be read ({error})") from None
+        return {"visible": visible, "infrared": infrared}
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield name, height and width of every patch."""
+        yield from self._sizes
+
+    def _opened(self) -> h5py.File:
+        # A handle must not cross a fork.
+        if self._process != os.getpid():
+            self._file, self._process = h5py.File(self.path, "r"), os.getpid()
+        return self._file
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_file": None, "_process": None}
+
+
+class SyntheticPairs:
+    """Procedural scenes, all of one size; different seeds share no scene.
+
+    Raises:
+        InputError: a number is not positive, or the seed is negative.
+    """
+
+    def __init__(self, count: int, height: int, width: int, seed: int = 0):
+        if min(count, height, width) < 1 or seed < 0:
+            raise InputError(
+                "procedural pairs need count, height and width of at least 1 and a seed of at "
+                f"least 0, got count {count}, height {height}, width {width}, seed {seed}"
+            )
+        self.count, self.height, self.width, self.seed = count, height, width, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Images:
+        scene = (self.seed << 32) + index
+        visible, infrared = synthetic_pair(scene, self.height, self.width)
+        return {"visible": visible[..., None], "infrared": infrared[..., None]}
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the one size that all scenes have."""
+        yield "procedural scenes", self.height, self.width

@@ -1,0 +1,1 @@
+"""What the procedural pairs are painted of: canvas, scenery, warm targets."""
