@@ -15,8 +15,10 @@ class InputError(Exception):
     """What the user gave cannot be used.
 
     The message is one line: the rule, what was given, and what to do.
-    Commands print it and exit with 2.
+    Commands print it and exit with `exit_code`.
     """
+
+    exit_code = 2
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -28,12 +30,12 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run ``main`` as a program: exit with its code, 2 for an `InputError`, 130 for Ctrl-C."""
+    """Run ``main`` as a program: exit with its code, an `InputError`'s, or 130 for Ctrl-C."""
     try:
         code = main() or 0
     except InputError as error:
         report(f"error: {error}")
-        code = 2
+        code = error.exit_code
     except KeyboardInterrupt:
         report("interrupted: files already written are whole, nothing else was kept")
         code = 130

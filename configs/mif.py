@@ -1,0 +1,23 @@
+r"""Medical fusion: MRI with CT, PET or SPECT, from two folders; the decoder adds nothing.
+
+    python -m cddfuse_jax.train --config=configs/mif.py --workdir=runs/mif \
+        --config.data.visible=MRI --config.data.infrared=CT
+
+MRI takes the visible image's place and CT, PET or SPECT the infrared one's, as in the release. Each
+epoch takes four random 128x128 windows of every pair. Fuse with what it saves as with any weights:
+the checkpoint remembers that the residual is "none". Not measured: the only medical pairs at hand
+were the paper's test sets, which must not be trained on.
+"""
+
+from cddfuse_jax import config as base
+
+
+def get_config():
+    """Return the config."""
+    config = base.release()
+    config.residual = "none"
+    config.data.source = "folders"
+    config.data.crop = 128
+    config.data.flip = True
+    config.data.crops_per_pair = 4
+    return config
