@@ -25,9 +25,9 @@ class Checkpoints:
     def __init__(self, workdir: str | os.PathLike, keep: int = 3):
         # Not asynchronous: the next update overwrites the donated buffers that a save reads.
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
-        root = Path(workdir).absolute() / FOLDER
+        root = epath.Path(Path(workdir).absolute()) / FOLDER
         try:
-            self._manager = ocp.CheckpointManager(epath.Path(root), options=options)
+            self._manager = ocp.CheckpointManager(root, options=options)
         except OSError as error:
             raise InputError(f"cannot write {root}: {error.strerror or error}") from None
 
@@ -79,11 +79,11 @@ def save_params(directory: str | os.PathLike, params: Any, meta: dict[str, Any])
     Raises:
         InputError: the folder already holds a checkpoint, or cannot be written.
     """
-    root = Path(directory).absolute() / FOLDER
+    root = epath.Path(Path(directory).absolute()) / FOLDER
     if _steps(root):
         raise InputError(f"{directory}: already holds a checkpoint; name another folder")
     try:
-        with ocp.CheckpointManager(epath.Path(root)) as manager:
+        with ocp.CheckpointManager(root) as manager:
             manager.save(
                 0,
                 args=ocp.args.Composite(
@@ -107,34 +107,51 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: nothing of that kind there.
     """
-    if Path(weights).is_file() or Path(weights).suffix == ".pth":
+    if _is_pth(weights):
         return torch_weights.load(weights)
-    folder = _step_folder(weights) / "params"
+    folder = _step_folder(weights)
+    handler = ocp.PyTreeCheckpointHandler()
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(folder).item_metadata.tree
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return checkpointer.restore(folder, restore_args=as_numpy)
-    except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise InputError(f"{folder}: broken checkpoint ({' '.join(str(error).split())})") from None
+        metadata = handler.metadata(folder / "params")
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
+        return handler.restore(
+            folder / "params", args=ocp.args.PyTreeRestore(restore_args=as_numpy)
+        )
+    except Exception as error:  # what a damaged file raises depends on the byte that is damaged
+        raise InputError(f"{folder}: broken checkpoint ({_one_line(error)})") from None
 
 
 def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
-    """Return what was saved beside the params of `load_params`, {} for a .pth file."""
-    if Path(weights).is_file():
+    """Return what was saved beside the params of `load_params`, {} for a .pth file.
+
+    Raises:
+        InputError: there are no weights, or the checkpoint is broken.
+    """
+    if _is_pth(weights):
         return {}
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(_step_folder(weights) / "meta")
+    folder = _step_folder(weights)
+    try:
+        return ocp.JsonCheckpointHandler().restore(folder / "meta")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: broken checkpoint ({_one_line(error)})") from None
 
 
-def _steps(root: Path) -> list[int]:
+def _is_pth(weights: str | os.PathLike) -> bool:
+    return Path(weights).is_file() or Path(weights).suffix == ".pth"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _steps(root: epath.Path) -> list[int]:
     if not root.is_dir():
         return []
     return sorted(int(folder.name) for folder in root.iterdir() if folder.name.isdecimal())
 
 
-def _step_folder(directory: str | os.PathLike) -> Path:
-    folder = Path(directory).absolute()
+def _step_folder(directory: str | os.PathLike) -> epath.Path:
+    folder = epath.Path(Path(directory).absolute())
     if (folder / "params").is_dir():
         return folder
     for root in (folder / FOLDER, folder):

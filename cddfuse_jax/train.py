@@ -110,11 +110,10 @@ def train_and_evaluate(
                 break
         if step == total:
             report(f"trained {total} steps")
-            print(f"checkpoint: {workdir / 'checkpoints' / str(total)}")
-            print(f"scalars:    {workdir / 'tensorboard'}")
-            print(
-                f"picture:    {picture(total)} (rows visible, infrared, fused; columns image, base, detail)"
-            )
+            print("checkpoint:", workdir / "checkpoints" / str(total))
+            print("scalars:   ", workdir / "tensorboard")
+            print("picture:   ", picture(total))
+            print("            rows: visible, infrared, fused; columns: image, base, detail")
     checkpoints.close()
     return state
 

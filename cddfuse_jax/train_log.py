@@ -1,4 +1,4 @@
-"""What a training run tells: TensorBoard, a progress bar, a line per epoch, and when it goes wrong."""
+"""What a training run tells: TensorBoard, progress, a line per epoch, and that it went wrong."""
 
 import math
 import time
