@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -66,25 +67,28 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         InputError: no such file, no ``get_config``, a field that the config lacks (the nearest one
             is suggested), or a value of the wrong type.
     """
-    values = flags.FlagValues()
-    arguments = ["train", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such config file; configs/ holds those of this project")
     try:
-        values(arguments[:2])
-        config = values.config
+        config = _parse(path, [])
         known = dict(flat(config))
-    except (OSError, ValueError, AttributeError, ImportError, SyntaxError) as error:
+    except Exception as error:  # a config is Python: it can fail in any way
         raise InputError(f"{path}: cannot be read as a config ({_one_line(error)})") from None
     for argument in overrides:
         field = argument.removeprefix("--config.").partition("=")[0]
-        if field not in known and not any(name.startswith(f"{field}.") for name in known):
+        if field not in known:
             raise InputError(f"the config has no field {field!r}{_nearest(field, known)}")
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     try:
-        values(arguments)
+        return _parse(path, overrides)
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(_wrong_value(overrides, known, error)) from None
+
+
+def _parse(path: str, overrides: list[str]) -> ConfigDict:
+    values = flags.FlagValues()
+    arguments = ["train", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    values(arguments)
     return values.config
 
 
@@ -100,7 +104,7 @@ def flat(config: ConfigDict | dict[str, Any], prefix: str = "") -> Iterator[tupl
 def _nearest(field: str, known: dict[str, Any]) -> str:
     by_last = {name.rpartition(".")[2]: name for name in known}
     for candidates, wanted in ((known, field), (by_last, field.rpartition(".")[2])):
-        if near := difflib.get_close_matches(wanted, candidates, n=1):
+        if near := difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.5):
             return f"; did you mean {by_last.get(near[0], near[0])}?"
     return f"; it has {', '.join(known)}"
 
