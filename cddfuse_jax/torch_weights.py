@@ -1,5 +1,6 @@
 """The PyTorch release's .pth files to parameters and back: a table of names, a rule of layouts."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from cddfuse_jax.commands import InputError, replacing
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.pth_file import StoredTensor, read_pth
+from cddfuse_jax.pth_file import StoredTensor, one_line, read_pth
 
 # How a tensor lies in torch and here: its torch axes in our order, after dropping axes of length 1.
 VECTOR = "vector"  # (c)               as it is
@@ -116,12 +117,17 @@ def to_torch(array: np.ndarray, layout: str) -> np.ndarray:
 
 def expected_shapes(model: CDDFuse) -> dict[Entry, tuple[int, ...]]:
     """Return the torch shape of each tensor of ``model``."""
+    # Blocks of a kind are equal in shape: one of each is enough, however many a file claims.
+    small = model.clone(blocks=1, coupling_layers=1)
     image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
-    return {
-        entry: to_torch(np.empty(_leaf(params, entry.path).shape), entry.layout).shape
-        for entry in name_table(model)
-    }
+    params = jax.eval_shape(small.init, jax.random.key(0), image, image)["params"]
+
+    def torch_shape(entry):  # of an array that takes no memory, however large
+        path = ["0" if name.isdigit() else name for name in entry.path]
+        array = np.broadcast_to(np.float32(0), _leaf(params, path).shape)
+        return to_torch(array, entry.layout).shape
+
+    return {entry: torch_shape(entry) for entry in name_table(model)}
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:
@@ -138,11 +144,14 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     """
     tensors = _flatten(path, read_pth(path))
     model = _infer_model(tensors)
-    if model is None or _problems(tensors, expected_shapes(model)):
-        model = CDDFuse()  # what is wrong is said against the release's own sizes
-    problems = _problems(tensors, expected_shapes(model))
+    problems = _problems(tensors, model)
     if problems:
-        raise InputError(f"{path}: not CDDFuse weights; {'; '.join(problems)}")
+        # Perhaps what is wrong also misled about the sizes: say what is shorter.
+        problems = min(
+            problems, _problems(tensors, CDDFuse()), key=lambda kinds: sum(map(len, kinds.values()))
+        )
+        listed = (f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items())
+        raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
     params: dict[str, Any] = {}
     for entry in name_table(model):
         array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
@@ -192,49 +201,72 @@ def _leaf(tree, path):
 def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
     tensors = {}
     for module, state in dict.items(content):
-        if not isinstance(state, dict):
-            raise InputError(f"{path}: expected a state dict under {module!r}, as the release has")
+        if not isinstance(module, str) or not isinstance(state, dict):
+            raise InputError(
+                f"{path}: expected a dict of state dicts, as the release saves, "
+                f"found {_name(module)} of type {type(state).__name__}"
+            )
         for key, tensor in dict.items(state):
-            if not isinstance(tensor, StoredTensor):
-                raise InputError(f"{path}: {module} {key!r} is no tensor")
-            tensors[module, str(key).removeprefix("module.")] = tensor
+            if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
+                raise InputError(f"{path}: {_name(module)} {_name(key)} is no tensor")
+            name = key.removeprefix("module.")
+            if (module, name) in tensors:
+                raise InputError(
+                    f"{path}: {_name(module)} {_name(name)} is there twice, "
+                    "with and without 'module.'"
+                )
+            tensors[module, name] = tensor
     return tensors
 
 
-def _infer_model(tensors) -> CDDFuse | None:
-    try:
-        features, channels = tensors["DIDF_Encoder", "patch_embed.proj.weight"].shape[:2]
-        heads = tensors["DIDF_Encoder", "baseFeature.attn.scale"].shape[0]
-    except (KeyError, IndexError, ValueError):
-        return None
-    keys = [key.split(".") for module, key in tensors if module == "DIDF_Encoder"]
-    blocks = {key[1] for key in keys if key[0] == "encoder_level1"}
-    couplings = {key[2] for key in keys if key[:2] == ["detailFeature", "net"]}
-    if features % 2 or not heads or features % heads:
-        return None
-    return CDDFuse(
-        features=features,
-        heads=heads,
-        channels=channels,
-        blocks=len(blocks),
-        coupling_layers=len(couplings),
+def _infer_model(tensors) -> CDDFuse:
+    """Return the model of the sizes that the tensors show; the release's where they show none."""
+
+    def shape(key, rank):
+        tensor = tensors.get(("DIDF_Encoder", key))
+        return tensor.shape if tensor and len(tensor.shape) == rank else (0,) * rank
+
+    def count(prefix):
+        # Up to the first gap: a stray large number is an extra tensor, not a sign of many missing.
+        numbers = {
+            key.removeprefix(prefix).split(".")[0]
+            for module, key in tensors
+            if module == "DIDF_Encoder" and key.startswith(prefix)
+        }
+        return next(n for n in itertools.count() if str(n) not in numbers)
+
+    release = CDDFuse()
+    features, channels = shape("patch_embed.proj.weight", 4)[:2]
+    heads = shape("baseFeature.attn.scale", 3)[0]
+    sizes = {"features": features, "heads": heads, "channels": channels}
+    if not all(sizes.values()) or features % 2 or features % heads:
+        sizes = {}
+    return release.clone(
+        blocks=count("encoder_level1.") or release.blocks,
+        coupling_layers=count("detailFeature.net.") or release.coupling_layers,
+        **sizes,
     )
 
 
-def _problems(tensors, expected) -> list[str]:
-    shapes = {(entry.torch_module, entry.torch_key): shape for entry, shape in expected.items()}
-    missing = sorted(shapes.keys() - tensors.keys())
-    extra = sorted(tensors.keys() - shapes.keys())
-    misshapen = [
-        (module, f"{key} {_size(tensors[module, key].shape)} (expected {_size(shape)})")
-        for (module, key), shape in sorted(shapes.items())
-        if (module, key) in tensors and tensors[module, key].shape != shape
-    ]
-    return [
-        f"{len(found)} {kind}: {', '.join(f'{module} {key}' for module, key in found)}"
-        for kind, found in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
-        if found
-    ]
+def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
+    shapes = {
+        (entry.torch_module, entry.torch_key): shape
+        for entry, shape in expected_shapes(model).items()
+    }
+    found = {
+        "missing": [_name(" ".join(name)) for name in sorted(shapes.keys() - tensors.keys())],
+        "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
+        "misshapen": [
+            f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
+            for name, shape in sorted(shapes.items())
+            if name in tensors and tensors[name].shape != shape
+        ],
+    }
+    return {kind: names for kind, names in found.items() if names}
+
+
+def _name(name) -> str:
+    return one_line(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
 
 
 def _size(shape) -> str:

@@ -1,6 +1,12 @@
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pth_writer import write_pth
+
+from cddfuse_jax import torch_weights
+from cddfuse_jax.models.cddfuse import CDDFuse
 
 
 @pytest.fixture(scope="session")
@@ -9,3 +15,38 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared (golden values and image pairs), which this clone lacks")
     return folder
+
+
+@pytest.fixture(scope="session")
+def release_params() -> dict:
+    """Params of the random checkpoint that the golden values were computed with.
+
+    Drawn anew: tensors in the order of their torch names, each in its torch shape.
+    """
+    shapes = torch_weights.expected_shapes(CDDFuse())
+    rng = np.random.default_rng(11)
+    params: dict = {}
+    for entry in sorted(shapes, key=lambda entry: f"{entry.torch_module}.{entry.torch_key}"):
+        array = _draw(rng, entry.torch_key, shapes[entry]).astype(np.float32)
+        node = params
+        for name in entry.path[:-1]:
+            node = node.setdefault(name, {})
+        node[entry.path[-1]] = torch_weights.from_torch(array, entry.layout)
+    return params
+
+
+def _draw(rng, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    if key.endswith(("attn.temperature", "attn.scale")):
+        return 1 + 0.25 * rng.standard_normal(shape)
+    if key.endswith("bias"):
+        return 0.1 * rng.standard_normal(shape)
+    if "norm" in key:
+        return 1 + 0.1 * rng.standard_normal(shape)
+    return rng.uniform(-1, 1, shape) / math.sqrt(math.prod(shape[1:]))
+
+
+@pytest.fixture(scope="session")
+def release_pth(release_params, tmp_path_factory) -> Path:
+    """Path of a .pth file with ``release_params``, in the release's format."""
+    path = tmp_path_factory.mktemp("weights") / "CDDFuse_random.pth"
+    return write_pth(path, torch_weights.state_dicts(release_params))

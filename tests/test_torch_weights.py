@@ -1,0 +1,224 @@
+import functools
+import sys
+from collections import OrderedDict
+
+import jax
+import numpy as np
+import pytest
+from pth_writer import write_pth
+
+from cddfuse_jax import torch_weights
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.torch_weights import CONV, HEADS, POINTWISE, VECTOR
+
+SMALL = CDDFuse(features=8, heads=2, blocks=2, channels=3, coupling_layers=1)
+shapes_of = functools.cache(torch_weights.expected_shapes)
+
+
+def assert_equal(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+def small_states(prefix="", model=SMALL):
+    """State dicts of a small network, every number different from every other."""
+    states, count = {}, 0
+    for entry, shape in shapes_of(model).items():
+        size = int(np.prod(shape))
+        array = np.arange(count, count + size, dtype=np.float32).reshape(shape)
+        states.setdefault(entry.torch_module, OrderedDict())[prefix + entry.torch_key] = array
+        count += size
+    return states
+
+
+def load_error(path) -> str:
+    with pytest.raises(InputError) as caught:
+        torch_weights.load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_the_table_has_all_tensors_of_the_release():
+    shapes = shapes_of(CDDFuse())
+    names = {(entry.torch_module, entry.torch_key) for entry in shapes}
+    paths = {entry.path for entry in shapes}
+    assert len(shapes) == len(names) == len(paths) == 158
+    sizes = {}
+    for entry, shape in shapes.items():
+        sizes[entry.torch_module] = sizes.get(entry.torch_module, 0) + int(np.prod(shape))
+    assert sizes == {
+        "DIDF_Encoder": 599_144,
+        "DIDF_Decoder": 207_936,
+        "BaseFuseLayer": 363_016,
+        "DetailFuseLayer": 18_176,
+    }
+    assert sum(sizes.values()) == 1_188_272
+
+
+def test_the_table_is_that_of_the_golden_checkpoint(shared):
+    lines = (shared / "golden/state_dict.tsv").read_text().splitlines()[1:]
+    golden = {tuple(line.split("\t")) for line in lines}
+    shapes = shapes_of(CDDFuse())
+    assert golden == {
+        (entry.torch_module, f"module.{entry.torch_key}", "x".join(map(str, shape)))
+        for entry, shape in shapes.items()
+    }
+
+
+def test_the_drawn_checkpoint_is_the_golden_one(shared, release_params, release_pth):
+    golden = torch_weights.load(shared / "golden/CDDFuse_random.pth")
+    assert_equal(golden, release_params)
+    assert_equal(golden, torch_weights.load(release_pth))
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "ours"),
+    [
+        (VECTOR, (5,), (5,)),
+        (HEADS, (4, 1, 1), (4,)),
+        (POINTWISE, (6, 3, 1, 1), (3, 6)),
+        (CONV, (6, 2, 3, 3), (3, 3, 2, 6)),
+    ],
+)
+def test_layouts_undo_each_other(layout, shape, ours):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    laid_out = torch_weights.from_torch(array, layout)
+    assert laid_out.shape == ours
+    np.testing.assert_array_equal(torch_weights.to_torch(laid_out, layout), array)
+
+
+def test_each_number_finds_its_place(tmp_path):
+    states = small_states()
+    params = torch_weights.load(write_pth(tmp_path / "small.pth", states))
+    grouped = states["DIDF_Encoder"]["baseFeature.mlp.dwconv.weight"]  # (out, in, y, x)
+    assert params["encoder"]["base"]["mlp"]["dwconv"][2, 0, 1, 7] == grouped[7, 1, 2, 0]
+    pointwise = states["DIDF_Decoder"]["reduce_channel.weight"]
+    assert params["decoder"]["reduce_channel"][9, 3] == pointwise[3, 9, 0, 0]
+    scale = states["BaseFuseLayer"]["attn.scale"]
+    assert params["base_fusion"]["attn"]["scale"][1] == scale[1, 0, 0]
+    bias = states["DetailFuseLayer"]["net.0.shffleconv.bias"]
+    assert params["detail_fusion"]["0"]["shuffle_bias"][5] == bias[5]
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_keys_with_and_without_module(tmp_path, prefix):
+    params = torch_weights.load(write_pth(tmp_path / "small.pth", small_states(prefix)))
+    assert_equal(params, torch_weights.load(write_pth(tmp_path / "plain.pth", small_states())))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [SMALL, CDDFuse(features=6, heads=1, blocks=1, coupling_layers=4)],
+    ids=["small", "deep detail"],
+)
+def test_other_sizes_make_the_round_trip(tmp_path, model):
+    states = small_states("module.", model)
+    params = torch_weights.load(write_pth(tmp_path / "first.pth", states))
+    assert CDDFuse.from_params(params) == model
+    again = torch_weights.state_dicts(params)
+    for module, tensors in states.items():
+        assert again[module].keys() == tensors.keys()
+        for key, array in tensors.items():
+            np.testing.assert_array_equal(again[module][key], array)
+    assert_equal(torch_weights.load(write_pth(tmp_path / "second.pth", again)), params)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_precisions_become_float32(tmp_path, dtype):
+    states = small_states()
+    states["BaseFuseLayer"]["norm1.body.weight"] = np.linspace(0, 1 / 3, 8).astype(dtype)
+    params = torch_weights.load(write_pth(tmp_path / "w.pth", states))
+    loaded = params["base_fusion"]["norm1"]["weight"]
+    assert loaded.dtype == np.float32
+    expected = np.linspace(0, 1 / 3, 8).astype(dtype).astype(np.float32)
+    np.testing.assert_array_equal(loaded, expected)
+
+
+def test_missing_extra_and_misshapen_tensors_are_listed(tmp_path):
+    states = small_states("module.")
+    del states["DIDF_Decoder"]["module.output.2.weight"]
+    del states["BaseFuseLayer"]["module.attn.proj.weight"]
+    states["DIDF_Encoder"]["module.head.weight"] = np.zeros(3, np.float32)
+    states["DIDF_Encoder"]["module.encoder_level1.1.norm1.body.bias"] = np.zeros(7, np.float32)
+    assert load_error(write_pth(tmp_path / "w.pth", states)) == (
+        "not CDDFuse weights; "
+        "2 missing: BaseFuseLayer attn.proj.weight, DIDF_Decoder output.2.weight; "
+        "1 extra: DIDF_Encoder head.weight; "
+        "1 misshapen: DIDF_Encoder encoder_level1.1.norm1.body.bias 7 (expected 8)"
+    )
+
+
+def test_a_missing_module_is_listed_tensor_by_tensor(tmp_path):
+    states = small_states()
+    del states["DetailFuseLayer"]
+    message = load_error(write_pth(tmp_path / "w.pth", states))
+    assert message.startswith("not CDDFuse weights; 11 missing: DetailFuseLayer net.0.shffleconv.b")
+    assert "extra" not in message
+    assert "misshapen" not in message
+
+
+def test_what_shows_the_sizes_may_be_wrong_too(tmp_path, release_params):
+    states = torch_weights.state_dicts(release_params)
+    encoder = states["DIDF_Encoder"]
+    encoder["module.patch_embed.proj.weight"] = np.zeros((62, 1, 3, 3), np.float32)
+    del encoder["module.baseFeature.attn.scale"]
+    assert load_error(write_pth(tmp_path / "w.pth", states)) == (
+        "not CDDFuse weights; 1 missing: DIDF_Encoder baseFeature.attn.scale; "
+        "1 misshapen: DIDF_Encoder patch_embed.proj.weight 62x1x3x3 (expected 64x1x3x3)"
+    )
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 3, 3), (8, 0, 3, 3), (8,), ()])
+def test_sizes_of_nothing_are_misshapen(tmp_path, shape):
+    states = small_states()
+    states["DIDF_Encoder"]["patch_embed.proj.weight"] = np.zeros(shape, np.float32)
+    message = load_error(write_pth(tmp_path / "w.pth", states))
+    size = "x".join(map(str, shape)) or "scalar"
+    assert f"DIDF_Encoder patch_embed.proj.weight {size} (expected" in message
+
+
+def test_a_stray_block_is_extra(tmp_path):
+    states = small_states()
+    for key in ("encoder_level1", "encoder_level1.999999999.x", "detailFeature.net"):
+        states["DIDF_Encoder"][key] = np.zeros(1, np.float32)
+    assert load_error(write_pth(tmp_path / "w.pth", states)) == (
+        "not CDDFuse weights; 3 extra: DIDF_Encoder detailFeature.net, "
+        "DIDF_Encoder encoder_level1, DIDF_Encoder encoder_level1.999999999.x"
+    )
+
+
+def test_a_tensor_given_twice_is_refused(tmp_path):
+    states = small_states()
+    states["DIDF_Encoder"]["module.patch_embed.proj.weight"] = np.zeros(1, np.float32)
+    message = load_error(write_pth(tmp_path / "w.pth", states))
+    assert (
+        message == "DIDF_Encoder patch_embed.proj.weight is there twice, with and without 'module.'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"patch_embed": np.zeros(1)}, "found patch_embed of type StoredTensor"),
+        ({"epoch": 3}, "found epoch of type int"),
+        ({5: {}}, "found a key of type int of type dict"),
+        ({"DIDF_Encoder": {"a": 1}}, "DIDF_Encoder a is no tensor"),
+        ({"DIDF_Encoder": {("a",): np.zeros(1)}}, "DIDF_Encoder a key of type tuple is no tensor"),
+        ({"DIDF_Encoder": {"a\n\x1b[2J": 1}}, r"DIDF_Encoder a\n\x1b[2J is no tensor"),
+        ({}, "not CDDFuse weights; 158 missing: BaseFuseLayer attn.proj.weight, "),
+    ],
+)
+def test_a_file_of_something_else(tmp_path, content, message):
+    assert message in load_error(write_pth(tmp_path / "w.pth", content))
+
+
+def test_writing_without_pytorch_says_what_to_install(tmp_path, monkeypatch, release_params):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"needs PyTorch: pip install 'cddfuse-jax\[torch\]'"):
+        torch_weights.save(release_params, tmp_path / "w.pth")
+    assert list(tmp_path.iterdir()) == []
