@@ -86,7 +86,7 @@ def update(
     params, opt_state = dict(state.params), dict(state.opt_state)
     metrics = {"total": total, **parts}
     for module, gradient in gradients.items():
-        metrics[f"grad_norm/{module}"] = optax.global_norm(gradient)
+        metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
         metrics[f"lr/{module}"] = schedule(update_count(opt_state[module]))
         updates, opt_state[module] = optimizer.update(gradient, opt_state[module])
         params[module] = optax.apply_updates(params[module], updates)
