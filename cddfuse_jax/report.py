@@ -17,7 +17,7 @@ from cddfuse_jax.metrics.protocols import MEANINGS
 from cddfuse_jax.score_plots import distribution_plot
 from cddfuse_jax.score_tables import Evaluation, Row, cell, title, versions
 
-PICTURE_BYTES = 4_000_000  # for all pictures of a page, so that it stays a few MB
+PICTURE_BYTES = 5_000_000  # for all pictures of a page, so that it stays a few MB
 _BYTES_PER_PIXEL = 0.2  # of a JPEG at that quality, as measured on detailed images
 _QUALITY = 85
 _SMALLEST, _LARGEST = 320, 640  # longer side of a picture in pixels
@@ -32,6 +32,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
     page = Template((files("cddfuse_jax") / "report_page.html").read_text(encoding="utf-8"))
     measured = [row for row in evaluation.rows if row.images]
     runs = [row for row in evaluation.rows if row.kind == "run"]
+    published = [row for row in evaluation.rows if row.kind == "published"]
     names = [scene.pair.name for scene in evaluation.scenes]
     shown, side = pictured(evaluation)
     plots = [
@@ -45,6 +46,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         means=_means_table(evaluation.rows),
         notes=_list("Notes", evaluation.notes),
         plots="".join(plots),
+        broken=_broken_line(published),
         extremes="".join(_extremes(row, names, set(shown)) for row in runs),
         order="".join(f'<option value="{s}">{s}</option>' for s in METRICS),
         first=escape(runs[0].name),
@@ -208,3 +210,7 @@ def _leftovers(evaluation: Evaluation) -> str:
 def _list(heading: str, lines: list[str]) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<h3>{heading}</h3><ul>{items}</ul>" if lines else ""
+
+
+def _broken_line(published: list[Row]) -> str:
+    return f" The broken line is {escape(published[0].label)}." if published else ""

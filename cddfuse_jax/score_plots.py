@@ -8,15 +8,15 @@ from cddfuse_jax.score_tables import Row
 
 WIDTH = 420
 _LINE = 26  # height of a row
-_LEFT, _RIGHT, _TOP, _BOTTOM = 118, 14, 6, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 118, 24, 6, 22
 _LONGEST = 17  # characters of a row's name that fit to the left
 
 
 def distribution_plot(score: str, rows: list[Row], scenes: list[str]) -> str:
     """Draw one score: a dot per image, a bar over the middle half, a mark at the mean.
 
-    Rows without images (published ones) are a broken line at their mean. The page styles the
-    classes run, baseline, dot, middle, mean, published and grid.
+    The first row without images (the first published one; all would hide the dots) is a broken
+    line at its mean. The page styles the classes run, baseline, dot, middle, mean, published, grid.
 
     Args:
         score: a name in `METRICS`.
@@ -27,7 +27,7 @@ def distribution_plot(score: str, rows: list[Row], scenes: list[str]) -> str:
         An ``<svg>`` element; values that are infinite are left out.
     """
     measured = [row for row in rows if row.images]
-    published = [row for row in rows if not row.images and score in row.means]
+    published = [row for row in rows if not row.images and score in row.means][:1]
     values = {id(row): row.per_image(score) for row in measured}
     everything = [x for row in measured for x in values[id(row)] if math.isfinite(x)]
     everything += [row.means[score] for row in published]
