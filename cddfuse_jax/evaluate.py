@@ -107,6 +107,11 @@ def _remarks(
         remarks.append(
             f"the rows published for {dataset} are over {pairs} images, here are {len(scored)}"
         )
+    if dataset and PROTOCOLS[protocol].changes:
+        remarks.append(
+            "published rows follow the protocol release, on stretched images; the scores that "
+            f"{protocol} changes are left out of them"
+        )
     if scored[0].baselines:
         remarks.append(
             "baselines are scored as they are; the release's fuse program stretches every image "
