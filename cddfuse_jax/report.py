@@ -79,15 +79,16 @@ def pictured(evaluation: Evaluation) -> tuple[list[int], int]:
 
 
 def _pictures(evaluation: Evaluation, runs: list[Row], shown: list[int], side: int):
+    values = [{score: row.per_image(score) for score in METRICS} for row in runs]
     for index in progress(shown, "report", unit="image"):
         pair, fused = evaluation.scenes[index]
         figures = [_figure("visible", pair.visible, side), _figure("infrared", pair.infrared, side)]
-        for row, paths in zip(runs, fused, strict=True):
-            scores = {score: row.per_image(score)[index] for score in METRICS}
+        for row, paths, of_row in zip(runs, fused, values, strict=True):
+            scores = {score: of_row[score][index] for score in METRICS}
             label = row.name if len(paths) == 1 else f"{row.name} (first of {len(paths)} seeds)"
             figures.append(_figure(label, paths[0], side, scores))
-        data = {s: f"{runs[0].per_image(s)[index]:.6g}" for s in METRICS}
-        sorting = " ".join(f'data-{score.lower()}="{value}"' for score, value in data.items())
+        first = {score.lower(): values[0][score][index] for score in METRICS}
+        sorting = " ".join(f'data-{score}="{value:.6g}"' for score, value in first.items())
         yield (
             f'<article id="image-{index}" data-index="{index}" {sorting}>'
             f"<h3>{escape(pair.name)}</h3><div>{''.join(figures)}</div></article>"

@@ -96,7 +96,7 @@ def cell(row: Row, score: str, digits: int = 2) -> str:
     """Write one mean, "7.12" or "7.12 ± 0.03", or "-" where the row has none."""
     if score not in row.means:
         return "-"
-    text = f"{row.means[score]:.{digits}f}"
+    text = f"{row.means[score]:z.{digits}f}"
     return f"{text} ± {row.deviations[score]:.{digits}f}" if row.deviations else text
 
 
@@ -136,7 +136,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write a line per image, row and seed: protocol, kind, name, folder, image, scores."""
     folders = {run.name: [str(folder) for folder in run.folders] for run in evaluation.runs}
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["protocol", "kind", "name", "folder", "image", *METRICS])
         for row in evaluation.rows:
             for seed, images in enumerate(row.images):
