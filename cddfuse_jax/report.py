@@ -106,7 +106,8 @@ def _figure(label: str, path: Path, side: int, scores: dict[str, float] | None =
     return (
         f'<figure><img loading="lazy" alt="{escape(f"{path.stem}, {label}")}" '
         f'width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{data}">'
-        f"<figcaption><b>{escape(label)}</b> {width}×{height} {numbers}</figcaption></figure>"
+        f"<figcaption><b>{escape(label)}</b> {escape(f'{path.parent.name}/{path.name}')} "
+        f"{width}×{height} {numbers}</figcaption></figure>"
     )
 
 
