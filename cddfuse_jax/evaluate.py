@@ -4,7 +4,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.commands import ArgumentParser, InputError, report, run
+from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
 from cddfuse_jax.metrics.baselines import BASELINES, known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
@@ -36,7 +36,7 @@ def evaluate(
 
     Leftovers, files that cannot be scored and flat images are each told in one line on standard
     error. A scene that fails in any run is in no row's mean, so that all rows are over the same
-    images. Nothing is written before all is scored.
+    images. Nothing is written before all is scored, and then all three files or none.
 
     Args:
         runs: what to score; names differ.
@@ -81,9 +81,15 @@ def evaluate(
         errors=errors,
         notes=notes,
     )
-    write_csv(out / "scores.csv", evaluation)
-    write_summary(out / "summary.json", evaluation)
-    write_report(out / "report.html", evaluation)
+    # All three or none, so that a report never stands beside another one's scores.
+    with (
+        replacing(out / "scores.csv") as scores,
+        replacing(out / "summary.json") as summary,
+        replacing(out / "report.html") as page,
+    ):
+        write_csv(scores, evaluation)
+        write_summary(summary, evaluation)
+        write_report(page, evaluation)
     return evaluation
 
 

@@ -10,7 +10,7 @@ from string import Template
 
 from PIL import Image
 
-from cddfuse_jax.commands import progress, replacing
+from cddfuse_jax.commands import progress
 from cddfuse_jax.images import read_image
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import MEANINGS
@@ -24,7 +24,7 @@ _SMALLEST, _LARGEST = 320, 640  # longer side of a picture in pixels
 
 
 def write_report(path: Path, evaluation: Evaluation) -> None:
-    """Write the page; it appears whole or not at all.
+    """Write the page.
 
     Pictures are embedded as JPEG of at most 640 pixels, smaller the more there are; beyond a few
     hundred, only scenes that are best or worst in a score are sure to be shown.
@@ -57,8 +57,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         left=_leftovers(evaluation),
         versions=escape(", ".join(f"{name} {number}" for name, number in versions().items())),
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 def pictured(evaluation: Evaluation) -> tuple[list[int], int]:

@@ -10,7 +10,6 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import cddfuse_jax
-from cddfuse_jax.commands import replacing
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import MEANINGS, PAPER_SCORES, Protocol
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -135,7 +134,7 @@ def versions() -> dict[str, str]:
 def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write a line per image, row and seed: protocol, kind, name, folder, image, scores."""
     folders = {run.name: [str(folder) for folder in run.folders] for run in evaluation.runs}
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["protocol", "kind", "name", "folder", "image", *METRICS])
         for row in evaluation.rows:
@@ -183,6 +182,5 @@ def write_summary(path: Path, evaluation: Evaluation) -> None:
         "units": {score: meaning.unit for score, meaning in MEANINGS.items()},
         "versions": versions(),
     }
-    with replacing(path) as temporary:
-        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@ import json
 import math
 import re
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -230,6 +231,24 @@ def test_out_that_is_a_file_is_refused_before_scoring(folders):
     with pytest.raises(InputError, match="is a file"):
         evaluate([Run("f0", (folders / "f0",))], folders / "ir", folders / "vi", folders / "out")
     assert (folders / "out").read_text() == "mine"
+
+
+def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
+    assert run_command(folders, monkeypatch) == 0
+    before = {file.name: file.read_bytes() for file in (folders / "out").iterdir()}
+
+    def interrupted(path, evaluation):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cddfuse_jax.evaluate.write_report", interrupted)
+    assert run_command(folders, monkeypatch, "--protocol", "corrected") == 130
+    assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
+
+
+def test_scoring_never_imports_jax():
+    code = "import sys, cddfuse_jax.evaluate; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_runs_are_named_by_their_folder_or_as_given(tmp_path):
