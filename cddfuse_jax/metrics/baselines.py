@@ -1,0 +1,52 @@
+"""Fusion without a network: what any method should beat, scored beside it.
+
+They are scored as they are. The release's fuse program ends with a min-max stretch of every image,
+which lifts SD on its own; the ``-stretched`` ones get the same stretch, for a like-for-like row.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cddfuse_jax.commands import InputError
+
+
+def maximum(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Take the brighter pixel of the two; HxW grey values 0-255 in, float32 HxW out."""
+    return np.maximum(infrared, visible).astype(np.float32)
+
+
+def mean(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Take the mean of both, rounded to whole grey values, half to even; HxW, 0-255, float32."""
+    return np.rint((infrared.astype(np.float32) + visible) / 2)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """Stretch an HxW image to the whole of 0-255, rounded, as the release's fuse program does.
+
+    A flat image stays as it is.
+    """
+    low, high = image.min(), image.max()
+    return np.rint((image - low) / (high - low) * 255) if high > low else image
+
+
+BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "max": maximum,
+    "mean": mean,
+    "max-stretched": lambda infrared, visible: stretched(maximum(infrared, visible)),
+    "mean-stretched": lambda infrared, visible: stretched(mean(infrared, visible)),
+}
+
+
+def known_baselines(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names as given, without repeats.
+
+    Raises:
+        InputError: a name is not in `BASELINES`.
+    """
+    for name in names:
+        if name not in BASELINES:
+            raise InputError(
+                f"baseline {name!r} is unknown; choose from {', '.join(BASELINES)}, or none"
+            )
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,68 @@
+"""How far the scores are from those that the PyTorch release itself gave.
+
+    python experiments/score_accuracy.py --shared DIR
+
+DIR holds golden/metrics_*.json and the images they are of (9 synthetic cases, 54 of real images).
+Writes the largest relative difference per score to experiments/results/score_accuracy.json.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, run
+from cddfuse_jax.images import read_grey
+from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics.baselines import maximum, mean
+
+RESULT = Path(__file__).parent / "results" / "score_accuracy.json"
+RULES = {
+    "max": maximum,
+    "mean": mean,
+    "weighted": lambda infrared, visible: np.rint(0.7 * infrared + 0.3 * visible),
+}
+FOLDERS = {"TNO": ("ir", "vi"), "RoadScene": ("ir", "vi"), "MRI_CT": ("CT", "MRI")}
+
+
+def cases(shared: Path):
+    """Yield (case, fused, infrared, visible, the release's scores)."""
+    golden = json.loads((shared / "golden" / "metrics_synthetic.json").read_text())
+    with np.load(shared / "golden" / "metrics_synthetic.npz") as arrays:
+        for case, scores in golden.items():
+            name, rule = case.split("/")
+            images = (arrays[f"{name}/{which}"] for which in (rule, "infrared", "visible"))
+            yield case, *images, scores
+    golden = json.loads((shared / "golden" / "metrics_real.json").read_text())
+    for case, scores in golden.items():
+        dataset, name, rule = case.split("/")
+        if name != "MEAN":
+            folder = shared / "data" / dataset
+            sources = [read_grey(folder / side / name).astype(float) for side in FOLDERS[dataset]]
+            yield case, RULES[rule](*sources), *sources, scores
+
+
+def main() -> None:
+    """Compare, print and write."""
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", required=True, type=Path, metavar="DIR")
+    shared = parser.parse_args().shared
+    if not (shared / "golden" / "metrics_real.json").is_file():
+        raise InputError(f"{shared}: no golden/metrics_real.json there; give its folder")
+    largest = {name: {"relative_difference": -1.0, "case": ""} for name in METRICS}
+    count = 0
+    for case, fused, infrared, visible, expected in progress(cases(shared), "comparing", total=63):
+        count += 1
+        for name, function in METRICS.items():
+            value = function(fused, infrared, visible)
+            difference = abs(value - expected[name]) / abs(expected[name])
+            if difference > largest[name]["relative_difference"]:
+                largest[name] = {"relative_difference": difference, "case": case}
+    result = {"cases": count, "largest": largest}
+    with replacing(RESULT) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    run(main)

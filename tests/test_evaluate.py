@@ -1,0 +1,259 @@
+import csv
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cddfuse_jax import commands
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.evaluate import evaluate, main, parse_run
+from cddfuse_jax.images import write_png
+from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics.baselines import BASELINES
+from cddfuse_jax.scoring import Run, find_scenes, score_scenes
+
+NAMES = ("a", "b", "c")
+
+
+def noise(seed: int, height=44, width=46) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 250, (height, width), dtype=np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Three scenes; two runs of fused images: f0 is infrared, f1 is visible, both with noise."""
+    for seed, name in enumerate(NAMES):
+        infrared, visible = noise(seed), noise(seed + 10)
+        write_png(tmp_path / "ir" / f"{name}.png", infrared)
+        write_png(tmp_path / "vi" / f"{name}.png", visible)
+        write_png(tmp_path / "f0" / f"{name}.png", infrared // 2 + noise(seed + 20) // 4)
+        write_png(tmp_path / "f1" / f"{name}.png", visible // 2 + noise(seed + 20) // 4)
+    return tmp_path
+
+
+def run_command(folders: Path, monkeypatch, *more: str, fused: str | None = None) -> int:
+    arguments = ["--fused", fused or str(folders / "f0"), "--workers", "1"]
+    for option, name in (("--ir", "ir"), ("--vi", "vi"), ("--out", "out")):
+        arguments += [option, str(folders / name)]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, *more])
+    with pytest.raises(SystemExit) as end:
+        commands.run(main)
+    return end.value.code
+
+
+def csv_rows(folders: Path) -> list[dict[str, str]]:
+    with open(folders / "out" / "scores.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary(folders: Path) -> dict:
+    return json.loads((folders / "out" / "summary.json").read_text())
+
+
+def test_one_run_end_to_end(folders, monkeypatch, capsys):
+    assert run_command(folders, monkeypatch, "--dataset", "tno", "--protocol", "corrected") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "protocol corrected" in lines[0]
+    assert "TNO; means over 3 images" in lines[0]
+    assert lines[1].split() == list(METRICS)[:8]
+    assert [line.split()[0] for line in lines[2:5]] == ["f0", "baseline", "baseline"]
+    # The corrected protocol changes Qabf and SSIM, so the published figures for them are left out.
+    assert " ".join(lines[5].split()) == "published CDDFuse 7.12 46.00 13.15 2.19 1.76 0.77 - -"
+    assert "published for TNO are over 25 images, here are 3" in err
+
+    rows = csv_rows(folders)
+    assert [(row["name"], row["image"]) for row in rows] == [
+        (name, image) for name in ("f0", "max", "mean") for image in NAMES
+    ]
+    assert {row["protocol"] for row in rows} == {"corrected"}
+    result = summary(folders)
+    assert result["protocol"]["name"] == "corrected"
+    assert {change["score"] for change in result["protocol"]["changes"]} == {"SSIM", "Qabf", "PSNR"}
+    assert result["images"] == list(NAMES)
+    for line, cell_ in zip(METRICS, lines[2].split()[1:], strict=False):
+        mean = statistics.fmean(float(row[line]) for row in rows[:3])
+        assert result["rows"][0]["means"][line] == pytest.approx(mean, rel=1e-9)
+        assert cell_ == f"{mean:.2f}"
+    assert "protocol corrected" in (folders / "out" / "report.html").read_text()
+
+
+def test_scores_are_those_of_the_metrics(folders):
+    runs = [Run("f0", (folders / "f0",))]
+    scenes = find_scenes(runs, folders / "ir", folders / "vi").scenes
+    result = score_scenes(scenes, "release", ("max-stretched",), workers=1)[1]
+    infrared, visible = noise(1), noise(11)
+    fused = infrared // 2 + noise(21) // 4
+    highest = BASELINES["max-stretched"](infrared, visible)
+    assert (highest.min(), highest.max()) == (0, 255)
+    for name, function in METRICS.items():
+        assert result.runs[0][0][name] == function(fused, infrared, visible)
+        assert result.baselines["max-stretched"][name] == function(highest, infrared, visible)
+
+
+def test_processes_give_the_same_scores_in_the_same_order(folders):
+    runs = [Run("both", (folders / "f0", folders / "f1"))]
+    scenes = find_scenes(runs, folders / "ir", folders / "vi").scenes
+    alone = score_scenes(scenes, "release", ("mean",), workers=1)
+    assert [result.name for result in alone] == list(NAMES)
+    assert score_scenes(scenes, "release", ("mean",), workers=2) == alone
+
+
+def test_seeds_become_mean_and_standard_deviation(folders, monkeypatch, capsys):
+    fused = f"CDDFuse={folders / 'f0'},{folders / 'f1'}"
+    assert run_command(folders, monkeypatch, "--baselines", "none", fused=fused) == 0
+    row = summary(folders)["rows"][0]
+    assert (row["name"], row["seeds"]) == ("CDDFuse", 2)
+    per_seed = [
+        statistics.fmean(float(r["EN"]) for r in csv_rows(folders) if r["folder"].endswith(seed))
+        for seed in ("f0", "f1")
+    ]
+    assert [means["EN"] for means in row["means_per_seed"]] == pytest.approx(per_seed, rel=1e-9)
+    assert row["means"]["EN"] == pytest.approx(sum(per_seed) / 2)
+    spread = abs(per_seed[0] - per_seed[1]) / math.sqrt(2)  # sample deviation of two values
+    assert row["deviations_over_seeds"]["EN"] == pytest.approx(spread, rel=1e-6)
+    out = capsys.readouterr().out
+    assert f"{row['means']['EN']:.2f} ± {spread:.2f}" in out
+    assert "± is the standard deviation over seeds" in out
+
+
+def test_only_scenes_in_all_folders_are_scored(folders, monkeypatch, capsys):
+    (folders / "f1" / "a.png").unlink()
+    write_png(folders / "ir" / "lonely.png", noise(5))
+    more = ("--fused", f"other={folders / 'f1'}")
+    assert run_command(folders, monkeypatch, *more) == 0
+    result = summary(folders)
+    assert result["images"] == ["b", "c"]
+    assert result["not_scored"]["leftovers"] == {
+        str(folders / "ir"): ["a.png", "lonely.png"],
+        str(folders / "vi"): ["a.png"],
+        str(folders / "f0"): ["a.png"],
+    }
+    err = capsys.readouterr().err
+    assert f"not scored, not in all folders: 2 of {folders / 'ir'}: a.png, lonely.png" in err
+    assert "lonely.png" in (folders / "out" / "report.html").read_text()
+
+
+def test_problems_are_a_line_each_and_the_rest_is_scored(folders, monkeypatch, capsys):
+    (folders / "f0" / "a.png").write_text("no image")
+    write_png(folders / "f0" / "b.png", noise(0, height=45))
+    assert run_command(folders, monkeypatch) == 1
+    problems = [x for x in capsys.readouterr().err.splitlines() if x.startswith("not scored:")]
+    assert len(problems) == 2
+    assert "a.png: not an image" in problems[0]
+    assert "46x45" in problems[1]
+    assert "46x44" in problems[1]
+    assert summary(folders)["images"] == ["c"]
+    assert len(summary(folders)["not_scored"]["errors"]) == 2
+
+
+def test_a_scene_that_fails_in_one_run_is_in_no_mean(folders, monkeypatch):
+    (folders / "f1" / "a.png").write_text("no image")
+    assert run_command(folders, monkeypatch, "--fused", str(folders / "f1")) == 1
+    assert {row["image"] for row in csv_rows(folders)} == {"b", "c"}
+
+
+def test_flat_fused_image_has_values_and_a_note(folders, monkeypatch, capsys):
+    write_png(folders / "f0" / "a.png", np.full((44, 46), 9, np.uint8))
+    assert run_command(folders, monkeypatch) == 0
+    assert "a.png: every pixel is 9" in capsys.readouterr().err
+    assert [csv_rows(folders)[0][name] for name in ("EN", "MI", "VIF", "CC")] == ["0"] * 4
+    for name in ("scores.csv", "summary.json", "report.html"):
+        assert not re.search(r"\bnan\b", (folders / "out" / name).read_text())
+
+
+def test_infinite_psnr_is_written_as_text(folders, monkeypatch):
+    for folder in ("ir", "vi", "f0"):
+        for seed, name in enumerate(NAMES):
+            write_png(folders / folder / f"{name}.png", noise(seed))
+    assert run_command(folders, monkeypatch) == 0
+    assert summary(folders)["rows"][0]["means"]["PSNR"] == "inf"
+    assert csv_rows(folders)[0]["PSNR"] == "inf"
+
+
+def test_stretched_images_are_pointed_out_to_the_corrected_protocol(folders, monkeypatch, capsys):
+    for seed, name in enumerate(NAMES):
+        fused = noise(seed)
+        fused[0, :2] = 0, 255
+        write_png(folders / "f0" / f"{name}.png", fused)
+    assert run_command(folders, monkeypatch, "--protocol", "corrected") == 0
+    assert "every image of f0 spans 0-255" in capsys.readouterr().err
+    assert run_command(folders, monkeypatch) == 0
+    assert "spans 0-255" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--protocol", "mine"], "invalid choice: 'mine'"),
+        (["--dataset", "COCO"], "no published scores for dataset 'COCO'"),
+        (["--baselines", "max,median"], "baseline 'median' is unknown"),
+        (["--workers", "0"], "--workers is at least 1"),
+        (["--fused", "f0=elsewhere"], "two are 'f0'"),
+        (["--fused", "x=missing"], "missing: no such folder"),
+        (["--fused", "x="], "expected DIR or NAME=DIR1,DIR2"),
+    ],
+)
+def test_bad_usage_is_one_line_and_writes_nothing(folders, monkeypatch, capsys, more, complaint):
+    assert run_command(folders, monkeypatch, *more) == 2
+    out, err = capsys.readouterr()
+    assert complaint in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert not (folders / "out").exists()
+
+
+def test_nothing_in_common_is_refused(folders, monkeypatch, capsys):
+    for name in NAMES:
+        (folders / "f0" / f"{name}.png").rename(folders / "f0" / f"{name}_fused.png")
+    assert run_command(folders, monkeypatch) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "no name is in all folders" in err
+    assert not (folders / "out").exists()
+
+
+def test_nothing_that_can_be_scored_is_refused(folders, monkeypatch):
+    for name in NAMES:
+        (folders / "f0" / f"{name}.png").write_text("")
+    assert run_command(folders, monkeypatch) == 2
+    assert not (folders / "out").exists()
+
+
+def test_out_that_is_a_file_is_refused_before_scoring(folders):
+    (folders / "out").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        evaluate([Run("f0", (folders / "f0",))], folders / "ir", folders / "vi", folders / "out")
+    assert (folders / "out").read_text() == "mine"
+
+
+def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
+    assert run_command(folders, monkeypatch) == 0
+    before = {file.name: file.read_bytes() for file in (folders / "out").iterdir()}
+
+    def interrupted(path, evaluation):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cddfuse_jax.evaluate.write_report", interrupted)
+    assert run_command(folders, monkeypatch, "--protocol", "corrected") == 130
+    assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
+
+
+def test_scoring_never_imports_jax():
+    code = "import sys, cddfuse_jax.evaluate; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_runs_are_named_by_their_folder_or_as_given(tmp_path):
+    assert parse_run("results/TNO") == Run("TNO", (Path("results/TNO"),))
+    assert parse_run("A=x,y") == Run("A", (Path("x"), Path("y")))
+    odd = tmp_path / "lr=1,2"
+    odd.mkdir()
+    assert parse_run(str(odd)) == Run("lr=1,2", (odd,))

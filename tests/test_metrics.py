@@ -1,0 +1,243 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics.protocols import CHANGES, MEANINGS, PROTOCOLS
+from cddfuse_jax.metrics.vif import blur, gaussian
+
+CORRECTED = PROTOCOLS["corrected"].scores
+PAIRWISE = ("MI", "SCD", "VIF", "Qabf", "SSIM", "CC", "MSE", "PSNR")
+
+
+def image(*rows) -> np.ndarray:
+    return np.array(rows, np.float32)
+
+
+def noise(seed: int, shape=(48, 52)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32)
+
+
+def score(name, fused, infrared=None, visible=None, scores=METRICS) -> float:
+    infrared = fused if infrared is None else infrared
+    return scores[name](fused, infrared, infrared if visible is None else visible)
+
+
+def test_order_is_the_papers():
+    assert list(METRICS) == (
+        ["EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM", "AG", "CC", "MSE", "PSNR"]
+    )
+    assert list(MEANINGS) == list(METRICS)
+    assert all(list(p.scores) == list(METRICS) for p in PROTOCOLS.values())
+
+
+# Answers worked out by hand.
+
+
+def test_entropy_in_bits():
+    assert score("EN", image([0, 0, 255, 255])) == pytest.approx(1)
+    assert score("EN", image([0, 1], [2, 3])) == pytest.approx(2)
+    assert score("EN", image([7, 7, 7, 9])) == pytest.approx(2 - 0.75 * math.log2(3))
+    assert score("EN", image([0.4, 0, 1.4, 0.6])) == pytest.approx(1)  # values are rounded
+
+
+def test_standard_deviation_is_the_populations():
+    assert score("SD", image([0, 10])) == 5
+    assert score("SD", image([1, 2], [3, 4])) == pytest.approx(math.sqrt(1.25))
+
+
+def test_spatial_frequency_averages_each_direction_over_its_own_differences():
+    assert score("SF", image([0, 3], [4, 7])) == 5
+    assert score("SF", image([0, 0, 6])) == pytest.approx(math.sqrt(18))
+    # Three differences across (one of 6), four down (all 0): 36/4 over two rows.
+    assert score("SF", image([0, 0, 6], [0, 0, 6])) == pytest.approx(math.sqrt(36 * 2 / 4))
+
+
+def test_average_gradient():
+    assert score("AG", image([0, 3], [4, 7])) == pytest.approx(5 / math.sqrt(2))
+    # Across: 0, 5, 10 (one-sided, central, one-sided); down: 0.
+    fused = image([0, 0, 10], [0, 0, 10])
+    assert score("AG", fused) == pytest.approx((0 + 5 + 10) / 3 / math.sqrt(2))
+
+
+def test_mutual_information_in_nats():
+    fused, independent = image([0, 0, 9, 9]), image([3, 5, 3, 5])
+    assert score("MI", fused, fused, independent) == pytest.approx(math.log(2))
+    assert score("MI", fused) == pytest.approx(2 * math.log(2))
+    assert score("MI", independent, fused, fused) == 0
+
+
+def test_correlation_averages_both_sources():
+    fused, double, reverse = image([0, 1, 2]), image([0, 2, 4]), image([4, 2, 0])
+    assert score("CC", fused, double, double) == pytest.approx(1)
+    assert score("CC", fused, double, reverse) == pytest.approx(0)
+    # Deviations of (0, 0, 3) are (-1, -1, 2): r = 3/sqrt(2 * 6).
+    assert score("CC", fused, double, image([0, 0, 3])) == pytest.approx((1 + 3 / 12**0.5) / 2)
+
+
+def test_correlations_of_differences():
+    infrared, visible = image([10, 20], [30, 40]), image([40, 10], [30, 5])
+    assert score("SCD", infrared + visible, infrared, visible) == pytest.approx(2)
+    # F - B = 0 0 3 has r = 3/sqrt(12) with A = 0 1 2, and F - A = 0 -1 1 has r = 1/2 with B.
+    infrared, visible = image([0, 1, 2]), image([0, 0, 0])
+    assert score("SCD", image([0, 0, 3]), infrared, visible) == pytest.approx(3 / 12**0.5)
+    visible = image([1, 0, 2])
+    # F - B = 2 0 1: r = -1/2 with A; F - A = 3 -1 1: r with B is 2/sqrt(2 * 8).
+    assert score("SCD", image([3, 0, 3]), infrared, visible) == pytest.approx(-0.5 + 0.5)
+
+
+def test_mean_squared_error_and_psnr():
+    fused = np.zeros((2, 2), np.float32)
+    assert score("MSE", fused, fused + 2, fused + 4) == (4 + 16) / 2
+    assert score("PSNR", fused + 10, fused + 9, fused + 11) == pytest.approx(20)
+    corrected = score("PSNR", fused + 10, fused + 9, fused + 11, CORRECTED)
+    assert corrected == pytest.approx(20 * math.log10(255))
+
+
+def test_vif_of_a_ramp_and_its_half():
+    # A ramp of slope s has variance s² m in every window, m the window's second moment, and each
+    # scale doubles the slope; half of it has gain 1/2 and no residue.
+    height, width, slope = 41, 50, 3
+    ramp = np.tile(slope * np.arange(width, dtype=np.float32), (height, 1))
+    kept = present = 0.0
+    for scale, taps in enumerate((17, 9, 5, 3)):
+        if scale:
+            height, width = (-(-(side - taps + 1) // 2) for side in (height, width))
+        offsets = [k - taps // 2 for k in range(taps)]
+        weights = [math.exp(-k * k / (2 * (taps / 5) ** 2)) for k in offsets]
+        moment = sum(w * k * k for w, k in zip(weights, offsets, strict=True)) / sum(weights)
+        variance = (slope * 2**scale) ** 2 * moment
+        pixels = (height - taps + 1) * (width - taps + 1)
+        kept += pixels * math.log(1 + variance / 4 / 2)
+        present += pixels * math.log(1 + variance / 2)
+    assert score("VIF", ramp / 2, ramp) == pytest.approx(2 * kept / present, rel=1e-9)
+
+
+def test_blur_is_the_two_dimensional_window():
+    impulse = np.zeros((1, 9, 9))
+    impulse[0, 4, 4] = 1
+    window = gaussian(5)
+    assert window == pytest.approx(
+        np.exp([-2, -0.5, 0, -0.5, -2]) / np.exp([-2, -0.5, 0, -0.5, -2]).sum()
+    )
+    np.testing.assert_allclose(blur(impulse, window)[0], np.outer(window, window), rtol=1e-14)
+
+
+def test_qabf_of_flat_images_sees_the_frame_that_zero_padding_draws():
+    one = np.ones((2, 2), np.float32)
+    best_angle = 0.9879 / (1 + math.exp(-22 * 0.2))
+    # Every pixel is a corner: both Sobel filters give 3, and all angles agree.
+    half = 0.9994 / 2 * best_angle
+    assert score("Qabf", one, 2 * one) == pytest.approx(half, rel=1e-6)
+    # Where strengths are equal the release takes that strength, here sqrt(18), for their ratio.
+    equal = 0.9994 / (1 + math.exp(-15 * (math.sqrt(18) - 0.5))) * best_angle
+    assert score("Qabf", one) == pytest.approx(equal, rel=1e-6)
+    assert score("Qabf", one, scores=CORRECTED) == 0  # no frame, so no edge
+
+
+def test_qabf_of_crossed_edges():
+    across = np.tile(np.arange(0, 200, 20, dtype=np.float32), (10, 1))
+    # Inside, strengths are equal (160) and angles differ by pi/2: a = 0.
+    perpendicular = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(22 * 0.8))
+    aligned = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-22 * 0.2))
+    assert score("Qabf", across.T, across, scores=CORRECTED) < 2 * perpendicular
+    assert score("Qabf", across, scores=CORRECTED) == pytest.approx(aligned, rel=1e-6)
+
+
+def test_corrected_qabf_takes_edges_modulo_pi():
+    y, x = np.mgrid[:5, :9].astype(np.float32)
+    leaning_left, leaning_right = 60 * y + x, 60 * y + 8 - x
+    assert score("Qabf", leaning_left, leaning_right, scores=CORRECTED) > 0.96
+    assert score("Qabf", leaning_left, leaning_right) < 0.5
+
+
+def test_ssim_of_flat_images():
+    zero = np.zeros((8, 8), np.float32)
+    # Variances vanish; what is left of SSIM is C1/(c² + C1), C1 = (0.01 range)².
+    assert score("SSIM", zero, zero + 1) == pytest.approx(2 * 4e-4 / (1 + 4e-4), rel=1e-5)
+    expected = 2 * 6.5025 / (100 + 6.5025)
+    assert score("SSIM", zero, zero + 10, scores=CORRECTED) == pytest.approx(expected, rel=1e-12)
+
+
+# Properties.
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", METRICS)
+def test_exchanging_the_sources_changes_nothing(protocol, name):
+    fused, infrared, visible = noise(0), noise(1), noise(2)
+    function = PROTOCOLS[protocol].scores[name]
+    there, back = function(fused, infrared, visible), function(fused, visible, infrared)
+    assert there == pytest.approx(back, rel=1e-12)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_identical_images(protocol):
+    same, scores = noise(3), PROTOCOLS[protocol].scores
+    best = {name: score(name, same, scores=scores) for name in PAIRWISE}
+    assert best["VIF"] == pytest.approx(2, rel=1e-9)
+    assert best["SSIM"] == pytest.approx(2, rel=1e-6)
+    assert best["CC"] == pytest.approx(1, rel=1e-12)
+    assert best["MI"] == pytest.approx(2 * math.log(2) * score("EN", same), rel=1e-12)
+    assert best["Qabf"] == pytest.approx(0.975, abs=2e-3)
+    assert best["MSE"] == 0
+    assert best["PSNR"] == math.inf
+    assert best["SCD"] == 0  # the differences are flat
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_flat_images_have_defined_values(protocol):
+    grey, black, other = np.full((41, 43), 100), np.zeros((41, 43)), noise(4, (41, 43))
+    for images in itertools.product((grey, black, other), repeat=3):
+        for name, function in PROTOCOLS[protocol].scores.items():
+            value = function(*images)
+            assert isinstance(value, float)
+            assert math.isfinite(value) or (name == "PSNR" and score("MSE", *images) == 0)
+    for name in ("EN", "SD", "SF", "AG", "MI", "CC", "VIF"):
+        assert score(name, grey, other, other) == 0
+    assert score("VIF", other, grey, black) == 2
+    assert score("VIF", other, other, grey) == pytest.approx(2, rel=1e-9)
+    assert score("Qabf", other, black, black) == 0
+    assert METRICS["PSNR"](black, other, other) == 0
+
+
+def test_a_flat_patch_of_any_brightness_is_flat_to_vif():
+    # 0.1 is no binary fraction: its blurred square and squared blur differ by rounding.
+    for level in (0.1, 77.7, 255):
+        assert score("VIF", noise(5), np.full((48, 52), level, np.float32), noise(5)) == (
+            pytest.approx(2, rel=1e-9)
+        )
+
+
+def test_scores_take_uint8_without_wrapping_around():
+    low, high = np.zeros((8, 8), np.uint8), np.full((8, 8), 200, np.uint8)
+    assert score("MSE", low, high) == 40000
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_bad_images_are_refused_in_one_line(name):
+    good = noise(6)
+    nan = good.copy()
+    nan[3, 3] = np.nan
+    bad = [good[:-1], good[None], nan, good + 1, good - 1, np.zeros((0, 4))]
+    for image_ in bad:
+        with pytest.raises(InputError) as error:
+            METRICS[name](good, good, image_)
+        assert "\n" not in str(error.value)
+
+
+def test_images_too_small_for_a_window_are_refused():
+    for name, side in (("VIF", 41), ("SSIM", 7), ("AG", 2), ("Qabf", 2)):
+        fits, small = noise(7, (side, side)), noise(7, (side, side - 1))
+        assert math.isfinite(score(name, fits))
+        with pytest.raises(InputError, match=f"{name} needs images of at least {side}x{side}"):
+            score(name, small)
+
+
+def test_corrected_changes_what_it_documents_and_nothing_else():
+    images = noise(8) / 2, noise(9), noise(10)  # a peak below 255, which PSNR depends on
+    changed = {name for name in METRICS if METRICS[name](*images) != CORRECTED[name](*images)}
+    assert changed == {change.score for change in CHANGES}

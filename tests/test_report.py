@@ -1,0 +1,125 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cddfuse_jax.evaluate import evaluate
+from cddfuse_jax.images import Pair, write_png
+from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.report import pictured
+from cddfuse_jax.score_plots import axis_ticks
+from cddfuse_jax.score_tables import Evaluation, Row
+from cddfuse_jax.scoring import Run, Scene
+
+ODD = 'a <b>&amp; "c"'
+
+
+class Tags(HTMLParser):
+    """Collects every start tag with its attributes, and every text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    folder: Path = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    for side in ("ir", "vi", "fused"):
+        for name in (ODD, "wide"):
+            image = rng.integers(0, 256, (60, 1500 if name == "wide" else 50, 3), dtype=np.uint8)
+            write_png(folder / side / f"{name}.png", image if side == "vi" else image[..., 0])
+    run = Run("<run> & co", (folder / "fused",))
+    evaluate([run], folder / "ir", folder / "vi", folder / "out", dataset="TNO", workers=1)
+    return (folder / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def parsed(page) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    return tags
+
+
+def test_page_needs_no_network(page, parsed):
+    for tag, attributes in parsed.tags:
+        assert tag not in ("link", "iframe")
+        for key in ("src", "href"):
+            assert attributes.get(key, "#").startswith(("#", "data:image/jpeg;base64,")), tag
+    text = re.sub(r"data:image[^\"]*", "", page)
+    assert not re.search(r"https?:|@import|url\(", text)
+    assert "$" not in re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL)
+
+
+def test_pictures_stand_side_by_side_and_are_reduced(parsed):
+    sources = [a["src"] for tag, a in parsed.tags if tag == "img" and "src" in a]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))) for s in sources]
+    # Visible in colour, infrared, fused; the wide scene reduced to a longer side of 640.
+    assert [(p.size, p.mode) for p in pictures] == [
+        ((50, 60), "RGB"), ((50, 60), "L"), ((50, 60), "L"),
+        ((640, 26), "RGB"), ((640, 26), "L"), ((640, 26), "L"),
+    ]  # fmt: skip
+
+
+def test_names_are_escaped(page, parsed):
+    assert "<run>" not in page
+    assert "<b>&amp; " not in page
+    assert ODD in parsed.texts
+    assert "<run> & co" in parsed.texts
+
+
+def test_every_score_has_a_plot_and_sortable_columns(parsed):
+    assert [tag for tag, _ in parsed.tags].count("svg") == len(METRICS)
+    tables = [a for tag, a in parsed.tags if tag == "table" and a.get("class") == "sortable"]
+    assert len(tables) == 2
+    circles = [tag for tag, _ in parsed.tags].count("circle")
+    assert circles == len(METRICS) * 3 * 2  # scores, rows with images, images
+    lines = [a for tag, a in parsed.tags if tag == "path" and a.get("class") == "published"]
+    assert len(lines) == 8  # the paper has no others
+
+
+def test_links_lead_to_pictures(parsed):
+    anchors = {a["id"] for _, a in parsed.tags if "id" in a}
+    links = {a["href"][1:] for tag, a in parsed.tags if tag == "a"}
+    assert {"image-0", "image-1"} <= links <= anchors
+
+
+def fake_evaluation(count: int) -> Evaluation:
+    scenes = [Scene(Pair(str(i), Path("i"), Path("v")), ((Path("f"),),)) for i in range(count)]
+    values = [dict.fromkeys(METRICS, 0.0) for _ in range(count)]
+    if count > 501:
+        values[501] = dict.fromkeys(METRICS, 1.0)
+    row = Row("r", "run", "", dict.fromkeys(METRICS, 0.0), {}, [values])
+    runs = [Run("r", (Path("f"),))]
+    return Evaluation(PROTOCOLS["release"], None, runs, scenes, [row], {}, [], [])
+
+
+def test_many_scenes_are_pictured_smaller_then_in_part():
+    assert pictured(fake_evaluation(3)) == ([0, 1, 2], 640)
+    shown, side = pictured(fake_evaluation(60))
+    assert shown == list(range(60))
+    assert 320 <= side < 640
+    shown, side = pictured(fake_evaluation(1000))
+    assert side == 320
+    assert 60 < len(shown) < 100
+    assert {0, 501} <= set(shown)  # worst and best are always there
+    assert shown == sorted(set(shown))
+
+
+def test_axis_ticks_are_round_and_cover_the_values():
+    assert axis_ticks(0, 8) == [0, 2, 4, 6, 8]
+    assert axis_ticks(6.2, 7.4) == [6, 6.5, 7, 7.5]
+    assert axis_ticks(-0.01, 0.03) == [-0.01, 0, 0.01, 0.02, 0.03]
