@@ -1,6 +1,6 @@
 """Fuse pairs of images as the release does: grey in, min-max stretched grey PNG out.
 
-    python -m cddfuse_jax.fuse --weights W --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
+    python -m cddfuse_jax.fuse --weights W --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR [--evaluate]
 
 Exit code 0 if every pair was fused, 1 if some could not be (one line each says why), 2 if nothing
 could be started.
@@ -17,8 +17,13 @@ import numpy as np
 
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import ArgumentParser, InputError, progress, report, run
+from cddfuse_jax.evaluate import evaluate
 from cddfuse_jax.images import Pair, check_same_size, find_pairs, read_grey, write_png
+from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
+from cddfuse_jax.score_tables import terminal_table
+from cddfuse_jax.scoring import Run
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -109,7 +114,18 @@ def main() -> int:
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
         "default: what the weights were trained with if they tell, else visible",
     )
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="then score what was fused, as python -m cddfuse_jax.evaluate, into DIR/report",
+    )
+    parser.add_argument("--protocol", default="release", choices=PROTOCOLS, help="for --evaluate")
+    parser.add_argument(
+        "--dataset", choices=PUBLISHED, help="for --evaluate: show what is published for it"
+    )
     given = parser.parse_args()
+    if given.evaluate and given.vi.is_file():
+        raise InputError("--evaluate scores folders; give folders as --vi and --ir")
     pairs, alone = select_pairs(given.vi, given.ir)
     trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
     fuse = make_fuse(load_params(given.weights), given.residual or trained_with)
@@ -124,6 +140,18 @@ def main() -> int:
             report(str(error))
     failed = len(pairs) - fused + len(alone)
     print(f"{given.out}: {fused} fused, {failed} failed")
+    if given.evaluate and fused:
+        evaluation = evaluate(
+            [Run(given.out.resolve().name, (given.out,))],
+            given.ir,
+            given.vi,
+            given.out / "report",
+            given.protocol,
+            dataset=given.dataset,
+        )
+        print(terminal_table(evaluation))
+        print("report:", given.out / "report" / "report.html")
+        failed += len(evaluation.errors)
     return 1 if failed else 0
 
 
