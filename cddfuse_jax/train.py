@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from cddfuse_jax import compilation_cache
 from cddfuse_jax import config as configs
 from cddfuse_jax.checkpoints import Checkpoints
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
@@ -221,6 +222,7 @@ def main() -> int:
             parser.error(
                 f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
             )
+    compilation_cache.enable()
     stop = StopSignal()
     state = train_and_evaluate(configs.load(arguments.config, overrides), arguments.workdir, stop)
     if stop.received is None:
