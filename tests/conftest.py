@@ -5,11 +5,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Runs that are stopped and resumed compile the same programs again; subprocesses inherit this.
-CACHE = tempfile.mkdtemp(prefix="cddfuse-jax-tests-")
-atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# Runs that are stopped and resumed compile the same programs again. All processes share the folder:
+# subprocesses and pytest-xdist's workers inherit it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.mkdtemp(prefix="cddfuse-jax-tests-")
+    atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
