@@ -36,7 +36,7 @@ def main(path: str, overrides: list[str]) -> None:
         times = []
         for _ in range(6):
             clock = time.perf_counter()
-            state, metrics = jax.block_until_ready(step(state, visible, infrared))
+            state, _metrics = jax.block_until_ready(step(state, visible, infrared))
             times.append(time.perf_counter() - clock)
         print(
             f"{path}, {stage.name}: {config.batch_size} pairs of {side}x{side}, "

@@ -18,7 +18,7 @@ from cddfuse_jax.checkpoints import load_meta
 from cddfuse_jax.commands import replacing
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 def scalars(workdir: Path) -> dict[str, dict[int, float]]:

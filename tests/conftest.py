@@ -13,17 +13,17 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from pth_writer import write_pth  # noqa: E402
+import jax
+import numpy as np
+import pytest
+from pth_writer import write_pth
 
-from cddfuse_jax import config as configs  # noqa: E402
-from cddfuse_jax import torch_weights  # noqa: E402
-from cddfuse_jax.models.cddfuse import CDDFuse  # noqa: E402
-from cddfuse_jax.optimizers import adam, learning_rate  # noqa: E402
-from cddfuse_jax.train import make_model, train_and_evaluate  # noqa: E402
-from cddfuse_jax.train_step import init_state  # noqa: E402
+from cddfuse_jax import config as configs
+from cddfuse_jax import torch_weights
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.optimizers import adam, learning_rate
+from cddfuse_jax.train import make_model, train_and_evaluate
+from cddfuse_jax.train_step import init_state
 
 
 @pytest.fixture(scope="session")
