@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cddfuse_jax import commands, images, torch_weights
+from cddfuse_jax.checkpoints import load_params
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
 from cddfuse_jax.synthetic import synthetic_pair
@@ -251,12 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--release", required=True, metavar="DIR", help="checkout with net.py")
-    parser.add_argument("--weights", required=True, metavar="FILE.pth", help="weights for both")
+    parser.add_argument("--weights", required=True, metavar="W", help="a .pth file or a checkpoint")
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
     options = parser.parse_args(arguments)
     pair = _read_pair(options.vi, options.ir)
-    params = torch_weights.load(options.weights)
+    params = load_params(options.weights)
     modules = load_release(options.release, params)
     release32 = run_release(modules, *pair, "float32")
     truth = run_release(modules, *pair, "float64")
