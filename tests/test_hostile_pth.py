@@ -75,7 +75,14 @@ def test_the_attacks_would_work_on_a_careless_reader(tmp_path, way):
         Tensor(NUMBERS, 0, (1,), (1,)),
         Opcodes(opcodes(NUMBERS, [])),
     ],
-    ids=repr,
+    ids=[
+        "_rebuild_tensor_v2",
+        "_rebuild_parameter",
+        "FloatStorage",
+        "OrderedDict",
+        "tensor",
+        "storage",
+    ],
 )
 @pytest.mark.parametrize("slots", [False, True])
 def test_attributes_of_admitted_objects_cannot_be_set(tmp_path, file, target, slots):
