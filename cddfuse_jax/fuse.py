@@ -18,10 +18,11 @@ import numpy as np
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import ArgumentParser, InputError, progress, report, run
 from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.images import Pair, check_same_size, find_pairs, read_grey, write_png
+from cddfuse_jax.images import read_grey, write_png
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
+from cddfuse_jax.pairs import Pair, check_same_size, select_pairs
 from cddfuse_jax.score_tables import terminal_table
 from cddfuse_jax.scoring import Run
 
@@ -65,30 +66,6 @@ def fuse_file(fuse: Fuse, pair: Pair, out: Path) -> None:
     if min(height, width) < 2:
         raise InputError(f"{pair.visible}: images must be at least 2x2, got {width}x{height}")
     write_png(out, fuse(visible, infrared))
-
-
-def select_pairs(visible: Path, infrared: Path) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two files or two folders, and a line for each file without a partner.
-
-    Raises:
-        InputError: one is a file and the other a folder, one is missing, or there is no pair.
-    """
-    for path in (visible, infrared):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-    if visible.is_dir() != infrared.is_dir():
-        raise InputError("--vi and --ir must be two files or two folders, got one of each")
-    if visible.is_file():
-        return [Pair(visible.stem, infrared, visible)], []
-    found = find_pairs(infrared, visible)
-    alone = [(file, infrared) for file in found.only_visible]
-    alone += [(file, visible) for file in found.only_infrared]
-    if not found.pairs:
-        raise InputError(
-            f"no pairs: an image in {visible} and one in {infrared} must have the same name "
-            f"(endings may differ), found {len(alone)} images without a partner"
-        )
-    return found.pairs, [f"{file}: no image of that name in {folder}" for file, folder in alone]
 
 
 def main() -> int:
