@@ -142,3 +142,13 @@ def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     out = np.clip(np.stack(parts, -1), pixels.min(), pixels.max())
     out = out if pixels.dtype.kind == "f" else np.rint(out)
     return out.reshape(height, width, *pixels.shape[2:]).astype(pixels.dtype)
+
+
+def stretched(luma: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Stretch a fused luma to [0, 1] as the release does: (f - min) / (max - min).
+
+    With ``limits`` these take the place of minimum and maximum, and what lies beyond is clipped. A
+    constant image has nothing to stretch and keeps its value.
+    """
+    low, high = limits or (luma.min(), luma.max())
+    return np.clip((luma - low) / (high - low), 0, 1) if high > low else np.clip(luma, 0, 1)

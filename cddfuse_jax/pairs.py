@@ -125,6 +125,18 @@ def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
     return PairOfPhotos(**photos)
 
 
+def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) -> dict[str, str]:
+    """Return what a user should know of how a pair was read: note -> file name."""
+    found = {}
+    for path, photo in ((pair.visible, photos.visible), (pair.infrared, photos.infrared)):
+        notes = list(photo.notes)
+        if levels.is_deep(photo.pixels):
+            low, high = percentiles
+            notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        found |= {note: f"{path.parent.name}/{path.name}" for note in notes}
+    return found
+
+
 def _other(modality: Resize) -> Resize:
     return RESIZES[1 - RESIZES.index(modality)]
 

@@ -14,14 +14,14 @@ from scipy import fft, ndimage
 
 SCALE = 1.5  # sigma of the gradient filter in pixels
 SURROUNDINGS = 12.0  # sigma of the mean gradient that edges are measured against
-SPREAD = 3.0  # sigma over which a warped image's many shifts are gathered into one peak
+SPREAD = 4.0  # sigma over which a warped image's many shifts are gathered into one peak
 REACH = 0.12  # of the sides: the largest shift that is looked for
 LARGEST_SIDE = 1024  # larger images are measured at a whole fraction of their size
 
 # Of the peak's height over the noise of the correlation, how much makes a shift certain; chosen on
 # the pairs of experiments/measure_registration.py, which says what was found there.
-LEAST_PEAK = 10.5
-OVER_SECOND, OVER_NO_SHIFT = 1.1, 1.25
+LEAST_PEAK = 11.0
+OVER_SECOND, OVER_NO_SHIFT = 1.15, 1.25
 LEAST_SHIFT, LEAST_SHIFT_OF_SIDE = 6.0, 0.01  # pixels; fraction of the longer side
 
 
@@ -55,11 +55,15 @@ class Shift(NamedTuple):
             and self.length >= max(LEAST_SHIFT, LEAST_SHIFT_OF_SIDE * self.longer_side)
         )
 
-    def __str__(self) -> str:
-        """Say the shift as in ``12 pixels left and 3 down``."""
+    @property
+    def warning(self) -> str:
+        """The line for a pair that `is_misregistered`."""
         across = f"{abs(self.right)} {'left' if self.right < 0 else 'right'}"
         along = f"{abs(self.down)} {'up' if self.down < 0 else 'down'}"
-        return f"{across}, {along}"
+        return (
+            f"the infrared image seems shifted by {across} and {along} (pixels) against the "
+            "visible one; fusion needs registered pairs"
+        )
 
 
 def measure_shift(visible: np.ndarray, infrared: np.ndarray) -> Shift | None:

@@ -1,12 +1,15 @@
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from pth_writer import write_pth
 
-from cddfuse_jax import torch_weights
+from cddfuse_jax import checkpoints, torch_weights
 from cddfuse_jax.models.cddfuse import CDDFuse
+
+ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +53,26 @@ def release_pth(release_params, tmp_path_factory) -> Path:
     """Path of a .pth file with ``release_params``, in the release's format."""
     path = tmp_path_factory.mktemp("weights") / "CDDFuse_random.pth"
     return write_pth(path, torch_weights.state_dicts(release_params))
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> dict:
+    """Random params of the smallest network, for tests of what surrounds it."""
+    model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
+    image = np.zeros((1, 8, 8, 1), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
+    rng = np.random.default_rng(5)
+
+    def draw(path, leaf):
+        spread = 0.1 if leaf.ndim == 1 else 1 / math.sqrt(math.prod(leaf.shape[:-1]))
+        return np.float32(spread * rng.standard_normal(leaf.shape) + (path[-1].key in ONES))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_params, tmp_path_factory) -> Path:
+    """Folder of a checkpoint with ``tiny_params``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    checkpoints.save_params(folder, tiny_params, {})
+    return folder

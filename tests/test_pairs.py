@@ -117,7 +117,7 @@ def test_large_images_are_measured_at_a_fraction_and_told_in_their_own_pixels():
     visible, infrared = synthetic_pair(1, 900, 1200)
     shift = measure_shift(visible, np.roll(infrared, 48, 1))
     assert abs(shift.right - 48) <= 4 and abs(shift.down) <= 4
-    assert str(shift).startswith(f"{shift.right} right, ")
+    assert f"shifted by {shift.right} right and " in shift.warning
 
 
 def test_noise_flat_and_tiny_images_have_no_shift():
