@@ -1,3 +1,24 @@
-"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of infrared and visible, or of two medical images."""
+"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of infrared and visible, or of two medical images.
+
+from cddfuse_jax import Fuser
+
+fused = Fuser("CDDFuse_IVF.pth")(visible, infrared)
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+__all__ = ["Fuser", "InputError"]
+
+# Imported when first used, so that commands that need no JAX start without it.
+_HOMES = {"Fuser": "cddfuse_jax.fuser", "InputError": "cddfuse_jax.commands"}
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

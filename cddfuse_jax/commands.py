@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -46,6 +46,14 @@ def report(line: str) -> None:
     """Print one line to standard error without tearing a progress bar."""
     tqdm.write(line, file=sys.stderr)
     sys.stderr.flush()
+
+
+def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
+    """Print one line per note, with how many images and which of them it is about."""
+    for note, names in notes.items():
+        more = ", ..." if len(names) > 3 else ""
+        images = "1 image" if len(names) == 1 else f"{len(names)} images"
+        report(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
 def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax import commands, images, torch_weights
+from cddfuse_jax import commands, images, pairs, torch_weights
 from cddfuse_jax.checkpoints import load_params
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
@@ -237,8 +237,8 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = images.read_grey(visible), images.read_grey(infrared)
-    pair = images.Pair(Path(visible).stem, Path(infrared), Path(visible))
-    images.check_same_size(pair, ir, vis)
+    pair = pairs.Pair(Path(visible).stem, Path(infrared), Path(visible))
+    pairs.check_same_size(pair, ir, vis)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

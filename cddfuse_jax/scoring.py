@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cddfuse_jax.commands import InputError, progress
-from cddfuse_jax.images import Pair, check_same_size, find_pairs, images_by_stem, read_grey
+from cddfuse_jax.images import read_grey
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.pairs import Pair, check_same_size, find_pairs, images_by_stem
 
 
 class Run(NamedTuple):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cddfuse_jax.checkpoints import load_params
 from cddfuse_jax.commands import ArgumentParser, run
-from cddfuse_jax.fuse import make_fuse
+from cddfuse_jax.fuser import Fuser
 from cddfuse_jax.images import write_png
 from cddfuse_jax.pictures import GAP
 from cddfuse_jax.synthetic import synthetic_pair
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--out", required=True, type=Path)
     given = parser.parse_args()
-    fuse = make_fuse(load_params(given.weights))
+    fuse = Fuser(given.weights)
     rows = []
     for seed in SEEDS:
         pair = [

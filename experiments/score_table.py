@@ -34,7 +34,8 @@ def fuse(weights: Path, visible: Path, infrared: Path, out: Path, residual: str)
     """Run the fuse program; its own messages say what went wrong."""
     command = [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", str(weights)]
     command += ["--vi", str(visible), "--ir", str(infrared), "--out", str(out)]
-    if subprocess.run([*command, "--residual", residual]).returncode != 0:
+    command += ["--residual", residual, "--color", "none", "--overwrite"]
+    if subprocess.run(command).returncode != 0:
         raise InputError(f"fusing {visible} with {weights} failed, see above")
 
 

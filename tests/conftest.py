@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 from pth_writer import write_pth
 
+from cddfuse_jax import checkpoints, torch_weights
 from cddfuse_jax import config as configs
-from cddfuse_jax import torch_weights
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.optimizers import adam, learning_rate
 from cddfuse_jax.train import make_model, train_and_evaluate
 from cddfuse_jax.train_step import init_state
+
+ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
 
 @pytest.fixture(scope="session")
@@ -97,12 +99,30 @@ def tiny_initial_params(tiny_config):
 
 
 @pytest.fixture(scope="session")
-def tiny_params(tiny_initial_params):
-    return tiny_initial_params
-
-
-@pytest.fixture(scope="session")
 def tiny_run(tiny_config, tmp_path_factory):
     """Workdir and last state of `tiny_config`."""
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     return workdir, train_and_evaluate(tiny_config, workdir)
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> dict:
+    """Random params of the smallest network, for tests of what surrounds it."""
+    model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
+    image = np.zeros((1, 8, 8, 1), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
+    rng = np.random.default_rng(5)
+
+    def draw(path, leaf):
+        spread = 0.1 if leaf.ndim == 1 else 1 / math.sqrt(math.prod(leaf.shape[:-1]))
+        return np.float32(spread * rng.standard_normal(leaf.shape) + (path[-1].key in ONES))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_params, tmp_path_factory) -> Path:
+    """Folder of a checkpoint with ``tiny_params``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    checkpoints.save_params(folder, tiny_params, {})
+    return folder

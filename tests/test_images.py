@@ -1,8 +1,11 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax import images
+from cddfuse_jax import images, levels
 from cddfuse_jax.commands import InputError, replacing
 
 
@@ -44,10 +47,140 @@ def test_other_8_bit_modes_are_read(tmp_path, mode):
     assert images.read_grey(file).tolist() == [[0, 255]]
 
 
-def test_16_bit_is_refused(tmp_path):
-    Image.fromarray(np.full((2, 2), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png: 8-bit .* this one is I;16"):
-        images.read_image(tmp_path / "deep.png")
+def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
+    # 1001 values in a thermal camera's narrow band; percentiles 0.1 and 99.9 are 7001 and 7999.
+    stored = np.arange(7000, 8001, dtype=np.uint16).reshape(7, 143)
+    for suffix in (".png", ".tif"):
+        file = tmp_path / f"deep{suffix}"
+        Image.fromarray(stored).save(file)
+        photo = images.read_photo(file)
+        assert photo.pixels.dtype == np.uint16 and photo.notes == ()
+        np.testing.assert_array_equal(photo.pixels, stored)
+        expected = np.clip((stored - 7001.0) / 998, 0, 1)
+        np.testing.assert_allclose(levels.network_input(photo.pixels), expected, atol=6e-8)
+        np.testing.assert_array_equal(images.read_grey(file), np.rint(expected * 255))
+    low, high = levels.measured_range(stored, levels.parse_percentiles("10,90"))
+    assert (low, high) == (7100, 7900)
+    assert levels.intensities(stored, (low, high))[0, :102].tolist()[98:] == (
+        [0, 0, 0, np.float32(1 / 800)]
+    )
+    assert not levels.intensities(np.full((3, 3), 7000, np.uint16)).any()
+
+
+def test_one_hot_pixel_does_not_darken_a_thermal_image():
+    stored = np.tile(np.arange(8000, 8100, dtype=np.uint16), (50, 1))
+    dead = stored.copy()
+    dead[3, 4] = 65535
+    difference = np.abs(levels.intensities(dead) - levels.intensities(stored))
+    assert np.delete(difference.ravel(), 3 * 100 + 4).max() < 0.02
+
+
+@pytest.mark.parametrize("text", ["1", "1,2,3", "99,1", "-1,50", "5,5", "low,high", "nan,9", ""])
+def test_ranges_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="--range is auto or two percentiles"):
+        levels.parse_percentiles(text)
+    assert levels.parse_percentiles("auto") == (0.1, 99.9)
+
+
+def test_16_bit_big_endian_and_32_bit_tiff(tmp_path):
+    stored = np.array([[1, 256], [40_000, 65_535]], np.uint16)
+    Image.fromarray(stored.astype(">u2")).save(tmp_path / "big.tif")
+    wide = stored.astype(np.int32) * 1000
+    Image.fromarray(wide).save(tmp_path / "wide.tif")
+    celsius = stored.astype(np.float32) / 7
+    Image.fromarray(celsius).save(tmp_path / "celsius.tif")
+    for name, expected in (("big", stored), ("wide", wide), ("celsius", celsius)):
+        pixels = images.read_photo(tmp_path / f"{name}.tif").pixels
+        assert pixels.dtype == expected.dtype
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_16_bit_colour_says_that_it_is_read_as_8_bit(tmp_path):
+    # Pillow cannot write such a file: one red pixel (0x8012, 0, 0), by hand.
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" + bytes([0x80, 0x12, 0, 0, 0, 0]))
+    file = tmp_path / "deep.png"
+    file.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+    photo = images.read_photo(file)
+    assert photo.pixels.tolist() == [[[0x80, 0, 0]]]
+    assert photo.notes == ("16-bit colour read as 8-bit",)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_alpha_is_dropped_with_a_note(tmp_path, mode):
+    colours = np.array([[[90, 90, 90, 0], [200, 200, 200, 255]]], np.uint8)
+    image = Image.fromarray(colours)
+    if mode == "P":
+        image = image.convert("RGB").quantize(4)
+        image.info["transparency"] = 0
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / "image.png")
+    photo = images.read_photo(tmp_path / "image.png")
+    assert photo.notes == ("alpha dropped",)
+    assert images.read_grey(tmp_path / "image.png").tolist() == [[90, 200]]
+    Image.fromarray(colours[..., :3]).save(tmp_path / "plain.png")
+    assert images.read_photo(tmp_path / "plain.png").notes == ()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
+    stored = np.full((16, 32, 3), 40, np.uint8)
+    stored[:8, :8] = 220
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"photo{suffix}"
+    Image.fromarray(stored).save(file, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
+    photo = images.read_photo(file)
+    # Where the bright upper left corner must be seen, by the EXIF standard.
+    corner = ["top left", "top right", "bottom right", "bottom left"] * 2
+    side = [(16, 32)] * 4 + [(32, 16)] * 4
+    assert photo.pixels.shape[:2] == images.read_size(file) == side[orientation - 1]
+    rows = slice(0, 8) if "top" in corner[orientation - 1] else slice(-8, None)
+    columns = slice(0, 8) if "left" in corner[orientation - 1] else slice(-8, None)
+    assert photo.pixels[rows, columns].min() > 200
+    assert np.count_nonzero(photo.pixels[..., 0] > 128) == 64
+    assert len(photo.notes) == (orientation > 1)
+
+
+def test_arrays_are_read(tmp_path):
+    file = tmp_path / "a.npy"
+    for stored, expected in (
+        (np.array([[0, 255]], np.uint8), [[0, 1]]),
+        (np.array([[[0], [255]]], np.uint8), [[0, 1]]),
+        (np.array([[0.25, 0.5]]), [[0.25, 0.5]]),
+        (np.array([[False, True]]), [[0, 1]]),
+        (np.array([[[255, 255, 255, 7]]], np.uint8), [[1]]),
+        (np.array([[[65535, 0, 0]]], ">u2"), [[0.299]]),
+    ):
+        np.save(file, stored)
+        np.testing.assert_allclose(images.read_luma(file), expected, atol=6e-8)
+        assert images.read_size(file) == stored.shape[:2]
+    celsius = np.linspace(-20, 80, 1001).reshape(7, 143)
+    np.save(file, celsius)
+    np.testing.assert_allclose(
+        images.read_luma(file), np.clip((celsius + 19.9) / 99.8, 0, 1), atol=1e-6
+    )
+    for wrong, message in (
+        (np.zeros((3, 4, 5)), "must be HxW, .* got 3x4x5 float64; transpose"),
+        (np.zeros((2, 2), complex), "of real numbers"),
+        (np.zeros((0, 5)), "must have pixels"),
+        (np.array([["a"]]), "of real numbers"),
+        (np.array([[None]]), "not an .npy file that can be read"),
+        (np.array([[1.0, np.nan]]), "must be finite, 1 of 2 values are not"),
+        (np.full((2, 2, 3), 7.0), r"floats must be in \[0, 1\], got 7 to 7"),
+    ):
+        np.save(file, wrong)
+        with pytest.raises(InputError, match=message) as caught:
+            images.read_luma(file)
+        assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
@@ -66,47 +199,6 @@ def test_broken_files_are_named_in_one_line(tmp_path, suffix):
     for path, message in cases[1:]:
         with pytest.raises(InputError, match=message):
             images.read_size(path)
-
-
-def test_pairs_are_found_by_stem_and_sorted(tmp_path):
-    for name in ("b.png", "a.jpg", "10.png", "only.bmp", "notes.txt", ".hidden.png"):
-        (tmp_path / "ir").mkdir(exist_ok=True)
-        (tmp_path / "ir" / name).touch()
-    for name in ("a.PNG", "b.png", "10.png", "2.png"):
-        (tmp_path / "vi").mkdir(exist_ok=True)
-        (tmp_path / "vi" / name).touch()
-    pairs, only_infrared, only_visible = images.find_pairs(tmp_path / "ir", tmp_path / "vi")
-    assert [pair.name for pair in pairs] == ["10", "a", "b"]
-    assert pairs[1].infrared == tmp_path / "ir" / "a.jpg"
-    assert pairs[1].visible == tmp_path / "vi" / "a.PNG"
-    assert only_infrared == [tmp_path / "ir" / "only.bmp"]
-    assert only_visible == [tmp_path / "vi" / "2.png"]
-
-
-def test_two_images_of_one_stem_are_refused(tmp_path):
-    for name in ("a.png", "a.jpg", "b.png"):
-        (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"one image per name, found a\.jpg, a\.png; remove"):
-        images.images_by_stem(tmp_path)
-    with pytest.raises(InputError, match="no such folder"):
-        images.images_by_stem(tmp_path / "none")
-
-
-def test_sizes_of_a_pair_must_agree(tmp_path):
-    pair = images.Pair(
-        "scene",
-        save(tmp_path / "ir.png", np.zeros((4, 6))),
-        save(tmp_path / "vi.png", np.zeros((4, 6, 3))),
-    )
-    assert images.read_pair_size(pair) == (4, 6)
-    images.check_same_size(pair, np.zeros((4, 6)), np.zeros((4, 6, 3)))
-    save(pair.visible, np.zeros((6, 4)))
-    for check in (
-        lambda: images.read_pair_size(pair),
-        lambda: images.check_same_size(pair, np.zeros((4, 6)), np.zeros((6, 4))),
-    ):
-        with pytest.raises(InputError, match=r"scene: .*ir\.png is 6x4 and .*vi\.png is 4x6"):
-            check()
 
 
 def test_png_is_written_whole_or_not_at_all(tmp_path):

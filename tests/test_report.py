@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.images import Pair, write_png
+from cddfuse_jax.images import write_png
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.pairs import Pair
 from cddfuse_jax.report import pictured
 from cddfuse_jax.score_plots import axis_ticks
 from cddfuse_jax.score_tables import Evaluation, Row

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cddfuse_jax import commands, images
 from cddfuse_jax.commands import InputError
+from cddfuse_jax.pairs import Pair, check_same_size, find_pairs
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"
@@ -62,7 +63,7 @@ def pair_patches(
     return infrared[kept], visible[kept], int((~kept).sum())
 
 
-def read_pair(pair: images.Pair) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Read (infrared, visible) as the release prepares them: float32 HxW in [0, 1].
 
     Infrared is grey over 255, visible is luma that was never rounded.
@@ -72,7 +73,7 @@ def read_pair(pair: images.Pair) -> tuple[np.ndarray, np.ndarray]:
     """
     infrared = images.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
     visible = images.read_luma(pair.visible)
-    images.check_same_size(pair, infrared, visible)
+    check_same_size(pair, infrared, visible)
     return infrared, visible
 
 
@@ -84,7 +85,7 @@ def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: i
     """
     if min(size, stride) < 1:
         raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
-    pairs, only_infrared, only_visible = images.find_pairs(infrared, visible)
+    pairs, only_infrared, only_visible = find_pairs(infrared, visible)
     failed = len(only_infrared) + len(only_visible)
     for file in only_infrared:
         commands.report(f"{file}: left out, no image of that name in {visible}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from cddfuse_jax.commands import InputError, report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
-from cddfuse_jax.images import find_pairs, read_pair_size
+from cddfuse_jax.pairs import find_pairs, read_pair_size
 from cddfuse_jax.synthetic import synthetic_pair
 
 Images = dict[str, np.ndarray]

@@ -1,0 +1,93 @@
+"""Fusing many pairs of files: one failure costs one pair, and nothing is overwritten by chance."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from cddfuse_jax import levels
+from cddfuse_jax.commands import InputError, progress, report, report_notes
+from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.images import naming, write_png
+from cddfuse_jax.pairs import Pair, Resize, notes_on, read_pair
+from cddfuse_jax.registration import measure_shift
+
+
+def fuse_pairs(
+    fuser: Fuser, pairs: list[Pair], files: list[Path], resize: Resize | None = None
+) -> int:
+    """Fuse each pair to its file and return how many came out.
+
+    Failures and pairs that seem misregistered are told as they come, notes on how files were read
+    at the end.
+    """
+    fused, notes = 0, defaultdict(list)
+    try:
+        for pair, file in progress(list(zip(pairs, files, strict=True)), "fusing", unit="pair"):
+            try:
+                found, warning = fuse_file(fuser, pair, file, resize)
+            except InputError as error:
+                report(str(error))
+                continue
+            fused += 1
+            if warning:
+                report(f"warning: {pair.name}: {warning}")
+            for note, name in found.items():
+                notes[note].append(name)
+    finally:
+        report_notes(notes)
+    return fused
+
+
+def fuse_file(
+    fuser: Fuser, pair: Pair, out: Path, resize: Resize | None = None
+) -> tuple[dict[str, str], str | None]:
+    """Fuse a pair's files to the PNG file ``out``.
+
+    Returns:
+        Notes on how the files were read (note -> file), and a warning if the pair seems to be
+        misregistered.
+
+    Raises:
+        InputError: a file cannot be read, or the sizes differ or are below 2x2.
+    """
+    photos = read_pair(pair, resize)
+    visible, infrared = photos.visible.pixels, photos.infrared.pixels
+    with naming(pair.name):
+        fused = fuser.fuse_pair(visible, infrared)
+        shift = measure_shift(levels.network_input(visible), levels.network_input(infrared))
+    write_png(out, levels.to_8_bit(fused))
+    warning = shift.warning if shift and shift.is_misregistered else None
+    return notes_on(pair, photos, fuser.percentiles), warning
+
+
+def outputs(pairs: list[Pair], out: Path) -> list[Path]:
+    """Return the file that each pair is fused to: ``out/NAME.png``, or ``out`` itself if a .png.
+
+    Raises:
+        InputError: an output would be one of the inputs or lie among them, or a folder of pairs is
+            to become one file.
+    """
+    single = out.suffix.lower() == ".png" and not out.is_dir()
+    if single and len(pairs) > 1:
+        raise InputError(f"--out is a folder for {len(pairs)} pairs, got the file {out}")
+    files = [out] if single else [out / f"{pair.name}.png" for pair in pairs]
+    inputs = {path.resolve() for pair in pairs for path in (pair.visible, pair.infrared)}
+    for file in files:
+        if file.resolve() in inputs:
+            raise InputError(f"{file}: would overwrite an input; name another --out")
+    if len(pairs) > 1 and out.resolve() in {path.parent for path in inputs}:
+        raise InputError(f"{out}: fused images must not lie among the inputs; name another --out")
+    return files
+
+
+def refuse_existing(files: list[Path]) -> None:
+    """Refuse to replace what is there.
+
+    Raises:
+        InputError: one of the files exists.
+    """
+    there = [file for file in files if file.exists()]
+    if there:
+        raise InputError(
+            f"{len(there)} of {len(files)} outputs exist already, the first is {there[0]}; "
+            "give --overwrite to replace them, or another --out"
+        )

@@ -1,0 +1,114 @@
+"""Export the fusing network to one file that runs wherever JAX runs, without this package.
+
+    python -m cddfuse_jax.export --weights W --out model.stablehlo
+
+Run it with --help; docs/export.md shows how the file is used.
+"""
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from cddfuse_jax.batch import refuse_existing
+from cddfuse_jax.checkpoints import load_meta, load_params
+from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
+from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
+LEAST_SIDE = 8
+
+
+def export_fuse(
+    params, residual: Residual = "visible", platforms: Sequence[str] = DEFAULT_PLATFORMS
+) -> export.Exported:
+    """Lower the network with its weights to StableHLO, for any number and size of images.
+
+    The exported function maps visible and infrared, float32 (n, h, w) in [0, 1] with h and w at
+    least 8, to the fused luma, float32 (n, h, w) in (0, 1), not stretched.
+    """
+    model = CDDFuse.from_params(params)
+    params = jax.tree.map(jnp.asarray, params)
+
+    def fuse(visible, infrared):
+        images = (x[..., None] for x in (visible, infrared))
+        fused = model.apply({"params": params}, *images, residual=residual, method="fuse")
+        return fused[..., 0]
+
+    shape = export.symbolic_shape(
+        "n, h, w", constraints=("n >= 1", f"h >= {LEAST_SIDE}", f"w >= {LEAST_SIDE}")
+    )
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return export.export(jax.jit(fuse), platforms=tuple(platforms))(image, image)
+
+
+def serialized(exported: export.Exported) -> bytes:
+    """Return the bytes of a file that `jax.export.deserialize` reads.
+
+    Raises:
+        InputError: flatbuffers is not installed.
+    """
+    try:
+        return bytes(exported.serialize())
+    except ImportError:
+        raise InputError(
+            "an exported file is a flatbuffer: pip install 'cddfuse-jax[export]'"
+        ) from None
+
+
+def parse_platforms(text: str) -> tuple[str, ...]:
+    """Read ``--platforms``: names from `PLATFORMS`, separated by commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not set(names) <= set(PLATFORMS):
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(PLATFORMS)}, got {text!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def main() -> None:
+    """Read the arguments, export, write, and say what was written."""
+    parser = ArgumentParser(
+        prog="python -m cddfuse_jax.export",
+        description="Export the network with its weights as StableHLO, for any size of image.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=textwrap.dedent(
+            """\
+            The file holds one function from visible and infrared, float32 (n, h, w) in [0, 1] with
+            h and w at least 8, to the fused luma, float32 (n, h, w), before stretch and colour:
+
+              import jax
+              fuse = jax.export.deserialize(open("model.stablehlo", "rb").read())
+              fused = fuse.call(visible, infrared)
+
+            It needs jax and flatbuffers, not this package. JAX keeps such files readable for six
+            months of its releases.
+            """
+        ),
+    )
+    add = parser.add_argument
+    add("--weights", required=True, metavar="W",
+        help="a .pth file, a training run's workdir, or a converted checkpoint")  # fmt: skip
+    add("--out", required=True, type=Path, metavar="FILE", help="file to write")
+    add("--residual", choices=RESIDUALS, help="as for fuse")
+    add("--platforms", type=parse_platforms, default=DEFAULT_PLATFORMS, metavar="NAME,...",
+        help=f"where it shall run, of {', '.join(PLATFORMS)}; default: cpu,cuda,tpu")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    given = parser.parse_args()
+    if given.out.is_dir():
+        raise InputError(f"--out is a file, {given.out} is a folder")
+    if not given.overwrite:
+        refuse_existing([given.out])
+    params = load_params(given.weights)
+    trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
+    data = serialized(export_fuse(params, given.residual or trained_with, given.platforms))
+    with replacing(given.out) as temporary:
+        temporary.write_bytes(data)
+    print(f"{given.out}: {len(data) / 1e6:.1f} MB, for {', '.join(given.platforms)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,88 @@
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+from cddfuse_jax import commands, decompose, images, losses, pictures
+from cddfuse_jax.decomposition import decompose as decompose_pair
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.synthetic import synthetic_pair
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for seed, name in enumerate("ab"):
+        for side, image in zip(("vi", "ir"), synthetic_pair(seed, 40, 56), strict=True):
+            images.write_png(tmp_path / side / f"{name}.png", np.rint(255 * image).astype(np.uint8))
+    return tmp_path
+
+
+def run(folders, weights, monkeypatch, *more):
+    paths = [f"--{side}={folders / side}" for side in ("vi", "ir", "out")]
+    monkeypatch.setattr(sys, "argv", ["decompose", f"--weights={weights}", *paths, *more])
+    with pytest.raises(SystemExit) as end:
+        commands.run(decompose.main)
+    return end.value.code
+
+
+def test_a_pair_taken_apart(tiny_params):
+    model = CDDFuse.from_params(tiny_params)
+    visible, infrared = synthetic_pair(0, 40, 56)
+    parts = decompose_pair(model, tiny_params, visible, infrared, "visible")
+    apply = lambda *x, method: model.apply({"params": tiny_params}, *x, method=method)  # noqa: E731
+    pair = np.stack([visible, infrared])[..., None]
+    base, detail, _ = apply(pair, method="encode")
+    expected = losses.decomposition(base, detail)
+    for name in ("cc_base", "cc_detail", "decomposition"):
+        assert getattr(parts, name) == pytest.approx(float(expected[name]), rel=1e-4, abs=1e-6)
+    np.testing.assert_allclose(parts.base[:2], base.mean(-1), atol=1e-5)
+    np.testing.assert_allclose(parts.detail[:2], detail.mean(-1), atol=1e-5)
+    fused = apply(pair[:1], pair[1:], method="fuse")
+    np.testing.assert_allclose(parts.images, np.concatenate([pair, fused])[..., 0], atol=1e-5)
+    assert 1e-9 < parts.inverse_error < 1e-3
+    assert parts.inverse_error_float64 < 1e-12
+
+
+def test_a_folder_becomes_pictures_a_table_and_a_distribution(
+    folders, tiny_weights, tiny_params, monkeypatch, capsys
+):
+    assert run(folders, tiny_weights, monkeypatch) == 0
+    assert "2 pairs: correlation of base " in capsys.readouterr().out
+    out = folders / "out"
+    names = ["a.png", "b.png", "decomposition.csv", "distribution.png"]
+    assert sorted(file.name for file in out.iterdir()) == names
+    with open(out / "decomposition.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["a", "b"]
+    model = CDDFuse.from_params(tiny_params)
+    for row in rows:
+        pair = (images.read_luma(folders / side / f"{row['image']}.png") for side in ("vi", "ir"))
+        parts = decompose_pair(model, tiny_params, *pair, "visible")
+        assert float(row["cc_base"]) == pytest.approx(parts.cc_base, rel=1e-4)
+        assert float(row["cc_detail"]) == pytest.approx(parts.cc_detail, rel=1e-4)
+    drawn = images.read_image(out / "b.png")  # of the last pair: its panels are in the figure
+    height = 3 * 40 + 2 * pictures.GAP
+    np.testing.assert_array_equal(drawn[-height:, : 3 * 56 + 2 * pictures.GAP][:, 60:],
+                                  pictures.grid(parts)[:, 60:])  # fmt: skip
+    assert run(folders, tiny_weights, monkeypatch) == 2
+    assert "4 of 4 outputs exist already" in capsys.readouterr().err
+    assert run(folders, tiny_weights, monkeypatch, "--overwrite") == 0
+
+
+def test_a_broken_pair_costs_only_itself(folders, tiny_weights, monkeypatch, capsys):
+    (folders / "ir" / "a.png").write_text("no image")
+    assert run(folders, tiny_weights, monkeypatch) == 1
+    out, err = capsys.readouterr()
+    assert "a.png: not an image" in err and "1 done, 1 failed" in out
+    written = sorted(file.name for file in (folders / "out").iterdir())
+    assert written == ["b.png", "decomposition.csv"]
+
+
+def test_the_distribution_shows_every_image_at_its_place():
+    drawn = pictures.distribution({"base": [-1.0, 1.0], "detail": [0.5]}, "title")
+    assert drawn.dtype == np.uint8 and drawn.ndim == 2
+    # The bars of the means, black and 3 wide: 0 for base, 0.5 for detail.
+    lanes = drawn[32:102], drawn[102:172]
+    bars = [np.flatnonzero((lane[10:60, 130:] == 0).mean(0) > 0.9) + 130 for lane in lanes]
+    assert [bar.tolist() for bar in bars] == [[409, 410, 411], [549, 550, 551]]

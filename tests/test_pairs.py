@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cddfuse_jax import pairs
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.levels import network_input
+from cddfuse_jax.registration import measure_shift
+from cddfuse_jax.synthetic import synthetic_pair
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path)
+    return path
+
+
+def test_pairs_are_found_by_stem_and_sorted(tmp_path):
+    for name in ("b.png", "a.jpg", "10.png", "only.bmp", "notes.txt", ".hidden.png"):
+        (tmp_path / "ir").mkdir(exist_ok=True)
+        (tmp_path / "ir" / name).touch()
+    for name in ("a.PNG", "b.png", "10.png", "2.png"):
+        (tmp_path / "vi").mkdir(exist_ok=True)
+        (tmp_path / "vi" / name).touch()
+    found, only_infrared, only_visible = pairs.find_pairs(tmp_path / "ir", tmp_path / "vi")
+    assert [pair.name for pair in found] == ["10", "a", "b"]
+    assert found[1].infrared == tmp_path / "ir" / "a.jpg"
+    assert found[1].visible == tmp_path / "vi" / "a.PNG"
+    assert only_infrared == [tmp_path / "ir" / "only.bmp"]
+    assert only_visible == [tmp_path / "vi" / "2.png"]
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"one image per name, found a\.jpg, a\.png; remove"):
+        pairs.images_by_stem(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        pairs.images_by_stem(tmp_path / "none")
+
+
+def test_sizes_of_a_pair_must_agree(tmp_path):
+    pair = pairs.Pair(
+        "scene",
+        save(tmp_path / "ir.png", np.zeros((4, 6))),
+        save(tmp_path / "vi.png", np.zeros((4, 6, 3))),
+    )
+    assert pairs.read_pair_size(pair) == (4, 6)
+    pairs.check_same_size(pair, np.zeros((4, 6)), np.zeros((4, 6, 3)))
+    save(pair.visible, np.zeros((6, 4)))
+    for check in (
+        lambda: pairs.read_pair_size(pair),
+        lambda: pairs.check_same_size(pair, np.zeros((4, 6)), np.zeros((6, 4))),
+    ):
+        with pytest.raises(InputError, match=r"scene: .*ir\.png is 6x4 and .*vi\.png is 4x6"):
+            check()
+
+
+def test_all_ambiguous_names_are_listed(tmp_path):
+    for stem in "abcdefg":
+        for suffix in (".png", ".npy"):
+            (tmp_path / f"{stem}{suffix}").touch()
+    with pytest.raises(InputError, match=r"a\.npy, a\.png; b\.npy, .* and 2 more names; remove"):
+        pairs.images_by_stem(tmp_path)
+
+
+def test_one_image_is_resized_to_the_other(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 64), (32, 1))
+    pair = pairs.Pair(
+        "scene", save(tmp_path / "ir.png", ramp), save(tmp_path / "vi.png", np.zeros((64, 128, 3)))
+    )
+    with pytest.raises(InputError, match=r"64x32 and .*128x64; resize one .*--resize infrared"):
+        pairs.read_pair(pair)
+    visible, infrared = pairs.read_pair(pair, "infrared")
+    assert infrared.pixels.shape == (64, 128) and infrared.pixels.dtype == np.uint8
+    # Bicubic resampling keeps a ramp, except at its ends.
+    expected = (np.arange(128) + 0.5) / 2 * (255 / 63) - 0.5 * 255 / 63
+    np.testing.assert_allclose(infrared.pixels[20, 6:-6], expected[6:-6], atol=1)
+    assert infrared.notes == ("resized from 64x32 to 128x64",) and visible.notes == ()
+    visible, infrared = pairs.read_pair(pair, "visible")
+    assert visible.pixels.shape == (32, 64, 3) and infrared.pixels.shape == (32, 64)
+
+
+def test_resizing_to_another_shape_says_so_and_keeps_deep_pixels(tmp_path):
+    deep = np.linspace(7000, 8000, 40 * 40).reshape(40, 40).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "ir.png")
+    pair = pairs.Pair("s", tmp_path / "ir.png", save(tmp_path / "vi.png", np.zeros((40, 80))))
+    photo = pairs.read_pair(pair, "infrared").infrared
+    assert photo.pixels.dtype == np.uint16 and photo.pixels.shape == (40, 80)
+    assert photo.pixels.min() >= 7000 and photo.pixels.max() <= 8000
+    assert abs(photo.pixels.mean(dtype=float) - deep.mean(dtype=float)) < 1
+    assert "stretches its width by 2.00" in photo.notes[0]
+
+
+@pytest.mark.parametrize(("right", "down"), [(12, -9), (-20, 3), (0, 15)])
+def test_a_shift_of_a_scene_is_measured_to_the_pixel(right, down):
+    visible, infrared = synthetic_pair(3, 240, 320)
+    shifted = measure_shift(visible, np.roll(infrared, (down, right), (0, 1)))
+    assert abs(shifted.right - right) <= 1 and abs(shifted.down - down) <= 1
+    assert shifted.is_misregistered
+    assert not measure_shift(visible, infrared).is_misregistered
+    # Which side is brighter does not matter, nor does a constant factor.
+    inverted = measure_shift(visible, 40 * np.roll(1 - infrared, (down, right), (0, 1)))
+    assert (inverted.right, inverted.down) == (shifted.right, shifted.down)
+
+
+def test_registered_scenes_raise_no_alarm_and_shifted_ones_do():
+    quiet = loud = 0
+    for seed in range(8):
+        visible, infrared = synthetic_pair(seed, 200, 260)
+        quiet += not measure_shift(visible, infrared).is_misregistered
+        loud += measure_shift(visible, np.roll(infrared, 11, 1)).is_misregistered
+    assert (quiet, loud) == (8, 8)
+
+
+def test_large_images_are_measured_at_a_fraction_and_told_in_their_own_pixels():
+    visible, infrared = synthetic_pair(1, 900, 1200)
+    shift = measure_shift(visible, np.roll(infrared, 48, 1))
+    assert abs(shift.right - 48) <= 4 and abs(shift.down) <= 4
+    assert f"shifted by {shift.right} right and " in shift.warning
+
+
+def test_noise_flat_and_tiny_images_have_no_shift():
+    rng = np.random.default_rng(0)
+    noise = rng.random((2, 120, 160))
+    assert not measure_shift(*noise).is_misregistered
+    assert measure_shift(noise[0], np.zeros((120, 160))) is None
+    assert measure_shift(noise[0], np.full((120, 160), 0.3)) is None
+    assert measure_shift(*noise[:, :20, :20]) is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "sides", "expected"),
+    [
+        ("misregistered", "ir vi", ["00001D", "00007N", "00015N", "00025N", "00035N"]),
+        # These two are 9 and 12 pixels off, as an overlay of their edges shows.
+        ("TNO", "ir vi", ["01", "03"]),
+        ("MRI_CT", "CT MRI", []),
+    ],
+)
+def test_alarms_on_real_pairs(shared, folder, sides, expected):
+    infrared, visible = (shared / "data" / folder / side for side in sides.split())
+    found = pairs.find_pairs(infrared, visible).pairs
+    alarms = []
+    for pair in found if folder == "misregistered" else found[::2]:
+        visible, infrared = (photo.pixels for photo in pairs.read_pair(pair))
+        shift = measure_shift(network_input(visible), network_input(infrared))
+        if shift.is_misregistered:
+            alarms.append(pair.name)
+    assert alarms == expected
