@@ -18,7 +18,7 @@ for module in ("tensorflow_datasets", "array_record", "importlib_resources"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twelve training pairs of two sizes and two test pairs, one infrared in colour, one visible grey."""
+    """Twelve training and two test pairs; one infrared in colour, one visible grey."""
     root, rng = tmp_path_factory.mktemp("msrs"), np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 2)):
         for side in ("ir", "vi"):
