@@ -42,10 +42,12 @@ def release() -> ConfigDict:
                 "remat": True,
             },
             "data": {
-                "source": "hdf5",  # "folders", "hdf5" or "synthetic"
+                "source": "hdf5",  # "folders", "hdf5", "tfds" or "synthetic"
                 "infrared": "",  # folder, for "folders"
                 "visible": "",
                 "file": "",  # for "hdf5"
+                "directory": "",  # for "tfds": the folder named after the version
+                "split": "train",
                 "count": 0,  # for "synthetic": pairs and their size
                 "height": 0,
                 "width": 0,

@@ -7,6 +7,8 @@ Run it with --help for every option.
 
 import argparse
 import textwrap
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 from cddfuse_jax import compilation_cache, levels
@@ -14,6 +16,7 @@ from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
 from cddfuse_jax.colour import COLORS
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
 from cddfuse_jax.evaluate import evaluate
+from cddfuse_jax.frames import is_video, open_frames
 from cddfuse_jax.fuser import Fuser
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -21,6 +24,7 @@ from cddfuse_jax.models.cddfuse import RESIDUALS
 from cddfuse_jax.pairs import RESIZES, select_pairs
 from cddfuse_jax.score_tables import terminal_table
 from cddfuse_jax.scoring import Run
+from cddfuse_jax.video import check_timing, fuse_video
 
 
 def _parser() -> ArgumentParser:
@@ -35,10 +39,14 @@ def _parser() -> ArgumentParser:
               one pair                --weights W --vi a.jpg --ir b.png --out fused.png
               the paper's scores      --weights W --vi vi/ --ir ir/ --out out/ --evaluate
               PET on MRI, in colour   --weights W --vi MRI/ --ir PET/ --out out/ --residual sum
+              two videos              --weights W --vi a.mp4 --ir b.mp4 --out fused.mp4
+              frames to a video       --weights W --vi vi/ --ir ir/ --out fused.mp4 --fps 25
 
             Images of two folders are paired by name without ending. The luma of both is fused,
             stretched to 0-255, and given the chroma of the one that has colour. A pair that cannot
-            be fused is told in a line, and the others are fused. Nothing is overwritten unless
+            be fused is told in a line, and the others are fused. A video keeps rate and sound of
+            the visible one, and its stretch follows the light slowly, so that it does not flicker;
+            frames are matched by their order. Nothing is overwritten unless
             asked for. Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted
             (what is written is whole).
             """
@@ -50,7 +58,7 @@ def _parser() -> ArgumentParser:
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",
-        help="folder that takes NAME.png; for one pair also a .png file")  # fmt: skip
+        help="folder that takes NAME.png; also a .png file for one pair; or a video")  # fmt: skip
     add("--overwrite", action="store_true", help="replace outputs that exist")
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
@@ -69,6 +77,13 @@ def _parser() -> ArgumentParser:
         help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
         "default: what the weights were trained with if they tell, else visible")  # fmt: skip
+    video = parser.add_argument_group("video (extra [video])")
+    video.add_argument("--fps", type=_rate, metavar="N",
+        help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
+        "video's")  # fmt: skip
+    video.add_argument("--sync", action="store_true",
+        help="pair frames by time: each visible one with the infrared one nearest to it; without "
+        "it, a different number or rate of frames is an error")  # fmt: skip
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -80,6 +95,16 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"a rate is above 0, such as 25 or 30000/1001, got {text}")
+    return rate
+
+
 def main() -> int:
     """Read the arguments and fuse."""
     given = _parser().parse_args()
@@ -87,25 +112,55 @@ def main() -> int:
     if given.evaluate:
         _check_evaluation(given)
     compilation_cache.enable()
+
+    def fuser() -> Fuser:
+        color = given.color or ("none" if given.evaluate else "auto")
+        stretch = not given.no_stretch
+        return Fuser(given.weights, given.residual, color, stretch, percentiles)
+
+    if any(is_video(path) for path in (given.vi, given.ir, given.out)):
+        return _fuse_video(given, fuser)
+    if given.sync or given.fps:
+        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
     pairs, alone = select_pairs(given.vi, given.ir)
     files = outputs(pairs, given.out)
     if not given.overwrite:
         refuse_existing(files)
-    fuser = Fuser(
-        given.weights,
-        given.residual,
-        given.color or ("none" if given.evaluate else "auto"),
-        not given.no_stretch,
-        percentiles,
-    )
+    fuse = fuser()
     for line in alone:
         report(line)
-    fused = fuse_pairs(fuser, pairs, files, given.resize)
+    fused = fuse_pairs(fuse, pairs, files, given.resize)
     failed = len(pairs) - fused + len(alone)
     print(f"{given.out}: {fused} fused, {failed} failed")
     if given.evaluate and fused:
         failed += _evaluate(given)
     return 1 if failed else 0
+
+
+def _fuse_video(given: argparse.Namespace, fuser: Callable[[], Fuser]) -> int:
+    """Fuse two videos, or folders of frames, to a video."""
+    if given.evaluate:
+        raise InputError("--evaluate scores folders of images; leave it out for videos")
+    if not is_video(given.out):
+        raise InputError(f"--out must be a video, such as fused.mp4, got {given.out}")
+    for path in (given.vi, given.ir):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        if not (path.is_dir() or is_video(path)):
+            raise InputError(f"{path}: a video is made of two videos or folders of frames")
+        if path.resolve() == given.out.resolve():
+            raise InputError(f"{given.out}: would overwrite an input; name another --out")
+    if not given.overwrite:
+        refuse_existing([given.out])
+    rate = given.fps
+    if rate is None:  # a folder beside a video has the video's
+        videos = (open_frames(p, None) for p in (given.vi, given.ir) if is_video(p))
+        rate = next((video.rate for video in videos), None)
+    visible, infrared = (open_frames(path, rate) for path in (given.vi, given.ir))
+    check_timing(visible, infrared, given.sync)
+    count = fuse_video(fuser(), visible, infrared, given.out, given.sync, given.resize)
+    print(f"{given.out}: {count} frames at {float(visible.rate):.5g} per second")
+    return 0
 
 
 def _check_evaluation(given: argparse.Namespace) -> None:

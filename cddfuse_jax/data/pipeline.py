@@ -8,16 +8,23 @@ import ml_collections
 import numpy as np
 
 from cddfuse_jax.commands import InputError
-from cddfuse_jax.data.sources import FolderPairs, H5Patches, Images, Source, SyntheticPairs
+from cddfuse_jax.data.sources import (
+    FolderPairs,
+    H5Patches,
+    Images,
+    Source,
+    SyntheticPairs,
+    TfdsPairs,
+)
 
-SOURCES = ("folders", "hdf5", "synthetic")
+SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
 def make_source(data: ml_collections.ConfigDict) -> Source:
     """Open the source that a config's ``data`` describes.
 
-    ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``) or
-    "synthetic" (``count``, ``height``, ``width``).
+    ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``),
+    "tfds" (``directory``, ``split``) or "synthetic" (``count``, ``height``, ``width``).
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
@@ -27,6 +34,8 @@ def make_source(data: ml_collections.ConfigDict) -> Source:
             return FolderPairs(_given(data, "infrared"), _given(data, "visible"))
         case "hdf5":
             return H5Patches(_given(data, "file"))
+        case "tfds":
+            return TfdsPairs(_given(data, "directory"), _given(data, "split"))
         case "synthetic":
             return SyntheticPairs(data.count, data.height, data.width)
     near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Where pairs come from: two folders, an HDF5 file of patches, or the procedural scenes.
+"""Where pairs come from: two folders, an HDF5 file, a TFDS dataset, or the procedural scenes.
 
 A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared": HxWx1}, float32 in
 [0, 1]. ``sizes()`` tells name, height and width of every pair without reading any pixel.
@@ -13,6 +13,7 @@ import numpy as np
 
 from cddfuse_jax.commands import InputError, report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
+from cddfuse_jax.levels import luma
 from cddfuse_jax.pairs import find_pairs, read_pair_size
 from cddfuse_jax.synthetic import synthetic_pair
 
@@ -147,6 +148,60 @@ class H5Patches:
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_file": None, "_process": None}
+
+
+class TfdsPairs:
+    """A split of a TFDS dataset, as `cddfuse_jax.data.tfds_builder` writes it.
+
+    Images are read as `FolderPairs` reads the files that they were written from. Every process
+    opens the dataset for itself, when it first reads from it.
+
+    Raises:
+        InputError: TFDS is not installed, or there is no such dataset or split.
+    """
+
+    def __init__(self, directory: str | os.PathLike, split: str = "train"):
+        self.directory, self.split = str(directory), split
+        self._pairs, self._process = None, None
+        try:
+            self._sizes = [
+                (example["name"].decode(), int(example["height"]), int(example["width"]))
+                for example in self._open(skip=("infrared", "visible"))
+            ]
+        except ImportError as error:
+            raise InputError(
+                f"data.source=tfds needs an extra: pip install 'cddfuse-jax[tfds]' ({error})"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{directory}: no TFDS dataset with a split {split!r} of pairs there ({reason}); "
+                "make one with python -m cddfuse_jax.data.tfds_builder"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getitem__(self, index: int) -> Images:
+        if self._process != os.getpid():
+            self._pairs, self._process = self._open(), os.getpid()
+        example = self._pairs[index]
+        infrared = example["infrared"].astype(np.float32) / np.float32(255)
+        return {"visible": luma(example["visible"])[..., None], "infrared": infrared}
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield name, height and width of every pair, as they are stored beside the images."""
+        yield from self._sizes
+
+    def _open(self, skip: tuple[str, ...] = ()):
+        import tensorflow_datasets as tfds  # an extra, and slow to import
+
+        builder = tfds.builder_from_directory(self.directory)
+        decoders = {name: tfds.decode.SkipDecoding() for name in skip} or None
+        return builder.as_data_source(split=self.split, decoders=decoders)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_pairs": None, "_process": None}
 
 
 class SyntheticPairs:

@@ -1,0 +1,206 @@
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from cddfuse_jax import commands, images
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.frames import FolderFrames, Frame, VideoFrames
+from cddfuse_jax.fuse import main
+from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.video import SmoothedRange, check_timing, fuse_video, paired
+
+av = pytest.importorskip("av", reason="videos need the extra [video]")
+
+SIZE = (44, 48)
+
+
+def scene(number, colour):
+    """A ramp with a square that moves by two pixels per frame."""
+    image = np.tile(np.linspace(60, 160, SIZE[1]), (SIZE[0], 1))
+    image[10:20, 2 * number : 2 * number + 10] = 230
+    image = image.astype(np.uint8)
+    return np.stack([image, image // 2, image // 3], -1) if colour else image
+
+
+def write_video(path, count, rate=25, colour=True, sound=False):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.options = {"crf": "4"}
+        if sound:
+            audio = container.add_stream("aac", rate=8000, layout="mono")
+            time = np.arange(8000 * count // rate) / 8000
+            tone = np.float32(0.3 * np.sin(2 * np.pi * 440 * time))[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate = 8000
+            container.mux([*audio.encode(frame), *audio.encode()])
+        for number in range(count):
+            image = scene(number, colour)
+            rgb = image if colour else np.repeat(image[..., None], 3, -1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def packets(path, kind):
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[0]
+        return [bytes(packet) for packet in container.demux(stream) if packet.size]
+
+
+class Numbers:
+    """Frames whose only pixel is their number."""
+
+    def __init__(self, count, rate):
+        self.path, self.count, self.rate = f"{count}@{rate}", count, Fraction(rate)
+
+    def __iter__(self):
+        for number in range(self.count):
+            yield Frame(np.full((1, 1), number), float(number / self.rate))
+
+
+@pytest.fixture
+def fuse(tiny_weights, monkeypatch):
+    def command(visible, infrared, out, *more):
+        arguments = ["fuse", "--weights", tiny_weights, "--vi", visible, "--ir", infrared]
+        monkeypatch.setattr(sys, "argv", [*map(str, arguments), "--out", str(out), *more])
+        with pytest.raises(SystemExit) as end:
+            commands.run(main)
+        return end.value.code
+
+    return command
+
+
+def test_two_videos_become_one_with_the_sound_of_the_visible(fuse, tmp_path, capsys):
+    visible = write_video(tmp_path / "vi.mp4", 8, sound=True)
+    infrared = write_video(tmp_path / "ir.mp4", 8, colour=False)
+    assert fuse(visible, infrared, tmp_path / "out.mp4") == 0
+    assert "8 frames at 25 per second" in capsys.readouterr().out
+    fused = VideoFrames(tmp_path / "out.mp4")
+    assert (fused.count, fused.rate, fused.has_sound) == (8, 25, True)
+    frames = list(fused)
+    assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(8)])
+    assert all(frame.pixels.shape == (*SIZE, 3) for frame in frames)
+    # The tint is the visible video's: red is above green above blue.
+    means = frames[4].pixels.mean((0, 1))
+    assert means[0] > means[1] + 5 > means[2] + 5
+    assert packets(tmp_path / "out.mp4", "audio") == packets(visible, "audio")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "out.mp4", "vi.mp4"]
+
+
+def test_frames_are_fused_as_images_are_apart_from_the_stretch(tmp_path, tiny_params):
+    for number in range(3):
+        images.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
+        images.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
+    folders = [FolderFrames(tmp_path / side, Fraction(10)) for side in ("vi", "ir")]
+    fuser = Fuser(tiny_params, stretch=False, color="none")
+    assert fuse_video(fuser, *folders, tmp_path / "out.mkv") == 3
+    for number, frame in enumerate(VideoFrames(tmp_path / "out.mkv")):
+        expected = fuser(scene(number, True), scene(number, False)).astype(float)
+        # Lossy coding: off by 1.6 to 1.9 levels on average, in a picture whose deviation is 60.
+        assert np.abs(frame.pixels.mean(-1) - expected).mean() < 3
+
+
+def test_the_stretch_does_not_flicker():
+    rng = np.random.default_rng(0)
+    rate = Fraction(25)
+    lows, highs = 0.3 + 0.05 * rng.standard_normal(200), 0.7 + 0.05 * rng.standard_normal(200)
+    smoothed = SmoothedRange(rate)
+    ranges = np.array([smoothed.update(*pair) for pair in zip(lows, highs, strict=True)])
+    jumps = np.abs(np.diff(ranges[:, 1])).mean() / np.abs(np.diff(highs)).mean()
+    assert jumps < 0.04  # 1/25 of the light comes in per frame
+    assert abs(ranges[50:, 0].mean() - 0.3) < 0.02 and abs(ranges[50:, 1].mean() - 0.7) < 0.02
+    # A lasting change is followed by 63 % within a second.
+    smoothed = SmoothedRange(rate)
+    smoothed.update(0, 0.4)
+    for _ in range(25):
+        low, high = smoothed.update(0, 0.8)
+    assert (low, high) == pytest.approx((0, 0.8 - 0.4 / np.e))
+
+
+def test_frames_are_paired_by_number_or_by_time():
+    def numbers(visible, infrared, sync):
+        pairs = paired(visible, infrared, sync)
+        return [(int(a.pixels[0, 0]), int(b.pixels[0, 0])) for a, b in pairs]
+
+    assert numbers(Numbers(3, 25), Numbers(3, 25), False) == [(0, 0), (1, 1), (2, 2)]
+    with pytest.raises(InputError, match="end at different frames; give --sync"):
+        numbers(Numbers(3, 25), Numbers(2, 25), False)
+    # 30 and 10 per second: each infrared frame serves the three that are nearest.
+    half = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2)]
+    found = numbers(Numbers(20, 30), Numbers(3, 10), True)
+    assert found[:8] == half[:8] and found[-1][0] in (8, 9)  # and ends with the shorter one
+    assert numbers(Numbers(2, 10), Numbers(9, 30), True) == [(0, 0), (1, 3)]
+
+
+@pytest.mark.parametrize("other", [Numbers(7, 25), Numbers(8, 30)])
+def test_different_timing_is_refused_unless_synchronised(other):
+    with pytest.raises(InputError, match=r"8@25 has 8 at 25 per second and .*give --sync"):
+        check_timing(Numbers(8, 25), other, False)
+    check_timing(Numbers(8, 25), other, True)
+    check_timing(Numbers(8, Fraction(30000, 1001)), Numbers(8, Fraction(2997, 100)), False)
+
+
+def test_only_a_few_frames_are_held_at_a_time():
+    held, most = set(), 0
+
+    class Counted(Numbers):
+        def __iter__(self):
+            nonlocal most
+            for frame in super().__iter__():
+                pixels = frame.pixels.view(type("Watched", (np.ndarray,), {"__del__": forget}))
+                held.add(id(pixels))
+                most = max(most, len(held))
+                yield Frame(pixels, frame.seconds)
+                del pixels
+
+    def forget(self):
+        held.discard(id(self))
+
+    for _ in paired(Counted(200, 30), Counted(60, 9), True):
+        pass
+    assert most <= 5
+
+
+def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys):
+    for side, shape in (("vi", (21, 23, 3)), ("ir", (21, 23))):
+        for number in range(2):
+            image = np.random.default_rng(number).integers(0, 256, shape, np.uint8)
+            images.write_png(tmp_path / side / f"{number}.png", image)
+    folders = tmp_path / "vi", tmp_path / "ir"
+    assert fuse(*folders, tmp_path / "out.mp4", "--fps", "12") == 0
+    frames = list(VideoFrames(tmp_path / "out.mp4"))
+    assert len(frames) == 2 and frames[0].pixels.shape == (22, 24, 3)
+    before = (tmp_path / "out.mp4").read_bytes()
+    capsys.readouterr()
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    short = write_video(tmp_path / "short.mp4", 3)
+    for arguments, message in (
+        ((*folders, tmp_path / "new.mp4"), "a folder has no frame rate; give --fps"),
+        ((*folders, tmp_path / "out.mp4", "--fps", "12"), "1 of 1 outputs exist already"),
+        ((*folders, tmp_path / "new.mp4", "--fps", "0"), "a rate is above 0"),
+        ((text, text, tmp_path / "new.mp4"), "text.mp4: not a video that can be read"),
+        ((short, tmp_path / "ir", tmp_path / "new.mp4"), "ir has 2 at 25 per second; give --sync"),
+        ((short, short, tmp_path), "--out must be a video"),
+        ((short, short, short, "--overwrite"), "would overwrite an input"),
+        ((short, tmp_path / "none.mp4", tmp_path / "new.mp4"), "none.mp4: no such file"),
+        ((tmp_path / "vi/0.png", short, tmp_path / "new.mp4"), "two videos or folders of frames"),
+        (
+            (short, tmp_path / "ir", tmp_path / "new.mp4", "--sync"),
+            "both images must have one size",
+        ),
+        ((*folders, tmp_path / "frames", "--sync"), "--sync and --fps are for videos"),
+        ((*folders, tmp_path / "new.mp4", "--evaluate"), "leave it out for videos"),
+    ):
+        assert fuse(*arguments) == 2
+        err = capsys.readouterr().err
+        assert message in err and len(err.splitlines()) == 1, err
+    assert (tmp_path / "out.mp4").read_bytes() == before
+    names = ["ir", "out.mp4", "short.mp4", "text.mp4", "vi"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    more = "--sync", "--resize", "infrared"
+    assert fuse(short, tmp_path / "ir", tmp_path / "new.mp4", *more) == 0
+    assert VideoFrames(tmp_path / "new.mp4").count == 3
