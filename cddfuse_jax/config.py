@@ -1,6 +1,7 @@
 """The release's training recipe as a config, and reading `--config=FILE --config.field=value`."""
 
 import difflib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
 
 
 def _parse(path: str, overrides: list[str]) -> ConfigDict:
+    # Every config is loaded under this name, and a former one's get_config would shine through.
+    sys.modules.pop("config_config", None)
     values = flags.FlagValues()
     arguments = ["train", f"--config={path}", *overrides]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cddfuse_jax import compilation_cache
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import ArgumentParser, InputError, progress, report, run
 from cddfuse_jax.evaluate import evaluate
@@ -126,6 +127,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.evaluate and given.vi.is_file():
         raise InputError("--evaluate scores folders; give folders as --vi and --ir")
+    compilation_cache.enable()
     pairs, alone = select_pairs(given.vi, given.ir)
     trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
     fuse = make_fuse(load_params(given.weights), given.residual or trained_with)

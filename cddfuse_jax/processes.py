@@ -40,6 +40,9 @@ class Address(NamedTuple):
     process_id: int | None = None
 
 
+ALONE = Address()
+
+
 class ProcessLostError(InputError):
     """Another process of this run ended before its work was done."""
 
@@ -64,7 +67,7 @@ def all_agree(fine: bool) -> bool:
 
 
 @contextlib.contextmanager
-def joined(address: Address = Address()) -> Iterator[None]:
+def joined(address: Address = ALONE) -> Iterator[None]:
     """Join the other processes, and end with them: all well, or all soon after one fails.
 
     Joins by ``address``, and without one on a TPU pod or under Slurm by what they tell. It must
@@ -94,10 +97,8 @@ def _join(address: Address) -> bool:
     if any(given) and not all(given):
         raise InputError(
             "--coordinator, --num_processes and --process_id belong together, got only "
-            + " and ".join(
-                f"--{name}"
-                for name, is_given in zip(address._fields, given, strict=True)
-                if is_given
+            + ", ".join(
+                f"--{name}" for name, value in address._asdict().items() if value is not None
             )
         )
     options: dict[str, Any] = {"heartbeat_timeout_seconds": int(2 * SILENCE_SECONDS)}
@@ -125,9 +126,8 @@ def _join(address: Address) -> bool:
     try:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the processes cannot join ({' '.join(str(error).split())[:300]})"
-        ) from None
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"the processes cannot join ({reason})") from None
     return jax.process_count() > 1
 
 
@@ -159,9 +159,8 @@ class _Watch:
     """
 
     def __init__(self) -> None:
-        from jax._src import (
-            distributed,
-        )  # the one store that all processes share has no public name
+        # The one store that all processes share has no public name.
+        from jax._src import distributed
 
         self._store = distributed.global_state.client
         self._me, self._silence = jax.process_index(), SILENCE_SECONDS

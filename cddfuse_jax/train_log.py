@@ -22,8 +22,8 @@ class TrainLog:
     """Takes every update's metrics in order; to be used as a context manager.
 
     The metrics of an update are read when the next one has been started, so that the device does
-    not wait for the host; `flush` reads what is left. Of several processes one ``writes``; all read,
-    so that all end at the same update when its metrics are not finite.
+    not wait for the host; `flush` reads what is left. Of several processes one ``writes``, but all
+    read, so that all end at the same update when its metrics are not finite.
     """
 
     def __init__(

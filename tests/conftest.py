@@ -1,12 +1,29 @@
+import atexit
 import math
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
+# Runs that are stopped and resumed compile the same programs again. All processes share the folder:
+# subprocesses and pytest-xdist's workers inherit it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.mkdtemp(prefix="cddfuse-jax-tests-")
+    atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+import jax
 import numpy as np
 import pytest
 from pth_writer import write_pth
 
+from cddfuse_jax import config as configs
 from cddfuse_jax import torch_weights
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.optimizers import adam, learning_rate
+from cddfuse_jax.train import make_model, train_and_evaluate
+from cddfuse_jax.train_step import init_state
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +67,42 @@ def release_pth(release_params, tmp_path_factory) -> Path:
     """Path of a .pth file with ``release_params``, in the release's format."""
     path = tmp_path_factory.mktemp("weights") / "CDDFuse_random.pth"
     return write_pth(path, torch_weights.state_dicts(release_params))
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A run of 2 + 2 epochs of 2 updates, with the smallest network that has every part."""
+    config = configs.release()
+    config.batch_size = 2
+    config.reconstruction_epochs = config.fusion_epochs = 2
+    config.learning_rate.initial = 1e-3
+    config.learning_rate.decay_epochs = 2
+    config.model = {
+        "features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1, "remat": True
+    }  # fmt: skip
+    config.data.source = "synthetic"
+    config.data.count = 4
+    config.data.height = config.data.width = 24
+    config.data.crop = 16
+    config.log_every = 1
+    config.picture_every = 2
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_initial_params(tiny_config):
+    model = make_model(tiny_config)
+    optimizer = adam(learning_rate(2))
+    return init_state(model, jax.random.key(tiny_config.seed), optimizer).params
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tiny_initial_params):
+    return tiny_initial_params
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tmp_path_factory):
+    """Workdir and last state of `tiny_config`."""
+    workdir = tmp_path_factory.mktemp("tiny") / "run"
+    return workdir, train_and_evaluate(tiny_config, workdir)

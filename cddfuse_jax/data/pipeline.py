@@ -25,12 +25,14 @@ def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Sour
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
     """
     if skip_bad:
-        return SkippingSource(
-            make_source(data) if data.source != "folders" else _folders(data, True)
-        )
+        return SkippingSource(_open(data, keep_bad=True))
+    return _open(data)
+
+
+def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> Source:
     match data.source:
         case "folders":
-            return _folders(data)
+            return FolderPairs(_given(data, "infrared"), _given(data, "visible"), keep_bad)
         case "hdf5":
             return H5Patches(_given(data, "file"))
         case "synthetic":
@@ -38,10 +40,6 @@ def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Sour
     near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
-
-
-def _folders(data: ml_collections.ConfigDict, keep_bad: bool = False) -> FolderPairs:
-    return FolderPairs(_given(data, "infrared"), _given(data, "visible"), keep_bad)
 
 
 def _given(data: ml_collections.ConfigDict, field: str) -> str:

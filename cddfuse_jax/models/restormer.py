@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 from jax.scipy.special import erf
@@ -40,7 +41,7 @@ def transposed_attention(q, k, v, temperature, project_out):
     q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
     """
     c, heads = q.shape[-1], temperature.shape[0]
-    head = jnp.arange(c) // (c // heads)
+    head = np.arange(c) // (c // heads)  # known while tracing: it may index params held in NumPy
 
     def inverse_norm(x):  # the clamp inside the root keeps the gradient finite where x is all zero
         return lax.rsqrt(jnp.maximum(jnp.einsum("nhwc,nhwc->nc", x, x), 1e-24))

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from cddfuse_jax import config as configs
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.losses import LossWeights
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.train import make_model
+
+FOLDER = Path(__file__).resolve().parents[1] / "configs"
+IVF = str(FOLDER / "ivf.py")
+
+
+def test_ivf_is_the_release():
+    config = configs.load(IVF, [])
+    assert (config.reconstruction_epochs, config.fusion_epochs, config.batch_size) == (40, 80, 8)
+    assert config.clip_norm == 0.01
+    assert config.learning_rate.to_dict() == {
+        "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6
+    }  # fmt: skip
+    assert LossWeights(**config.loss) == LossWeights()
+    assert make_model(config) == CDDFuse()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_every_config_has_the_same_fields_and_says_its_command(path):
+    config = configs.load(str(path), [])
+    assert dict(configs.flat(config)).keys() == dict(configs.flat(configs.release())).keys()
+    make_model(config)
+    assert f"--config=configs/{path.name}" in path.read_text(encoding="utf-8").split('"""')[1]
+
+
+def test_paper_and_medical_recipes():
+    paper = configs.load(str(FOLDER / "ivf_paper.py"), [])
+    assert paper.batch_size == 16 and paper.loss.reconstruction_gradient == 0
+    assert configs.load(str(FOLDER / "mif.py"), []).residual == "none"
+
+
+def test_overrides():
+    config = configs.load(
+        IVF, ["--config.batch_size=4", "--config.data.flip=true", "--config.data.file=a.h5"]
+    )
+    assert (config.batch_size, config.data.flip, config.data.file) == (4, True, "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.batchsize=4", "no field 'batchsize'; did you mean batch_size?"),
+        ("--config.data.croop=4", "no field 'data.croop'; did you mean data.crop?"),
+        ("--config.croop=4", "no field 'croop'; did you mean data.crop?"),
+        ("--config.batch_size=many", "config.batch_size must be of type int like 8, got 'many'"),
+        ("--config.data.flip=maybe", "config.data.flip must be of type bool"),
+        ("--config.zzzzzz=1", "no field 'zzzzzz'; it has batch_size, checkpoint_every"),
+    ],
+)
+def test_wrong_overrides_are_one_line(override, message):
+    with pytest.raises(InputError) as error:
+        configs.load(IVF, [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_config(tmp_path):
+    with pytest.raises(InputError, match="no such config file"):
+        configs.load(str(tmp_path / "absent.py"), [])
+    for text in ("x = 1\n", "def get_config(:\n", "raise RuntimeError('no')\n"):
+        path = tmp_path / "broken.py"
+        path.write_text(text)
+        with pytest.raises(InputError, match="cannot be read as a config"):
+            configs.load(str(path), [])
+
+
+def test_sizes_that_do_not_fit_each_other():
+    config = configs.release()
+    config.model.features = 20
+    with pytest.raises(InputError, match=r"multiple of heads, got features=20, heads=8"):
+        make_model(config)

@@ -1,0 +1,98 @@
+"""The converter as a command: what it writes, what it refuses, and that refusing writes nothing."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from cddfuse_jax.checkpoints import load_meta, load_params
+from cddfuse_jax.commands import InputError, run
+
+SCRIPT = Path(__file__).resolve().parents[1] / "convert_torch_weights.py"
+
+
+@pytest.fixture
+def convert(monkeypatch, capsys):
+    """Run the script with arguments; return exit code, output and errors."""
+    spec = importlib.util.spec_from_file_location("convert_torch_weights", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            run(module.main)
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return call
+
+
+def test_converts_to_a_checkpoint_of_the_same_values(
+    convert, release_pth, release_params, tmp_path
+):
+    code, out, _ = convert(release_pth, tmp_path / "converted")
+    assert code == 0
+    assert "158 tensors, 1,188,272 parameters" in out
+    loaded = load_params(tmp_path / "converted")
+    jax.tree.map(np.testing.assert_array_equal, loaded, release_params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(release_pth), release_params)
+    assert load_meta(tmp_path / "converted") == {"converted_from": release_pth.name}
+    assert load_meta(release_pth) == {}
+
+
+def test_never_overwrites_a_checkpoint(convert, release_pth, tmp_path):
+    assert convert(release_pth, tmp_path)[0] == 0
+    code, _, err = convert(release_pth, tmp_path)
+    assert code == 2
+    assert err == f"error: {tmp_path}: already holds a checkpoint; name another folder\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+def test_refuses_what_is_no_checkpoint_and_writes_nothing(convert, tmp_path, content):
+    source = tmp_path / "weights.pth"
+    source.write_bytes(content)
+    code, _, err = convert(source, tmp_path / "converted")
+    assert code == 2
+    assert err.startswith(f"error: {source}: ") and err.count("\n") == 1
+    assert not (tmp_path / "converted").exists()
+
+
+def test_wrong_arguments_are_one_line(convert):
+    code, _, err = convert("only_one")
+    assert code == 2 and err.count("\n") == 1
+
+
+def test_places_without_weights(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        load_params(tmp_path / "absent")
+    with pytest.raises(InputError, match="no such file"):
+        load_params(tmp_path / "absent.pth")
+    with pytest.raises(InputError, match="no weights there"):
+        load_params(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_one_line(convert, release_pth, tmp_path):
+    assert convert(release_pth, tmp_path / "converted")[0] == 0
+    for file in (tmp_path / "converted").rglob("*"):
+        if file.is_file() and file.stat().st_size > 1000:
+            file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(InputError, match="broken checkpoint") as error:
+        load_params(tmp_path / "converted")
+    assert "\n" not in str(error.value)
+
+
+def test_to_torch_without_torch_says_what_to_install(convert, release_pth, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = convert("--to-torch", release_pth, tmp_path / "back.pth")
+    assert code == 2 and "cddfuse-jax[torch]" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_to_torch_and_back(convert, release_pth, release_params, tmp_path):
+    pytest.importorskip("torch", reason="writing .pth files needs the extra [torch]")
+    assert convert("--to-torch", release_pth, tmp_path / "back.pth")[0] == 0
+    jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path / "back.pth"), release_params)

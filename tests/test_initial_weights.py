@@ -1,0 +1,119 @@
+"""Sizes of the network and torch's default initial weights, which are not Flax's."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from cddfuse_jax.models.cddfuse import CDDFuse
+
+# What takes time is the compiler, not the drawing.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def shapes(model, **options):
+    image = jax.ShapeDtypeStruct((1, 4, 4, model.channels), np.float32)
+    return jax.eval_shape(
+        lambda image: model.init(jax.random.key(0), image, image, **options)["params"], image
+    )
+
+
+@pytest.fixture(scope="module")
+def initial():
+    """The release's initial params as a function of a seed."""
+    image = np.zeros((1, 4, 4, 1), np.float32)
+    draw = jax.jit(lambda key: CDDFuse().init(key, image, image)["params"], compiler_options=QUICK)
+    return lambda seed: draw(jax.random.key(seed))
+
+
+@pytest.fixture(scope="module")
+def params(initial):
+    return initial(0)
+
+
+def named_leaves(params):
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        yield "/".join(part.key for part in path), np.asarray(leaf)
+
+
+def test_the_release_has_158_tensors_of_1188272_numbers(params):
+    leaves = [leaf for _, leaf in named_leaves(params)]
+    assert len(leaves) == 158
+    assert sum(leaf.size for leaf in leaves) == 1_188_272
+    assert all(leaf.dtype == np.float32 for leaf in leaves)
+
+
+def test_norms_and_temperatures_start_at_one_and_zero(params):
+    counted = 0
+    for name, leaf in named_leaves(params):
+        if name.endswith(("temperature", "scale")) or "norm" in name:
+            counted += 1
+            np.testing.assert_array_equal(leaf, 0 if name.endswith("bias") else 1, err_msg=name)
+    assert counted == 50  # 10 blocks, each with two norms' weight and bias, and a temperature
+
+
+@pytest.mark.parametrize(
+    ("name", "fan_in"),
+    [
+        ("encoder/patch_embed", 9),
+        ("encoder/blocks/0/attn/qkv", 64),
+        ("encoder/blocks/3/attn/qkv_dwconv", 9),
+        ("encoder/blocks/1/ffn/project_out", 128),
+        ("encoder/base/attn/qkv2", 9 * 192),
+        ("encoder/base/mlp/dwconv", 2 * 9),
+        ("encoder/detail/2/phi/expand", 32),
+        ("encoder/detail/2/phi/project", 64),
+        ("encoder/detail/0/shuffle_kernel", 64),
+        ("encoder/detail/0/shuffle_bias", 64),
+        ("decoder/reduce_channel", 128),
+        ("decoder/output2", 9 * 32),
+        ("detail_fusion/0/shuffle_bias", 64),
+    ],
+)
+def test_convolutions_start_uniform_within_one_over_root_fan_in(params, name, fan_in):
+    leaf = dict(named_leaves(params))[name]
+    bound = np.float32(1 / math.sqrt(fan_in))
+    assert abs(leaf).max() <= bound
+    # Of n numbers, uniform up to 1, the largest misses 1 by about 1 / n.
+    assert abs(leaf).max() > bound * (1 - 8 / leaf.size)
+    # The standard deviation of uniform numbers is bound / sqrt(3); it scatters by 1 / sqrt(5 n).
+    assert abs(leaf.std() * math.sqrt(3) / bound - 1) < 4 / math.sqrt(5 * leaf.size)
+    assert abs(leaf.mean()) < 4 * bound / math.sqrt(3 * leaf.size)
+
+
+def test_no_two_tensors_start_alike(params):
+    drawn = [leaf.ravel()[:32] for _, leaf in named_leaves(params) if leaf.std() > 0]
+    assert len({leaf.tobytes() for leaf in drawn}) == len(drawn) == 108
+
+
+def test_the_seed_alone_decides(initial, params):
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(initial(0)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = initial(1)["decoder"]["output1"]
+    assert (np.asarray(params["decoder"]["output1"]) != other).all()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CDDFuse(),
+        CDDFuse(features=12, heads=3, blocks=1, channels=3, coupling_layers=2),
+        CDDFuse(features=6, heads=1, blocks=3, coupling_layers=1, remat=False),
+    ],
+    ids=["release", "three heads", "one head"],
+)
+def test_sizes_are_read_off_the_params(model):
+    assert CDDFuse.from_params(shapes(model), remat=model.remat) == model
+
+
+@pytest.mark.parametrize(("features", "heads"), [(10, 4), (9, 3)])
+def test_features_are_even_and_a_multiple_of_heads(features, heads):
+    message = f"even and a multiple of heads, got features={features}, heads={heads}"
+    with pytest.raises(ValueError, match=message):
+        shapes(CDDFuse(features=features, heads=heads))
+
+
+def test_an_unknown_residual_is_refused():
+    with pytest.raises(ValueError, match="one of visible, sum, none, got 'infrared'"):
+        shapes(CDDFuse(features=4, heads=2, blocks=1, coupling_layers=1), residual="infrared")

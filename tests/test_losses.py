@@ -1,0 +1,122 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cddfuse_jax import losses
+
+
+def image(rows) -> jax.Array:
+    return jnp.asarray(rows, jnp.float32)[None, :, :, None]
+
+
+def noise(seed: int, shape=(2, 9, 7, 3)) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def test_correlation_is_pearsons_per_sample_and_channel():
+    a, b = noise(0), noise(1)
+    expected = np.mean(
+        [
+            np.corrcoef(np.ravel(a[n, :, :, c]), np.ravel(b[n, :, :, c]))[0, 1]
+            for n in range(2)
+            for c in range(3)
+        ]
+    )
+    assert float(losses.correlation(a, b)) == pytest.approx(expected, abs=1e-6)
+    assert float(losses.correlation(a, 3 * a + 2)) == pytest.approx(1, abs=1e-5)
+    assert float(losses.correlation(a, -a)) == pytest.approx(-1, abs=1e-5)
+
+
+def test_correlation_of_a_flat_feature_is_zero_with_a_finite_gradient():
+    flat = jnp.full((1, 4, 4, 2), 0.5)
+    value, gradient = jax.value_and_grad(losses.correlation)(flat, noise(0, (1, 4, 4, 2)))
+    assert float(value) == 0
+    assert np.isfinite(gradient).all()
+
+
+def test_decomposition_rewards_equal_base_and_unlike_detail():
+    base, detail = noise(0), noise(1)
+    agreeing = losses.decomposition(jnp.concatenate([base, base]), jnp.concatenate([detail, base]))
+    opposed = losses.decomposition(
+        jnp.concatenate([base, -base]), jnp.concatenate([detail, detail])
+    )
+    # 1²/(1.01 - 1) where base features oppose and detail features agree
+    assert float(opposed["decomposition"]) == pytest.approx(100, rel=1e-3)
+    cc = float(agreeing["cc_detail"])
+    assert float(agreeing["decomposition"]) == pytest.approx(cc**2 / 2.01, rel=1e-5)
+
+
+def test_sobel_of_a_ramp():
+    ramp = image(np.tile(np.arange(5.0), (4, 1)))
+    along_x, along_y = losses.sobel(ramp, "edge")
+    np.testing.assert_array_equal(along_x[0, :, :, 0], np.tile([4, 8, 8, 8, 4], (4, 1)))
+    np.testing.assert_array_equal(along_y, 0)
+
+
+def test_gradient_magnitude_sees_the_zeros_beyond_the_border():
+    ones = image(np.ones((3, 3)))
+    # In the corner 3 of 9 neighbours remain on each side: |3| + |3|; at an edge's middle 4 + 0.
+    expected = [[6, 4, 6], [4, 0, 4], [6, 4, 6]]
+    np.testing.assert_array_equal(losses.gradient_magnitude(ones)[0, :, :, 0], expected)
+
+
+def test_spatial_gradient_loss_averages_both_directions():
+    ramp = image(np.tile(np.arange(5.0), (4, 1)))
+    # |d/dx| is 1 inside and 1/2 at both ends, |d/dy| is 0: mean over both is 0.4.
+    assert float(losses.spatial_gradient_loss(ramp, 0 * ramp)) == pytest.approx(0.4)
+
+
+def test_gaussian_window_sums_to_one_and_is_symmetric():
+    window = losses.gaussian_window()
+    assert window.dtype == np.float32 and window.shape == (11, 11)
+    assert window.sum(dtype=np.float64) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(window, window[::-1, ::-1])
+    assert window[5, 5] / window[5, 6] == pytest.approx(np.exp(1 / 4.5), rel=1e-6)
+
+
+def test_ssim_loss_of_flat_images():
+    """Without variance SSIM is (2ab + C1)/(a² + b² + C1)."""
+    a, b = jnp.full((1, 12, 13, 1), 0.02), jnp.full((1, 12, 13, 1), 0.06)
+    ssim = (2 * 0.0012 + 1e-4) / (0.0004 + 0.0036 + 1e-4)
+    assert float(losses.ssim_loss(a, b)) == pytest.approx((1 - ssim) / 2, rel=1e-5)
+    assert float(losses.ssim_loss(a, a)) == 0
+
+
+WEIGHTS = losses.LossWeights(
+    ssim=7.0, reconstruction_gradient=3.0, fusion_gradient=2.0, decomposition=0.5
+)
+
+
+@pytest.fixture(scope="module", params=[losses.reconstruction_loss, losses.fusion_loss])
+def value_and_grad(request):
+    """Return a stage's loss, with `WEIGHTS`, and its gradient, compiled once."""
+    loss = functools.partial(request.param, weights=WEIGHTS)
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def test_weights_scale_the_parts(value_and_grad, tiny_params):
+    visible, infrared = jax.random.uniform(jax.random.key(3), (2, 1, 12, 12, 1))
+    (total, parts), _ = value_and_grad(tiny_params, visible, infrared)
+    if "fusion" in parts:
+        expected = parts["intensity"] + 2 * parts["gradient"]
+        assert float(parts["fusion"]) == pytest.approx(float(expected), rel=1e-6)
+    else:
+        expected = (
+            7 * (parts["ssim_vis"] + parts["ssim_ir"])
+            + parts["mse_vis"]
+            + parts["mse_ir"]
+            + 3 * parts["gradient"]
+        )
+    expected += 0.5 * parts["decomposition"]
+    assert float(total) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_black_patch_has_a_finite_gradient(value_and_grad, tiny_params):
+    """The patch preparation keeps black patches; the release's gradient is NaN on them."""
+    black = jnp.zeros((1, 12, 12, 1))
+    visible = jax.random.uniform(jax.random.key(3), (1, 12, 12, 1))
+    _, gradient = value_and_grad(tiny_params, visible, black)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -1,0 +1,213 @@
+"""Both stages on a tiny network: what trains when, exact resumption, and runs that go wrong."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from cddfuse_jax import config as configs
+from cddfuse_jax.checkpoints import Checkpoints, load_meta, load_params
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.optimizers import learning_rate
+from cddfuse_jax.train import train_and_evaluate
+from cddfuse_jax.train_log import NonFiniteError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def scalars(workdir: Path) -> dict[str, dict[int, float]]:
+    """Read a run's TensorBoard scalars: tag -> step -> value."""
+    found: dict[str, dict[int, float]] = {}
+    for file in sorted((workdir / "tensorboard").iterdir()):
+        data = file.read_bytes()
+        while data:  # records: length, checksum, event, checksum
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            for value in event.summary.value:
+                if value.WhichOneof("value") == "simple_value":
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def test_the_run_writes_what_it_says(tiny_run, tiny_config):
+    workdir, state = tiny_run
+    assert int(state.step) == 8
+    tags = scalars(workdir)
+    assert {tag for tag in tags if tag.startswith("reconstruction/")} == {
+        f"reconstruction/{part}"
+        for part in (
+            "total", "ssim_vis", "ssim_ir", "mse_vis", "mse_ir", "gradient",
+            "cc_base", "cc_detail", "decomposition",
+        )
+    }  # fmt: skip
+    assert {tag for tag in tags if tag.startswith("fusion/")} == {
+        f"fusion/{part}"
+        for part in (
+            "total", "fusion", "intensity", "gradient", "cc_base", "cc_detail", "decomposition"
+        )
+    }  # fmt: skip
+    assert set(tags["reconstruction/total"]) == {1, 2, 3, 4}
+    assert set(tags["fusion/total"]) == {5, 6, 7, 8}
+    assert set(tags["grad_norm/encoder"]) == set(range(1, 9))
+    assert set(tags["grad_norm/base_fusion"]) == {5, 6, 7, 8}
+    assert min(tags["pairs_per_second"].values()) > 0
+    # The fusion layers start stage II at the full rate, when the encoder's has been halved.
+    initial = tiny_config.learning_rate.initial
+    assert [tags["lr/encoder"][step] for step in (1, 4, 5, 8)] == pytest.approx(
+        [initial, initial, initial / 2, initial / 2]
+    )
+    assert [tags["lr/detail_fusion"][step] for step in (5, 8)] == pytest.approx([initial, initial])
+    assert {file.name for file in (workdir / "pictures").iterdir()} == {
+        "step_000004.png",
+        "step_000008.png",
+    }
+    assert load_meta(workdir)["config"] == tiny_config.to_dict()
+
+
+def test_load_params_gives_the_last_state(tiny_run):
+    workdir, state = tiny_run
+    assert_same(load_params(workdir), state.params)
+    assert_same(load_params(workdir / "checkpoints"), state.params)
+    assert_same(load_params(workdir / "checkpoints" / "8"), state.params)
+
+
+def test_stage_one_leaves_the_fusion_layers_alone(tiny_run, tiny_initial_params):
+    start, middle = tiny_initial_params, load_params(tiny_run[0] / "checkpoints" / "4")
+    for module in ("base_fusion", "detail_fusion"):
+        assert_same(start[module], middle[module])
+    for module in ("encoder", "decoder"):
+        assert not np.array_equal(
+            jax.tree.leaves(start[module])[0], jax.tree.leaves(middle[module])[0]
+        )
+    end = tiny_run[1].params
+    for module in end:
+        assert not np.array_equal(
+            jax.tree.leaves(middle[module])[0], jax.tree.leaves(end[module])[0]
+        )
+
+
+def test_stopped_and_resumed_is_bit_identical(tiny_run, tiny_config, tmp_path):
+    """Stops within stage I, at the stage switch and within stage II."""
+    for stop in (1, 4, 6):
+        state = train_and_evaluate(tiny_config, tmp_path, lambda step, stop=stop: step == stop)
+        assert int(state.step) == stop
+    state = train_and_evaluate(tiny_config, tmp_path)
+    assert_same(state.params, tiny_run[1].params)
+    assert_same(state.opt_state, tiny_run[1].opt_state)
+
+
+def test_a_finished_run_stays_as_it_is(tiny_run, tiny_config, capsys):
+    workdir, state = tiny_run
+    before = (workdir / "checkpoints" / "8").stat().st_mtime_ns
+    again = train_and_evaluate(tiny_config, workdir)
+    assert_same(again.params, state.params)
+    assert (workdir / "checkpoints" / "8").stat().st_mtime_ns == before
+    assert str(workdir / "pictures" / "step_000008.png") in capsys.readouterr().out
+
+
+def test_another_config_is_refused_by_field(tiny_run, tiny_config):
+    other = tiny_config.copy_and_resolve_references()
+    other.model.features = 16
+    other.data.crop = 12
+    with pytest.raises(InputError) as error:
+        train_and_evaluate(other, tiny_run[0])
+    assert "data.crop was 16 and is 12" in str(error.value)
+    assert "model.features was 8 and is 16" in str(error.value)
+    assert "batch_size" not in str(error.value)
+
+
+def test_what_does_not_shape_model_or_data_may_change(tiny_run, tiny_config):
+    other = tiny_config.copy_and_resolve_references()
+    other.log_every = 3
+    other.learning_rate.initial = 1e-5
+    assert int(train_and_evaluate(other, tiny_run[0]).step) == 8
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
+    patches = np.random.default_rng(0).uniform(size=(6, 1, 16, 16)).astype(np.float32)
+    patches[3, 0, 5, 5] = np.nan
+    with h5py.File(tmp_path / "patches.h5", "w") as file:
+        for number, patch in enumerate(patches):
+            for group in ("ir_patchs", "vis_patchs"):
+                file[f"{group}/{number}"] = patch
+    config = tiny_config.copy_and_resolve_references()
+    config.data.source = "hdf5"
+    config.data.file = str(tmp_path / "patches.h5")
+    config.seed = 1  # puts the bad patch into the third batch
+    config.checkpoint_every = 1
+    message = "total is nan in stage reconstruction, epoch 0, step 3; the last good checkpoint"
+    with pytest.raises(NonFiniteError, match=message):
+        train_and_evaluate(config, tmp_path)
+    folders = (tmp_path / "checkpoints").iterdir()
+    assert sorted(folder.name for folder in folders) == ["1", "2"]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
+
+
+def test_learning_rate_decays_by_epoch_to_its_floor():
+    schedule = learning_rate(steps_per_epoch=7)
+    for epoch, expected in ((0, 1e-4), (19, 1e-4), (20, 5e-5), (40, 2.5e-5), (120, 1.5625e-6)):
+        assert np.float32(schedule(7 * epoch)) == np.float32(expected)
+        assert np.float32(schedule(7 * epoch + 6)) == np.float32(expected)
+    assert np.float32(schedule(7 * 140)) == np.float32(1e-6)
+
+
+def test_checkpoints_keep_the_newest(tiny_run, tmp_path):
+    state = tiny_run[1]
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        checkpoints.save(state.replace(step=np.int32(step)), {"config": {}})
+    assert checkpoints.latest_step() == 3
+    checkpoints.close()
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+
+
+def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, tmp_path):
+    """Train, interrupt and resume to the end, as a user does it."""
+    workdir = tmp_path / "run"
+    train = [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
+    train += [f"--workdir={workdir}"]
+    train += [f"--config.{field}={value}" for field, value in configs.flat(tiny_config)]
+    process = subprocess.Popen(train, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 0"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=120) == 130
+    assert "saved; the same command goes on from there" in rest
+    stopped = max(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
+    assert 2 <= stopped < 8
+
+    finished = subprocess.run(train, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    assert f"resuming {workdir} after step {stopped} of 8" in finished.stderr
+    printed = [line.split()[-1] for line in finished.stdout.splitlines()[:3]]
+    assert all(Path(path).exists() for path in printed)
+    assert printed[0] == str(workdir / "checkpoints" / "8")
+    assert_same(load_params(workdir), tiny_run[1].params)
+
+
+def test_configs_are_reachable_from_the_command_line(tmp_path):
+    wrong = subprocess.run(
+        [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/ivf.py",
+         f"--workdir={tmp_path / 'run'}", "--config.batchsize=3"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, env=os.environ,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert wrong.stderr == (
+        "error: the config has no field 'batchsize'; did you mean batch_size?\n"
+    )
+    assert not (tmp_path / "run").exists()
