@@ -1,7 +1,7 @@
 """One update over every device of every process, mapped by shard_map or by pmap."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,12 @@ class Devices:
     The first rows of a batch go to the first process's first device, and so on, so that device
     number i gets the same rows however many processes share the devices.
 
+    Args:
+        parallel: "shard_map" or "pmap".
+        batch_size: of all devices together.
+        accumulate: microbatches that a device's share is computed in.
+        devices: which to use; by default all there are.
+
     Attributes:
         mesh: the row of devices.
         replicated: the sharding of what every device has whole: states and metrics.
@@ -30,10 +36,18 @@ class Devices:
         InputError: the map is unknown, or the batch does not divide over devices and microbatches.
     """
 
-    def __init__(self, parallel: str = "shard_map", batch_size: int = 0, accumulate: int = 1):
+    def __init__(
+        self,
+        parallel: str,
+        batch_size: int,
+        accumulate: int = 1,
+        devices: Sequence[jax.Device] | None = None,
+    ):
         if parallel not in MAPS:
             raise InputError(f"config.parallel must be {' or '.join(MAPS)}, got {parallel!r}")
-        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+        devices = sorted(
+            devices or jax.devices(), key=lambda device: (device.process_index, device.id)
+        )
         if accumulate < 1 or batch_size % (len(devices) * accumulate):
             raise InputError(
                 "config.batch_size must be a multiple of devices times config.accumulate, got "

@@ -97,9 +97,7 @@ def _join(address: Address) -> bool:
     if any(given) and not all(given):
         raise InputError(
             "--coordinator, --num_processes and --process_id belong together, got only "
-            + ", ".join(
-                f"--{name}" for name, value in address._asdict().items() if value is not None
-            )
+            + ", ".join(f"--{name}" for name, x in address._asdict().items() if x is not None)
         )
     options: dict[str, Any] = {"heartbeat_timeout_seconds": int(2 * SILENCE_SECONDS)}
     if all(given):
