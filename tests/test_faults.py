@@ -72,9 +72,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside(finished, damage, capsys):
             assert_same(found, state)
         else:
             assert int(found.step) == 4
-            assert re.search(
-                r"warning: the checkpoint of step 8 is damaged \(.+\); now .+", warning
-            )
+            assert re.search(r"warning: the checkpoint of step 8 is damaged \(.+\); now ", warning)
             assert warning.count("\n") == 1
             assert (workdir / "checkpoints" / "8.broken").is_dir()
             set_aside += 1
@@ -85,7 +83,8 @@ def test_a_damaged_newest_checkpoint_is_set_aside(finished, damage, capsys):
 
 def test_one_flipped_bit_is_noticed(finished, capsys):
     workdir, state = finished
-    largest = max(newest_files(workdir), key=lambda path: path.stat().st_size)
+    numbers = [file for file in newest_files(workdir) if file.parent.name == "d"]
+    largest = max(numbers, key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
@@ -113,9 +112,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(finished):
     workdir, state = finished
     checkpoints = Checkpoints(workdir)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (4096, hard)
-    )  # no file can grow further, as when full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # then no file grows, as when full
     try:
         with pytest.raises(CheckpointError) as error:
             checkpoints.save(state.replace(step=np.int32(9)), {"config": {}})
@@ -182,8 +179,9 @@ def test_the_shares_of_a_batch_are_the_batch_in_order(tmp_path, parts):
     whole = batches(source, **options)
     shares = [batches(source, **options, share=(part, parts)) for part in range(parts)]
     for step in (0, 4, 5, 12):  # an epoch has 5 batches and a remainder
-        joint = [np.concatenate(images) for images in zip(*(s[step].values() for s in shares))]
-        assert_same(joint, list(whole[step].values()))
+        for name, images in whole[step].items():
+            joint = np.concatenate([share[step][name] for share in shares])
+            np.testing.assert_array_equal(joint, images)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +224,7 @@ class Training:
                     text=True,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                )  # fmt: skip
+                )
             )
 
     def __enter__(self):
@@ -271,9 +269,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     assert own_lines(output[0][1]) == [
         f"stopped after step {stopped}, saved; the same command goes on from there"
     ]
-    assert own_lines(output[1][1]) == [] and output[1][0].count("\n") == output[1][0].count(
-        "[Gloo]"
-    )
+    assert own_lines(output[1][1]) == [] == own_lines(output[1][0])
     meta = load_meta(workdir)
     assert meta["pairs"] == 8 and meta["steps_per_epoch"] == 2
 
