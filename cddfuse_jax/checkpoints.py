@@ -1,9 +1,13 @@
 """Orbax checkpoints: ``WORKDIR/checkpoints/STEP/{params,optimizer,meta}``.
 
-``params`` is all that fusing needs, so a converted checkpoint holds just that and ``meta``.
+``params`` is all that fusing needs, so a converted checkpoint holds just that and ``meta``. A step
+is written beside its place and renamed when it is whole; ``meta`` keeps a digest of its numbers, so
+that damage which still reads as a checkpoint is found as well.
 """
 
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +16,107 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from cddfuse_jax import torch_weights
-from cddfuse_jax.commands import InputError
+from cddfuse_jax import processes, torch_weights
+from cddfuse_jax.commands import InputError, report
 from cddfuse_jax.train_step import TrainState
 
 FOLDER = "checkpoints"
 
 
+class CheckpointError(InputError):
+    """A checkpoint could not be written; those before it are as they were."""
+
+    exit_code = 1
+
+
 class Checkpoints:
-    """The checkpoints of one run; the newest ``keep`` are kept."""
+    """The checkpoints of one run; the newest ``keep`` are kept.
+
+    With several processes, all must make the same calls in the same order.
+    """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 3):
-        # Not asynchronous: the next update overwrites the donated buffers that a save reads.
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
-        root = epath.Path(Path(workdir).absolute()) / FOLDER
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            # The next update overwrites the donated buffers that a save reads.
+            enable_async_checkpointing=False,
+            # What a killed run left of a save.
+            cleanup_tmp_directories=True,
+        )
+        self._root = epath.Path(Path(workdir).absolute()) / FOLDER
         try:
-            self._manager = ocp.CheckpointManager(root, options=options)
+            self._manager = ocp.CheckpointManager(self._root, options=options)
         except OSError as error:
-            raise InputError(f"cannot write {root}: {error.strerror or error}") from None
+            raise InputError(f"cannot write {self._root}: {error.strerror or error}") from None
 
     def latest_step(self) -> int | None:
         """Return the step of the newest whole checkpoint."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Write the state under its step, with ``meta`` as JSON beside it."""
-        step = int(state.step)
-        if step == self.latest_step():
+        """Write the state under its step, with ``meta`` as JSON beside it.
+
+        Raises:
+            CheckpointError: it could not be written; the checkpoints before it are untouched.
+        """
+        step, last = int(state.step), self.latest_step()
+        if step == last:
             return
         optimizer = {"step": state.step, "opt_state": state.opt_state}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                optimizer=ocp.args.StandardSave(optimizer),
-                meta=ocp.args.JsonSave(meta),
-            ),
-        )
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimizer=ocp.args.StandardSave(optimizer),
+                    meta=ocp.args.JsonSave(meta | {"digest": _digest(state)}),
+                ),
+            )
+        except Exception as error:  # depends on which of its files could not be written
+            kept = "there is none before it" if last is None else f"that of step {last} is whole"
+            raise CheckpointError(
+                f"the checkpoint of step {step} could not be written to {self._root} "
+                f"({_one_line(error)}); {kept}: make room and give the same command again"
+            ) from None
+
+    def restore_newest(
+        self, like: TrainState, check: Callable[[dict[str, Any]], None]
+    ) -> TrainState | None:
+        """Return the newest state that is whole; damaged ones are renamed STEP.broken and reported.
+
+        Args:
+            like: has the state's shapes, and the shardings it is to have.
+            check: given ``meta``, raises `InputError` if this checkpoint is not to be used.
+
+        Returns:
+            The state, or None if there is no whole one.
+        """
+        while (step := self.latest_step()) is not None:
+            state, damage = None, ""
+            try:
+                meta = self.meta(step)
+                check(meta)
+                state = self.restore(step, like)
+                if meta.get("digest", "") not in ("", _digest(state)):
+                    damage = "its numbers are not those that were saved"
+            except InputError:
+                raise
+            except Exception as error:  # depends on the byte that is damaged
+                damage = _one_line(error)
+            if processes.all_agree(not damage):
+                return state
+            self._set_aside(step, damage)
+        return None
+
+    def _set_aside(self, step: int, damage: str) -> None:
+        if processes.is_first():
+            number, place = 1, self._root / f"{step}.broken"
+            while place.exists():
+                number, place = number + 1, self._root / f"{step}.broken{number}"
+            os.rename(self._root / str(step), place)
+            report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
+        processes.all_agree(True)  # nobody looks before it is renamed
+        self._manager.reload()
 
     def meta(self, step: int) -> dict[str, Any]:
         """Return what was saved as ``meta`` with a step."""
@@ -71,6 +139,15 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the folder."""
         self._manager.close()
+
+
+def _digest(state: TrainState) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def save_params(directory: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -9,6 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_teller = {"silent": False, "name": ""}
 
 
 class InputError(Exception):
@@ -34,17 +39,34 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         code = main() or 0
     except InputError as error:
-        report(f"error: {error}")
+        report_error(str(error))
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
+        code = 1
     except KeyboardInterrupt:
         report("interrupted: files already written are whole, nothing else was kept")
         code = 130
     sys.exit(code)
 
 
+def leave_telling_to_others(name: str) -> None:
+    """From now on print nothing but errors, under this name: another process does the telling."""
+    _teller.update(silent=True, name=f"{name}: ")
+
+
 def report(line: str) -> None:
     """Print one line to standard error without tearing a progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    if not _teller["silent"]:
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+
+def report_error(line: str) -> None:
+    """Print one line that says what went wrong, whichever process this is."""
+    tqdm.write(f"{_teller['name']}error: {line}", file=sys.stderr)
     sys.stderr.flush()
 
 
@@ -58,7 +80,8 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
 
 def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:
     """Progress bar with ETA on standard error; silent where that is not a terminal."""
-    return tqdm(items, desc=label, total=total, disable=None, dynamic_ncols=True, **options)
+    disable = True if _teller["silent"] else None
+    return tqdm(items, desc=label, total=total, disable=disable, dynamic_ncols=True, **options)
 
 
 @contextlib.contextmanager

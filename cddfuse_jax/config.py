@@ -18,6 +18,8 @@ def release() -> ConfigDict:
         {
             "seed": 0,
             "batch_size": 8,  # over all devices
+            "accumulate": 1,  # microbatches that a device's share is computed in; the same result
+            "parallel": "shard_map",  # or "pmap": how an update is mapped over devices
             "reconstruction_epochs": 40,  # stage I
             "fusion_epochs": 80,  # stage II
             "clip_norm": 0.01,  # of each module's gradient
@@ -55,6 +57,8 @@ def release() -> ConfigDict:
                 "flip": False,
                 "crops_per_pair": 1,  # in one epoch
             },
+            # Whether a pair that cannot be read is replaced by the next that can, or ends the run.
+            "skip_bad_pairs": False,
             "log_every": 50,  # updates
             "checkpoint_every": 500,  # updates
             "keep_checkpoints": 3,

@@ -1,6 +1,7 @@
 """The two stages' losses, as in the release (`LossWeights` also gives the paper's)."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from cddfuse_jax.models.cddfuse import CDDFuse, Residual, select_residual
 
 Parts = dict[str, jax.Array]
+OfWholeBatch = Callable[[Parts], Parts]
 
 
 class LossWeights(NamedTuple):
@@ -32,6 +34,7 @@ def reconstruction_loss(
     weights: LossWeights = RELEASE,
     residual: bool = True,
     model: CDDFuse | None = None,
+    of_whole_batch: OfWholeBatch | None = None,
 ) -> tuple[jax.Array, Parts]:
     """Stage I: each modality is encoded and decoded on its own.
 
@@ -45,6 +48,7 @@ def reconstruction_loss(
         weights: the coefficients.
         residual: whether the decoder adds the image that it reconstructs.
         model: the network; by default the one that ``params`` fit.
+        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
         The total and its parts by name, unweighted, all scalars.
@@ -61,7 +65,7 @@ def reconstruction_loss(
         "mse_vis": jnp.mean(jnp.square(visible - restored_visible)),
         "mse_ir": jnp.mean(jnp.square(infrared - restored_infrared)),
         "gradient": spatial_gradient_loss(visible, restored_visible),
-        **decomposition(base, detail),
+        **decomposition(base, detail, of_whole_batch),
     }
     total = (
         weights.ssim * (parts["ssim_vis"] + parts["ssim_ir"])
@@ -81,6 +85,7 @@ def fusion_loss(
     weights: LossWeights = RELEASE,
     residual: Residual = "visible",
     model: CDDFuse | None = None,
+    of_whole_batch: OfWholeBatch | None = None,
 ) -> tuple[jax.Array, Parts]:
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
@@ -93,6 +98,7 @@ def fusion_loss(
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
+        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
         The total and its parts by name, unweighted, all scalars.
@@ -113,23 +119,39 @@ def fusion_loss(
         "fusion": intensity + weights.fusion_gradient * gradient,
         "intensity": intensity,
         "gradient": gradient,
-        **decomposition(base, detail),
+        **decomposition(base, detail, of_whole_batch),
     }
     return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
 
 
-def decomposition(base: jax.Array, detail: jax.Array) -> Parts:
+def decomposition(
+    base: jax.Array, detail: jax.Array, of_whole_batch: OfWholeBatch | None = None
+) -> Parts:
     """cc(detail)² / (1.01 + cc(base)): small when base features agree and detail features do not.
 
-    ``base`` and ``detail`` are (2n, h, w, c): the visible images' features, then the infrared ones.
+    This is the one part of a loss that is no mean over samples but a function of two such means, so
+    a batch that is computed in shares must tell every share the correlations of the whole: the mean
+    over the shares of the gradients is then the whole batch's gradient, not an approximation.
+
+    Args:
+        base: (2n, h, w, c), the visible images' features, then the infrared ones.
+        detail: like ``base``.
+        of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
+            they are a share of; without it they are the batch.
+
+    Returns:
+        "cc_base", "cc_detail" and "decomposition": values of the whole batch; their gradients are
+        those of these samples' correlations.
     """
-    cc_base = correlation(*jnp.split(base, 2))
-    cc_detail = correlation(*jnp.split(detail, 2))
-    return {
-        "cc_base": cc_base,
-        "cc_detail": cc_detail,
-        "decomposition": jnp.square(cc_detail) / (1.01 + cc_base),
+    cc = {
+        "cc_base": correlation(*jnp.split(base, 2)),
+        "cc_detail": correlation(*jnp.split(detail, 2)),
     }
+    if of_whole_batch is not None:
+        own = jax.lax.stop_gradient(cc)
+        # c - own is 0 with the gradient of c: no collective is ever differentiated.
+        cc = {name: whole + (cc[name] - own[name]) for name, whole in of_whole_batch(own).items()}
+    return cc | {"decomposition": jnp.square(cc["cc_detail"]) / (1.01 + cc["cc_base"])}
 
 
 def correlation(a: jax.Array, b: jax.Array) -> jax.Array:

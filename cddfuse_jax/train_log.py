@@ -22,12 +22,22 @@ class TrainLog:
     """Takes every update's metrics in order; to be used as a context manager.
 
     The metrics of an update are read when the next one has been started, so that the device does
-    not wait for the host; `flush` reads what is left.
+    not wait for the host; `flush` reads what is left. Of several processes one ``writes``, but all
+    read, so that all end at the same update when its metrics are not finite.
     """
 
-    def __init__(self, workdir: Path, steps_per_epoch: int, total: int, start: int, every: int):
+    def __init__(
+        self,
+        workdir: Path,
+        steps_per_epoch: int,
+        total: int,
+        start: int,
+        every: int,
+        writes: bool = True,
+    ):
         self.workdir, self.steps_per_epoch, self.every = workdir, steps_per_epoch, every
-        self._writer = SummaryWriter(str(workdir / "tensorboard"))
+        self.writes = writes
+        self._writer = SummaryWriter(str(workdir / "tensorboard")) if writes else None
         self._bar = progress(None, "training", total=total, initial=start, unit="step")
         self._pending: tuple | None = None
         self._sums: dict[str, float] = {}
@@ -39,7 +49,8 @@ class TrainLog:
 
     def __exit__(self, *_) -> None:
         self._bar.close()
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
     def update(self, step: int, stage: str, metrics: dict[str, jax.Array], pairs: int) -> None:
         """Note the metrics of update number ``step`` (from 1), made on ``pairs`` pairs.
@@ -85,7 +96,7 @@ class TrainLog:
         self._clock_pairs += pairs
         self._bar.update()
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, False)
-        if step % self.every == 0 or step == 1:
+        if self._writer and (step % self.every == 0 or step == 1):
             self._write_scalars(step, stage, values)
         if step % self.steps_per_epoch == 0:
             means = ", ".join(f"{name} {s / self._count:.4g}" for name, s in self._sums.items())

@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 
 from cddfuse_jax.commands import InputError
+from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import (
     FolderPairs,
     H5Patches,
@@ -20,18 +21,25 @@ from cddfuse_jax.data.sources import (
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
-def make_source(data: ml_collections.ConfigDict) -> Source:
+def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Source:
     """Open the source that a config's ``data`` describes.
 
     ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``),
     "tfds" (``directory``, ``split``) or "synthetic" (``count``, ``height``, ``width``).
+    With ``skip_bad``, pairs that cannot be read are replaced, see `SkippingSource`.
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
     """
+    if skip_bad:
+        return SkippingSource(_open(data, keep_bad=True))
+    return _open(data)
+
+
+def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> Source:
     match data.source:
         case "folders":
-            return FolderPairs(_given(data, "infrared"), _given(data, "visible"))
+            return FolderPairs(_given(data, "infrared"), _given(data, "visible"), keep_bad)
         case "hdf5":
             return H5Patches(_given(data, "file"))
         case "tfds":
@@ -64,6 +72,7 @@ def batches(
     crop: int | None = None,
     flip: bool = False,
     crops_per_pair: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> grain.MapDataset[Images]:
     """Build endless batches: ``batches(...)[step]`` is batch number ``step``.
 
@@ -78,9 +87,11 @@ def batches(
         crop: Side in pixels of a random square window; None or 0 takes images whole.
         flip: Whether to mirror left-right and top-bottom, each with probability 1/2.
         crops_per_pair: How often a pair comes in one epoch.
+        share: (i, n) gives part i of n of every batch and reads no other: the parts, in order, are
+            the batch that (0, 1) gives.
 
     Returns:
-        A dataset of {"visible", "infrared"}, each (batch_size, h, w, 1) float32 in [0, 1].
+        A dataset of {"visible", "infrared"}, each (batch_size / n, h, w, 1) float32 in [0, 1].
 
     Raises:
         InputError: an image is smaller than the crop, whole images differ in size, an epoch does
@@ -93,9 +104,16 @@ def batches(
             "batch_size and crops_per_pair must be at least 1 and crop at least 0, "
             f"got {batch_size}, {crops_per_pair} and {crop}"
         )
+    part, parts = share
+    if batch_size % parts:
+        raise InputError(
+            f"batch_size must be a multiple of the {parts} processes, got {batch_size}; "
+            "change --config.batch_size"
+        )
     if not 0 <= seed < 2**32:
         raise InputError(f"the seed must be from 0 to 2**32 - 1, got {seed}")
-    if steps_per_epoch(source, batch_size, crops_per_pair) == 0:
+    steps = steps_per_epoch(source, batch_size, crops_per_pair)
+    if steps == 0:
         raise InputError(
             f"an epoch must fill a batch, got {len(source)} pairs times {crops_per_pair} crops for "
             f"batch_size {batch_size}; lower batch_size or raise data.crops_per_pair"
@@ -107,7 +125,9 @@ def batches(
         .repeat(crops_per_pair)
         .shuffle()
         .random_map(_Augmentation(crop, flip))
-        .batch(batch_size, drop_remainder=True)
+        .slice(slice(steps * batch_size))
+        .batch(batch_size // parts)
+        .slice(slice(part, None, parts))
         .repeat()
     )
 

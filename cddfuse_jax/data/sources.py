@@ -39,12 +39,17 @@ class FolderPairs:
     infrared ones as rounded grey over 255. For medical pairs "visible" is MRI and "infrared" is CT
     or PET. Files without a partner are left out and reported.
 
+    With ``keep_bad``, pairs that cannot be read keep their numbers and are complained about only
+    when their turn comes.
+
     Raises:
         InputError: a folder is missing, there is no pair, or the two images of a pair differ in
-            size. Later, from ``source[i]``: a file cannot be read any more.
+            size. Later, from ``source[i]``: a file cannot be read any more or has another size.
     """
 
-    def __init__(self, infrared: str | os.PathLike, visible: str | os.PathLike):
+    def __init__(
+        self, infrared: str | os.PathLike, visible: str | os.PathLike, keep_bad: bool = False
+    ):
         self.pairs, *leftovers = find_pairs(infrared, visible)
         if not self.pairs:
             raise InputError(
@@ -56,18 +61,30 @@ class FolderPairs:
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
-        self._sizes = [(str(pair.visible), *read_pair_size(pair)) for pair in self.pairs]
+        self._sizes = []
+        for pair in self.pairs:
+            try:
+                self._sizes.append((str(pair.visible), *read_pair_size(pair)))
+            except InputError:
+                if not keep_bad:
+                    raise
+                self._sizes.append(None)
+        if not any(self._sizes):
+            raise InputError(f"none of the {len(self.pairs)} pairs in {infrared} can be read")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Images:
         infrared, visible = read_pair(self.pairs[index])
+        size = self._sizes[index]
+        if size is None or visible.shape != size[1:]:
+            raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
 
     def sizes(self) -> Iterator[tuple[str, int, int]]:
         """Yield visible file, height and width of every pair, as the headers said at the start."""
-        yield from self._sizes
+        yield from filter(None, self._sizes)
 
 
 class H5Patches:

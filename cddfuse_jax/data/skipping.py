@@ -1,0 +1,51 @@
+"""A source that replaces pairs which cannot be read, so that one bad file does not end a run."""
+
+import threading
+from collections.abc import Iterator
+
+from cddfuse_jax.commands import InputError, report_error
+from cddfuse_jax.data.sources import Images, Source
+
+
+class SkippingSource:
+    """Another source in which a pair that cannot be read is replaced by the next that can.
+
+    After the last pair comes the first. The replacement depends on the files alone, so a run that
+    is resumed gets the same pairs as long as the files stay as they are.
+
+    Attributes:
+        skipped: numbers of the pairs found unreadable so far, each reported when it was found.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.skipped: set[int] = set()
+        self._lock = threading.Lock()  # batches are read in threads
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Images:
+        for candidate in (*range(index, len(self)), *range(index)):
+            try:
+                return self.source[candidate]
+            except InputError as error:
+                self._note(candidate, error)
+        raise InputError(f"none of the {len(self)} pairs can be read")
+
+    def sizes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield name, height and width of every pair whose header can be read."""
+        return self.source.sizes()
+
+    def _note(self, index: int, error: InputError) -> None:
+        with self._lock:
+            if index not in self.skipped:
+                self.skipped.add(index)
+                count = len(self.skipped)
+                report_error(f"{error}; replaced by the next pair ({count} skipped so far)")
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_lock": None}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state | {"_lock": threading.Lock()})

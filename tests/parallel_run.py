@@ -1,0 +1,123 @@
+"""A script of test_parallel.py: 12 updates through both stages, shared out in the ways asked for.
+
+    parallel_run.py OUT COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT --process_id I]
+
+COUNT 0 is the update as it is, neither mapped nor accumulated: what all others must equal. Writes
+losses, parameters and the collectives of each stage's program to OUT, an .npz file.
+"""
+
+import argparse
+import functools
+import json
+import re
+import sys
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from cddfuse_jax import config as configs
+from cddfuse_jax import processes
+from cddfuse_jax.data.pipeline import batches, make_source
+from cddfuse_jax.optimizers import adam, learning_rate
+from cddfuse_jax.parallel import Devices
+from cddfuse_jax.recipe import make_model, make_stages
+from cddfuse_jax.train_step import init_state, update
+
+BATCH, STEPS = 8, 6  # updates of each stage
+BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8}
+
+
+def make_config():
+    config = configs.release()
+    config.model = {
+        "features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1, "remat": False
+    }  # fmt: skip
+    config.data.source = "synthetic"
+    config.data.count = 16
+    config.data.height = config.data.width = 20
+    config.data.crop = 16
+    return config
+
+
+def collectives(hlo: str) -> list[tuple[str, int]]:
+    """Return kind and bytes of every collective of a compiled program."""
+    found = []
+    kinds = (
+        "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
+    )
+    for shape, kind in re.findall(rf"= (\S.*?) ({kinds})(?:-start)?\(", hlo):
+        arrays = re.findall(r"(\w+)\[([\d,]*)\]", shape)
+        sizes = [
+            BYTES[d] * int(np.prod([int(n) for n in dims.split(",") if n])) for d, dims in arrays
+        ]
+        found.append((kind, sum(sizes)))
+    return found
+
+
+@functools.cache  # compiled once for all ways
+def initial_state(config: str):
+    config = ConfigDict(json.loads(config))
+    optimizer = adam(learning_rate(1), config.clip_norm)
+    make = functools.partial(init_state, make_model(config), optimizer=optimizer)
+    return jax.device_get(jax.jit(make)(jax.random.key(0)))
+
+
+def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
+    model = make_model(config)
+    schedule = learning_rate(STEPS // 2, initial=1e-3, decay_epochs=1)
+    optimizer = adam(schedule, config.clip_norm)
+    chosen = jax.devices()[: count or 1]
+    devices = Devices(how, BATCH, accumulate, chosen)
+    share = (jax.process_index(), jax.process_count())
+    dataset = batches(make_source(config.data), batch_size=BATCH, seed=3, crop=16, share=share)
+    state = jax.device_put(initial_state(config.to_json()), devices.replicated)
+    losses, result = [], {}
+    for stage in make_stages(config, model):
+        bound = functools.partial(
+            update, stage=stage, optimizer=optimizer, schedule=schedule, accumulate=accumulate
+        )
+        mapped = devices.mapped(bound) if count else jax.jit(bound)
+        if how == "shard_map" and count > 1 and share == (0, 1):
+            batch = dataset[0]
+            program = devices.compiled(bound).lower(state, batch["visible"], batch["infrared"])
+            mapped = program = program.compile()
+            sent = collectives(program.as_text())
+            result[f"collectives/{stage.name}"] = np.asarray(json.dumps(sent))
+            sizes = {
+                name: sum(x.size for x in jax.tree.leaves(state.params[name]))
+                for name in stage.modules
+            }
+            result[f"parameters/{stage.name}"] = np.asarray(sum(sizes.values()))
+        for _ in range(STEPS):
+            batch = dataset[int(state.step)]
+            state, metrics = mapped(state, batch["visible"], batch["infrared"])
+            losses.append(float(metrics["total"]))
+    result["losses"] = np.asarray(losses)
+    for path, leaf in jax.tree.leaves_with_path(state.params):
+        result["params" + jax.tree_util.keystr(path)] = np.asarray(leaf)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("ways", nargs="+")
+    parser.add_argument("--coordinator")
+    parser.add_argument("--process_id", type=int)
+    given = parser.parse_args()
+    address = processes.Address()
+    if given.coordinator:
+        address = processes.Address(given.coordinator, 2, given.process_id)
+    with processes.joined(address):
+        found = {}
+        for way in given.ways:
+            count, how, accumulate = way.split(":")
+            result = run(make_config(), int(count), how, int(accumulate))
+            found |= {f"{way}/{name}": value for name, value in result.items()}
+            print(way, "done", flush=True)
+        np.savez(given.out, **found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
