@@ -73,6 +73,8 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # depends on which of its files could not be written
+            if processes.is_lost_connection(error):
+                raise
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._root} "
@@ -102,6 +104,8 @@ class Checkpoints:
             except InputError:
                 raise
             except Exception as error:  # depends on the byte that is damaged
+                if processes.is_lost_connection(error):
+                    raise
                 damage = _one_line(error)
             if processes.all_agree(not damage):
                 return state

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cddfuse_jax import processes
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.train_step import TrainState
 
@@ -73,7 +74,17 @@ class Devices:
         """
         step = self.compiled(update)
         if self.parallel == "shard_map":
-            return lambda state, *images: step(state, *map(self._placed, images))
+            ready: list[Update] = []
+
+            def shard_mapped(state, *images):
+                images = [self._placed(rows) for rows in images]
+                if not ready:
+                    ready.append(step.lower(state, *images).compile())
+                    # Where a process compiles for long, the others' first reduction would give up.
+                    processes.wait_for_all()
+                return ready[0](state, *images)
+
+            return shard_mapped
 
         def mapped(state, *images):
             # pmap takes and gives what one process sees of an array, checkpoints the whole of it.

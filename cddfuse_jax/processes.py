@@ -5,6 +5,7 @@ One process on its own needs none of this: every function then answers at once.
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import signal
 import socket
@@ -41,6 +42,7 @@ class Address(NamedTuple):
 
 
 ALONE = Address()
+_meetings = itertools.count()
 
 
 class ProcessLostError(InputError):
@@ -64,6 +66,19 @@ def all_agree(fine: bool) -> bool:
     if jax.process_count() == 1:
         return fine
     return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
+
+
+def wait_for_all() -> None:
+    """Return when all processes have called this, which may take them an hour."""
+    if jax.process_count() > 1:
+        _store().wait_at_barrier(f"{FOLDER}meeting {next(_meetings)}", 3_600_000)
+
+
+def _store() -> Any:
+    # What all processes share, and meet at without any device, has no public name.
+    from jax._src import distributed
+
+    return distributed.global_state.client
 
 
 @contextlib.contextmanager
@@ -157,10 +172,7 @@ class _Watch:
     """
 
     def __init__(self) -> None:
-        # The one store that all processes share has no public name.
-        from jax._src import distributed
-
-        self._store = distributed.global_state.client
+        self._store = _store()
         self._me, self._silence = jax.process_index(), SILENCE_SECONDS
         self._done = threading.Event()
         self._tell("alive 0")
@@ -174,7 +186,7 @@ class _Watch:
 
     def fail(self, error: BaseException) -> None:
         """Report why this process ends, here and to the others, and end it."""
-        if _is_lost_connection(error):
+        if is_lost_connection(error):
             # Some other process ended: the watching thread finds out which and ends this one.
             self._silence = 3 * BEAT_SECONDS
             time.sleep(5 * BEAT_SECONDS)
@@ -226,7 +238,8 @@ class _Watch:
         return None
 
 
-def _is_lost_connection(error: BaseException) -> bool:
+def is_lost_connection(error: BaseException) -> bool:
+    """Tell whether an error looks as if another process had ended in the middle of a reduction."""
     signs = ("Gloo", "NCCL", "onnection", "UNAVAILABLE", "DEADLINE_EXCEEDED")
     return isinstance(error, jax.errors.JaxRuntimeError) and any(s in str(error) for s in signs)
 
