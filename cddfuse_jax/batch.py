@@ -69,6 +69,8 @@ def outputs(pairs: list[Pair], out: Path) -> list[Path]:
     single = out.suffix.lower() == ".png" and not out.is_dir()
     if single and len(pairs) > 1:
         raise InputError(f"--out is a folder for {len(pairs)} pairs, got the file {out}")
+    if not single and out.exists() and not out.is_dir():
+        raise InputError(f"--out is a folder for fused images, {out} is a file; give another name")
     files = [out] if single else [out / f"{pair.name}.png" for pair in pairs]
     inputs = {path.resolve() for pair in pairs for path in (pair.visible, pair.infrared)}
     for file in files:

@@ -124,6 +124,11 @@ def _remarks(
             "to 0-255, which alone raises SD (baselines with that: max-stretched, mean-stretched)"
         )
     for index, each in enumerate(runs):
+        if any(scene.coloured[index] for scene in scored):
+            remarks.append(
+                f"{each.name} has images in colour, of which the luma was scored, rounded again; "
+                "the release's protocol is grey: fuse with --color none"
+            )
         if protocol == "corrected" and all(scene.stretched[index] for scene in scored):
             remarks.append(
                 f"every image of {each.name} spans 0-255, as after a per-image stretch; the "

@@ -84,8 +84,7 @@ def main() -> None:
               fuse = jax.export.deserialize(open("model.stablehlo", "rb").read())
               fused = fuse.call(visible, infrared)
 
-            It needs jax and flatbuffers, not this package. JAX keeps such files readable for six
-            months of its releases.
+            It needs jax and flatbuffers, not this package.
             """
         ),
     )

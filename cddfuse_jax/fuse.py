@@ -46,9 +46,10 @@ def _parser() -> ArgumentParser:
             stretched to 0-255, and given the chroma of the one that has colour. A pair that cannot
             be fused is told in a line, and the others are fused. A video keeps rate and sound of
             the visible one, and its stretch follows the light slowly, so that it does not flicker;
-            frames are matched by their order. Nothing is overwritten unless
-            asked for. Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted
-            (what is written is whole).
+            frames are matched by their order. Nothing is overwritten unless asked for.
+
+            Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
+            written is whole).
             """
         ),
     )

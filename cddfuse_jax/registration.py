@@ -28,7 +28,7 @@ LEAST_SHIFT, LEAST_SHIFT_OF_SIDE = 6.0, 0.01  # pixels; fraction of the longer s
 class Shift(NamedTuple):
     """Where the infrared content lies against the visible one, in pixels, and the evidence.
 
-    ``right`` and ``down`` are 0 or more for content displaced to the right and downwards.
+    ``right`` and ``down`` are positive for content displaced to the right and downwards.
     ``peak``, ``second`` and ``unshifted`` are heights of the correlation in units of its noise: at
     that shift, at the best other one, and at no shift (up to 2 pixels).
     """

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cddfuse_jax.colour import is_coloured
 from cddfuse_jax.commands import InputError, progress
-from cddfuse_jax.images import read_grey
+from cddfuse_jax.images import read_grey, read_image
+from cddfuse_jax.levels import grey_8_bit
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.pairs import Pair, check_same_size, find_pairs, images_by_stem
@@ -44,13 +46,15 @@ class SceneScores(NamedTuple):
     """What became of one scene; with ``errors`` it has no scores and is in no mean.
 
     ``runs[run][seed]`` and ``baselines[name]`` are dictionaries from score to value;
-    ``stretched[run]`` says whether every fused image of the run spans 0-255 exactly.
+    ``stretched[run]`` says whether every fused image of the run spans 0-255 exactly,
+    ``coloured[run]`` whether any of them is in colour, so that only its luma was scored.
     """
 
     name: str
     runs: list[list[dict[str, float]]]
     baselines: dict[str, dict[str, float]]
     stretched: list[bool]
+    coloured: list[bool]
     notes: list[str]
     errors: list[str]
 
@@ -155,7 +159,7 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
     scores are defined but mean little, a line of ``notes``.
     """
     pair, scores = scene.pair, PROTOCOLS[protocol].scores
-    result = SceneScores(pair.name, [], {}, [], [], [])
+    result = SceneScores(pair.name, [], {}, [], [], [], [])
 
     def score(fused: np.ndarray) -> dict[str, float]:
         return {name: function(fused, infrared, visible) for name, function in scores.items()}
@@ -173,9 +177,12 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
     for files in scene.fused:
         result.runs.append([])
         result.stretched.append(True)
+        result.coloured.append(False)
         for path in files:
             try:
-                fused = read_grey(path)
+                stored = read_image(path)
+                result.coloured[-1] |= is_coloured(stored)
+                fused = grey_8_bit(stored)
                 check_same_size(pair._replace(infrared=path), fused, visible)
                 _note_flat(result.notes, path, fused)
                 result.runs[-1].append(score(fused))

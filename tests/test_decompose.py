@@ -1,6 +1,7 @@
 import csv
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -30,7 +31,8 @@ def test_a_pair_taken_apart(tiny_params):
     model = CDDFuse.from_params(tiny_params)
     visible, infrared = synthetic_pair(0, 40, 56)
     parts = decompose_pair(model, tiny_params, visible, infrared, "visible")
-    apply = lambda *x, method: model.apply({"params": tiny_params}, *x, method=method)  # noqa: E731
+    jitted = jax.jit(model.apply, static_argnames="method")
+    apply = lambda *x, method: jitted({"params": tiny_params}, *x, method=method)  # noqa: E731
     pair = np.stack([visible, infrared])[..., None]
     base, detail, _ = apply(pair, method="encode")
     expected = losses.decomposition(base, detail)

@@ -188,6 +188,17 @@ def test_stretched_images_are_pointed_out_to_the_corrected_protocol(folders, mon
     assert "spans 0-255" not in capsys.readouterr().err
 
 
+def test_colour_is_pointed_out(folders, monkeypatch, capsys):
+    assert run_command(folders, monkeypatch) == 0
+    assert "in colour" not in capsys.readouterr().err
+    colour = np.repeat(noise(0)[..., None], 3, -1)
+    colour[..., 2] //= 2
+    write_png(folders / "f0" / "b.png", colour)
+    assert run_command(folders, monkeypatch) == 0
+    err = capsys.readouterr().err
+    assert err.count("f0 has images in colour, of which the luma was scored") == 1
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [

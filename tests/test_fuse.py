@@ -100,6 +100,9 @@ def test_one_pair_to_a_file(fuse, folders, capsys):
     assert "would overwrite an input" in capsys.readouterr().err
     assert fuse("--out", folders / "all.png") == 2
     assert "--out is a folder for 3 pairs" in capsys.readouterr().err
+    (folders / "notes.txt").touch()
+    assert fuse("--out", folders / "notes.txt") == 2
+    assert "notes.txt is a file; give another name" in capsys.readouterr().err
 
 
 def test_problems_are_a_line_each_and_the_rest_is_fused(fuse, folders, capsys):

@@ -95,5 +95,4 @@ def test_a_broken_pair_leaves_no_dataset(folder, tmp_path):
     (tmp_path / "train" / "ir" / "a.png").write_text("no image")
     with pytest.raises(InputError, match=r"a\.png: not an image"):
         tfds_builder.build(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out" / "msrs" / "1.0.0").exists()
-    assert not list((tmp_path / "out").rglob("*.array_record*"))
+    assert not list((tmp_path / "out").iterdir())

@@ -120,8 +120,13 @@ def build(folder: str | Path, out: str | Path) -> Path:
         raise InputError(f"{directory}: exists already; remove it or give another --out")
     tfds.disable_progress_bar()
     # Its own messages speak of downloads, and there is none.
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
+    finally:
+        for empty in ("downloads/extracted", "downloads", "msrs"):
+            with contextlib.suppress(OSError):
+                (Path(out) / empty).rmdir()
     return directory
 
 
