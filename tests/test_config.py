@@ -52,7 +52,7 @@ def test_overrides():
         ("--config.croop=4", "no field 'croop'; did you mean data.crop?"),
         ("--config.batch_size=many", "config.batch_size must be of type int like 8, got 'many'"),
         ("--config.data.flip=maybe", "config.data.flip must be of type bool"),
-        ("--config.zzzzzz=1", "no field 'zzzzzz'; it has batch_size, checkpoint_every"),
+        ("--config.zzzzzz=1", "no field 'zzzzzz'; it has accumulate, batch_size"),
     ],
 )
 def test_wrong_overrides_are_one_line(override, message):
