@@ -56,7 +56,7 @@ def draw(tags: dict[str, dict[int, float]], path: Path) -> None:
             for step, value in tags.get(f"{stage}/{part}", {}).items()
         )
         axes[2].plot(*zip(*points, strict=True), label=label, marker=".", markersize=3)
-    axes[2].set(title="correlation across modalities", xlabel="update", ylim=(0, 1))
+    axes[2].set(title="correlation across modalities", xlabel="update", ylim=(-0.25, 1))
     axes[2].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=90, format="png")
