@@ -111,7 +111,7 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
         InputError: the file is missing or no image.
     """
     if Path(path).suffix.lower() == ".npy":
-        return _read_npy(path).pixels.shape[:2]
+        return _mapped_npy(path).shape[:2]
     with _opened(path) as image:
         # Pillow's size of a TIFF is before or after turning, depending on its version.
         width, height = (
@@ -136,6 +136,14 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 
 def _read_npy(path: str | os.PathLike) -> Photo:
+    pixels = _mapped_npy(path)
+    notes = ("alpha dropped",) if pixels.shape[2:] == (4,) else ()
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
+    return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
+
+
+def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
     try:
         # Mapped, so that a header that promises terabytes costs nothing, and checked before use.
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -153,10 +161,7 @@ def _read_npy(path: str | os.PathLike) -> Photo:
         )
     if pixels.size == 0:
         raise InputError(f"{path}: an image must have pixels, got {pixels.shape}")
-    pixels = pixels[..., 0] if pixels.ndim == 3 and channels == 1 else pixels
-    notes = ("alpha dropped",) if channels == 4 else ()
-    pixels = np.array(pixels[..., :3] if channels == 4 else pixels)
-    return Photo(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
+    return pixels
 
 
 @contextlib.contextmanager
