@@ -83,12 +83,11 @@ class TrainLog:
         step, stage, metrics, pairs = pending
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         epoch = (step - 1) // self.steps_per_epoch
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"{name} is {value} in stage {stage}, epoch {epoch}, step {step}; the last "
-                    "good checkpoint is kept: lower the learning rate or look at that batch"
-                )
+        if bad := [name for name, value in values.items() if not math.isfinite(value)]:
+            raise NonFiniteError(
+                f"not finite in stage {stage}, epoch {epoch}, step {step}: {', '.join(bad)}; the "
+                "last good checkpoint is kept: lower the learning rate or look at that batch"
+            )
         losses = {name: value for name, value in values.items() if "/" not in name}
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
