@@ -6,7 +6,8 @@ Both sides take turns (ours, theirs, ours, ...) with the same weights, images an
 every run waits for its result, compiling is timed apart, and the median of the rounds counts. In
 each round the machine multiplies two float32 matrices: the rate that bounds the network's minimal
 arithmetic. Peak memory is that of two runs in a process of its own, above what the process held
-before them (the libraries and the weights). Needs the ``torch`` extra with --release. Writes experiments/results/benchmark.json.
+before them (the libraries and the weights). Needs the ``torch`` extra with --release. Writes
+experiments/results/benchmark.json.
 """
 
 import functools
@@ -178,14 +179,14 @@ def peak_memory(case: str, release: str | None) -> int:
 
 
 def measure(case: str, release: str | None, rounds: int, with_memory: bool) -> dict[str, Any]:
-    """Times in seconds, memory in bytes, and ratios: theirs over ours."""
+    """Return times in seconds, memory in bytes, and ratios: theirs over ours."""
     params = random_params()
     sides = {"ours": ours(case, params)}
     if release:
         sides["release"] = theirs(case, params, release)
     first = {side: seconds(function) for side, function in sides.items()}
-    square = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
-    sides["matmul"] = lambda a=jnp.asarray(square): jax.block_until_ready(a @ a)
+    square = jax.random.uniform(jax.random.key(0), (MATRIX, MATRIX))
+    sides["matmul"] = lambda: jax.block_until_ready(square @ square)
     sides["matmul"]()
     times: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
