@@ -69,6 +69,9 @@ def _parser() -> ArgumentParser:
         help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
         "default: what the weights were trained with if they tell, else visible")  # fmt: skip
+    add("--max-memory", metavar="SIZE",
+        help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
+        "result; default: half of the memory that is free")  # fmt: skip
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -97,6 +100,7 @@ def main() -> int:
         given.color or ("none" if given.evaluate else "auto"),
         not given.no_stretch,
         percentiles,
+        given.max_memory,
     )
     for line in alone:
         report(line)

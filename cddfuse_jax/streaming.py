@@ -5,9 +5,9 @@ runs in two passes over strips: one adds up the sums, the other applies the bloc
 with as many rows of its neighbours as the pass has 3x3 convolutions in a row (the halo). Only
 features of ``model.features`` channels are ever whole, three of them at most, in host memory.
 
-What a convolution pads is not what lies beyond a strip: at every one of them, rows outside the image
-are set to zero, or to the mirrored row, in the array that it reads. (LayerNorm of zeros is its
-bias, so zeros of the input would not do.)
+Rows beyond the image are set anew before every convolution, to zero or to the row they mirror, in
+the very array that it reads. Zeros in the input alone would not do: LayerNorm makes its bias of
+them.
 """
 
 import functools
