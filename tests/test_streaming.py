@@ -39,7 +39,8 @@ def formula(params, visible, infrared):
     def fuse(*images):
         return [reference.fuse(params, *images, each)[0, ..., 0] for each in RESIDUALS]
 
-    return dict(zip(RESIDUALS, jax.jit(fuse, compiler_options=QUICK)(*batches), strict=True))
+    images = jax.device_get(jax.jit(fuse, compiler_options=QUICK)(*batches))
+    return dict(zip(RESIDUALS, images, strict=True))
 
 
 # Heights that strips of 2, 3 or 7 rows do not divide, and strips taller than the image.
