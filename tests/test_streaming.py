@@ -1,5 +1,7 @@
 """Fusing in strips against the formulas of the whole image, and the choice of strips."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -70,6 +72,16 @@ def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
     assert strips.dtype == np.float32 and strips.shape == (9, 6)
     whole_error, strips_error = (abs(np.float64(x) - truth).max() for x in (whole, strips))
     assert strips_error <= max(1.5 * whole_error, 1.5e-7)
+
+
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_strips_of_the_release_network_are_within_its_yardstick(release_params, residual):
+    golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
+    pair = (golden[f"odd/{name}"].squeeze() for name in ("vis", "ir"))
+    fused = fuse_in_strips(release_params, *pair, residual, 7)
+    name = f"fused_{residual.replace('none', 'no')}_residual"
+    error = abs(np.float64(fused) - golden[f"odd/truth/{name}"].squeeze()).max()
+    assert error <= 1.5 * golden[f"odd/f32_error/{name}"]
 
 
 def test_the_arguments_stay_as_they_were(params):
