@@ -78,6 +78,9 @@ def _parser() -> ArgumentParser:
         help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
         "default: what the weights were trained with if they tell, else visible")  # fmt: skip
+    add("--max-memory", metavar="SIZE",
+        help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
+        "result; default: half of the memory that is free")  # fmt: skip
     video = parser.add_argument_group("video (extra [video])")
     video.add_argument("--fps", type=_rate, metavar="N",
         help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
@@ -117,7 +120,7 @@ def main() -> int:
     def fuser() -> Fuser:
         color = given.color or ("none" if given.evaluate else "auto")
         stretch = not given.no_stretch
-        return Fuser(given.weights, given.residual, color, stretch, percentiles)
+        return Fuser(given.weights, given.residual, color, stretch, percentiles, given.max_memory)
 
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return _fuse_video(given, fuser)

@@ -11,6 +11,7 @@ from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.memory import parse_size
 from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
 
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
@@ -37,9 +38,11 @@ class Fuser:
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
         percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
+            are fused in strips, with the same result. None: half of what is free.
 
     Raises:
-        InputError: no weights there, or an unknown option.
+        InputError: no weights there, an unknown option, or no size as ``max_memory``.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Fuser:
         color: Color = "auto",
         stretch: bool = True,
         percentiles: tuple[float, float] = levels.AUTO,
+        max_memory: int | str | None = None,
     ):
         for name, value, known in (("color", color, COLORS), ("residual", residual, RESIDUALS)):
             if value is not None and value not in known:
@@ -62,7 +66,8 @@ class Fuser:
         self.color: Color = color
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
-        self._fuse = make_fuse(params, self.residual)
+        limit = None if max_memory is None else parse_size(str(max_memory))
+        self._fuse = make_fuse(params, self.residual, limit)
 
     def __call__(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
         """Fuse one pair, or a batch of pairs one by one.

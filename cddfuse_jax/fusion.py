@@ -7,22 +7,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cddfuse_jax.memory import strip_rows
 from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.streaming import fuse_in_strips
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def make_fuse(params, residual: Residual = "visible") -> Fuse:
+def make_fuse(params, residual: Residual = "visible", max_memory: int | None = None) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
     It takes visible and infrared, float32 HxW in [0, 1] of one size from 2x2 up, and returns what
     the network computes: float32 HxW in (0, 1), not stretched. Each image size compiles
     once, whatever the weights.
+
+    An image too large for ``max_memory`` bytes, or for the share of free memory that
+    `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
     """
-    apply = _compiled(CDDFuse.from_params(params), residual)
+    model = CDDFuse.from_params(params)
+    apply = _compiled(model, residual)
     variables = jax.device_put({"params": params})
 
     def fuse(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
+        rows = strip_rows(*visible.shape, model.features, visible.dtype.itemsize, max_memory)
+        if rows:
+            return fuse_in_strips(variables["params"], visible, infrared, residual, rows)
         images = (jnp.asarray(image[None, :, :, None]) for image in (visible, infrared))
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 

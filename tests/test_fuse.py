@@ -195,3 +195,10 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
     written = list((folders / "out").iterdir())
     assert 1 <= len(written) < 63
     assert all(images.read_image(file).shape[:2] in ((44, 48), (256, 256)) for file in written)
+
+
+def test_a_limit_of_memory_that_is_none_is_told_in_a_line(fuse, folders, capsys):
+    assert fuse("--max-memory", "much") == 2
+    told = capsys.readouterr().err
+    assert "as 8GiB or 500MB, got 'much'" in told and told.count("\n") == 1
+    assert not (folders / "out").exists()

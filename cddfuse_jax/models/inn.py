@@ -4,11 +4,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    Border,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+    whole_image,
+)
 
 
 class InvertedResidual(nn.Module):
     """1x1 c -> 2c, relu6, depthwise 3x3 over reflected borders, relu6, 1x1 2c -> c; no residual."""
+
+    border: Border = whole_image
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -18,7 +26,9 @@ class InvertedResidual(nn.Module):
         depthwise = self.param("depthwise", torch_uniform, (3, 3, 1, 2 * c))
         project = self.param("project", torch_uniform, (2 * c, c))
         x = nn.relu6(x @ expand)
-        return nn.relu6(depthwise3x3(pad(x, "reflect"), depthwise)) @ project
+        return (
+            nn.relu6(depthwise3x3(pad(self.border(x, "reflect"), "reflect"), depthwise)) @ project
+        )
 
 
 class CouplingLayer(nn.Module):
@@ -30,6 +40,7 @@ class CouplingLayer(nn.Module):
     """
 
     features: int
+    border: Border = whole_image
 
     def setup(self):  # noqa: D102
         self.shuffle_kernel = self.param(
@@ -41,9 +52,9 @@ class CouplingLayer(nn.Module):
             lambda key, shape: torch_uniform(key, (*shape, 1))[:, 0],
             (self.features,),
         )
-        self.phi = InvertedResidual()
-        self.rho = InvertedResidual()
-        self.eta = InvertedResidual()
+        self.phi = InvertedResidual(self.border)
+        self.rho = InvertedResidual(self.border)
+        self.eta = InvertedResidual(self.border)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""

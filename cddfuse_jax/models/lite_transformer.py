@@ -1,10 +1,19 @@
 """The base branch: the paper's Lite Transformer block, as the release computes it."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import conv3x3, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    Border,
+    conv3x3,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+    whole_image,
+)
 from cddfuse_jax.models.restormer import LayerNorm, gelu, transposed_attention
 
 
@@ -13,9 +22,13 @@ class BaseAttention(nn.Module):
 
     Neither has a bias and the 3x3 pads with zeros, so the two are one 3x3 convolution whose kernel
     is their product: 40 % of the whole network's arithmetic less.
+
+    ``attend`` takes and gives what `transposed_attention` does.
     """
 
     heads: int
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -26,12 +39,15 @@ class BaseAttention(nn.Module):
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))
         kernel = jnp.einsum("im,yxmo->yxio", qkv1, qkv2)
+        x = self.border(x)
         q, k, v = (conv3x3(x, part) for part in jnp.split(kernel, 3, -1))
-        return transposed_attention(q, k, v, scale, proj)
+        return self.attend(q, k, v, scale, proj)
 
 
 class BaseFeedForward(nn.Module):
     """Gated feed-forward network with a grouped 3x3 convolution: 2 channels in, 2 out per group."""
+
+    border: Border = whole_image
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -45,9 +61,8 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(kernel[:, i::2], 2, axis=-1) for i in (0, 1))
-            return depthwise3x3(pad(x @ first), taps[:, :, :1]) + depthwise3x3(
-                pad(x @ second), taps[:, :, 1:]
-            )
+            first, second = (pad(self.border(x @ kernel)) for kernel in (first, second))
+            return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
         a, b = (
             grouped(kernel, taps)
@@ -62,9 +77,12 @@ class BaseFeatureExtraction(nn.Module):
     """Base features: x += attention(LayerNorm(x)); x += feed-forward(LayerNorm(x))."""
 
     heads: int
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
-        x = x + BaseAttention(self.heads, name="attn")(LayerNorm(name="norm1")(x))
-        return x + BaseFeedForward(name="mlp")(LayerNorm(name="norm2")(x))
+        attention = BaseAttention(self.heads, self.border, self.attend, name="attn")
+        x = x + attention(LayerNorm(name="norm1")(x))
+        return x + BaseFeedForward(self.border, name="mlp")(LayerNorm(name="norm2")(x))

@@ -1,5 +1,8 @@
 """Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,13 @@ from flax import linen as nn
 from jax import lax
 from jax.scipy.special import erf
 
-from cddfuse_jax.models.convolutions import depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    Border,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+    whole_image,
+)
 
 
 class LayerNorm(nn.Module):
@@ -29,6 +38,39 @@ def gelu(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1 + erf(x * (0.5**0.5)))
 
 
+class GramSums(NamedTuple):
+    """All that attention between channels needs to know of q and k: sums over pixels.
+
+    Attributes:
+        qk: (n, c, c), the products of each channel of q with each of k.
+        qq: (n, c), the squares of q.
+        kk: (n, c), the squares of k.
+    """
+
+    qk: jax.Array
+    qq: jax.Array
+    kk: jax.Array
+
+
+def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
+    """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up."""
+    squares = (jnp.einsum("nhwc,nhwc->nc", x, x) for x in (q, k))
+    return GramSums(jnp.einsum("nhwc,nhwd->ncd", q, k), *squares)
+
+
+def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
+    """Return the (n, c, c) matrix that attends and projects: the attention output is v times it."""
+    c, heads = project_out.shape[0], temperature.shape[0]
+    head = np.arange(c) // (c // heads)  # known while tracing: it may index params held in NumPy
+
+    def inverse_norm(square):  # clamped inside the root: a finite gradient where all is zero
+        return lax.rsqrt(jnp.maximum(square, 1e-24))
+
+    cosine = sums.qk * inverse_norm(sums.qq)[:, :, None] * inverse_norm(sums.kk)[:, None, :]
+    logits = jnp.where(head[:, None] == head, cosine * temperature[head, None], -jnp.inf)
+    return jnp.einsum("ncd,co->ndo", jax.nn.softmax(logits, axis=-1), project_out)
+
+
 def transposed_attention(q, k, v, temperature, project_out):
     """Attention between channels, then a 1x1 convolution.
 
@@ -40,23 +82,19 @@ def transposed_attention(q, k, v, temperature, project_out):
 
     q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
     """
-    c, heads = q.shape[-1], temperature.shape[0]
-    head = np.arange(c) // (c // heads)  # known while tracing: it may index params held in NumPy
-
-    def inverse_norm(x):  # the clamp inside the root keeps the gradient finite where x is all zero
-        return lax.rsqrt(jnp.maximum(jnp.einsum("nhwc,nhwc->nc", x, x), 1e-24))
-
-    gram = jnp.einsum("nhwc,nhwd->ncd", q, k)
-    cosine = gram * inverse_norm(q)[:, :, None] * inverse_norm(k)[:, None, :]
-    logits = jnp.where(head[:, None] == head, cosine * temperature[head, None], -jnp.inf)
-    attention = jax.nn.softmax(logits, axis=-1)
-    return jnp.einsum("nhwd,ndo->nhwo", v, jnp.einsum("ncd,co->ndo", attention, project_out))
+    kernel = attention_kernel(gram_sums(q, k), temperature, project_out)
+    return jnp.einsum("nhwd,ndo->nhwo", v, kernel)
 
 
 class MDTA(nn.Module):
-    """Multi-Dconv head transposed attention: 1x1, depthwise 3x3, attention between channels."""
+    """Multi-Dconv head transposed attention: 1x1, depthwise 3x3, attention between channels.
+
+    ``attend`` takes and gives what `transposed_attention` does.
+    """
 
     heads: int
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -68,18 +106,19 @@ class MDTA(nn.Module):
         project_out = self.param("project_out", torch_uniform, (c, c))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(pad(x @ kernel), taps)
+            depthwise3x3(pad(self.border(x @ kernel)), taps)
             for kernel, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
         )
-        return transposed_attention(q, k, v, temperature, project_out)
+        return self.attend(q, k, v, temperature, project_out)
 
 
 class GDFN(nn.Module):
     """Gated-Dconv feed-forward network: project_out(gelu(a) · b)."""
 
     expansion: int = 2
+    border: Border = whole_image
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -90,7 +129,7 @@ class GDFN(nn.Module):
         dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
         project_out = self.param("project_out", torch_uniform, (hidden, c))
         a, b = (
-            depthwise3x3(pad(x @ kernel), taps)
+            depthwise3x3(pad(self.border(x @ kernel)), taps)
             for kernel, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
@@ -102,12 +141,15 @@ class RestormerBlock(nn.Module):
     """x += MDTA(LayerNorm(x)); x += GDFN(LayerNorm(x))."""
 
     heads: int
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
-        x = x + MDTA(self.heads, name="attn")(LayerNorm(name="norm1")(x))
-        return x + GDFN(name="ffn")(LayerNorm(name="norm2")(x))
+        attention = MDTA(self.heads, self.border, self.attend, name="attn")
+        x = x + attention(LayerNorm(name="norm1")(x))
+        return x + GDFN(border=self.border, name="ffn")(LayerNorm(name="norm2")(x))
 
 
 class RestormerBlocks(nn.Module):

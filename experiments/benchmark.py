@@ -1,0 +1,298 @@
+"""Time and memory of fusing and of a training step, beside the PyTorch release on one machine.
+
+    python experiments/benchmark.py [--release DIR] [--only fuse128,train1] [--out FILE]
+
+Both sides take turns (ours, theirs, ours, ...) with the same weights, images and number of threads;
+every run waits for its result, compiling is timed apart, and the median of the rounds counts. In
+each round the machine multiplies two float32 matrices: the rate that bounds the network's minimal
+arithmetic. Peak memory is that of two runs in a process of its own, above what the process held
+before them (the libraries and the weights). Needs the ``torch`` extra with --release. Writes
+experiments/results/benchmark.json.
+"""
+
+import functools
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
+from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.losses import fusion_loss
+from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.optimizers import adam, learning_rate
+from cddfuse_jax.parity import load_release
+from cddfuse_jax.train_step import Stage, TrainState, update
+
+RESULT = Path(__file__).parent / "results" / "benchmark.json"
+MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes
+MATRIX = 2048  # rows and columns of the product that gives the machine's rate
+CASES = {  # pairs, height, width; a name tells what is done with them
+    "fuse128": (1, 128, 128),
+    "fuse256": (1, 256, 256),
+    "fuse480x640": (1, 480, 640),
+    "train1": (1, 128, 128),
+    "train2": (2, 128, 128),
+}
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def random_params() -> dict[str, Any]:
+    """Draw weights of the initial spread for the whole network, as NumPy arrays.
+
+    Nothing is compiled or run for it, so that the memory measured is that of the case.
+    """
+    image = jnp.zeros((1, 8, 8, 1))
+    shapes = jax.eval_shape(CDDFuse().init, jax.random.key(0), image, image)["params"]
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if leaf.ndim == 1:
+            return np.full(leaf.shape, "bias" not in path[-1].key, np.float32)
+        return np.float32(rng.uniform(-1, 1, leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1])))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def random_pairs(case: str) -> np.ndarray:
+    """Visible and infrared of a case, (2, n, h, w) float32 in [0, 1]."""
+    return np.random.default_rng(0).random((2, *CASES[case]), np.float32)
+
+
+def ours(case: str, params) -> Callable[[], Any]:
+    """Return what is timed here; its first call compiles."""
+    visible, infrared = random_pairs(case)
+    if case.startswith("fuse"):
+        return functools.partial(make_fuse(params), visible[0], infrared[0])
+    model, schedule = CDDFuse(), learning_rate(100)
+    optimizer = adam(schedule)
+    stage = Stage("fusion", functools.partial(fusion_loss, model=model), MODULES)
+    pure = functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule)
+    step = jax.jit(pure, donate_argnums=0)
+    moments = {module: optimizer.init(params[module]) for module in MODULES}
+    state = jax.device_put(TrainState(jnp.zeros((), jnp.int32), params, moments))
+
+    def train():
+        nonlocal state
+        state, metrics = step(state, visible[..., None], infrared[..., None])
+        return jax.block_until_ready((state, metrics))[1]["total"]
+
+    return train
+
+
+def theirs(case: str, params, release: str) -> Callable[[], Any]:
+    """Return the same done by the release's modules in PyTorch eager."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    modules = load_release(release, params)
+    encoder, decoder, base_fusion, detail_fusion = (
+        modules[name]
+        for name in ("DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer")
+    )
+    visible, infrared = (torch.from_numpy(x)[:, None] for x in random_pairs(case))
+
+    def fuse():
+        (base_v, detail_v, _), (base_i, detail_i, _) = encoder(visible), encoder(infrared)
+        fused_base, fused_detail = base_fusion(base_v + base_i), detail_fusion(detail_v + detail_i)
+        image = decoder(visible, fused_base, fused_detail)[0]
+        return image, (base_v, base_i), (detail_v, detail_i)
+
+    if case.startswith("fuse"):
+        return torch.inference_mode()(lambda: fuse()[0])
+    optimizers = [torch.optim.Adam(module.parameters(), lr=1e-4) for module in modules.values()]
+    for module in modules.values():
+        module.train()
+
+    def train():
+        for module in modules.values():
+            module.zero_grad()
+        loss = _torch_fusion_loss(visible, infrared, *fuse())
+        loss.backward()
+        for module, optimizer in zip(modules.values(), optimizers, strict=True):
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 0.01)
+            optimizer.step()
+        return loss.item()
+
+    return train
+
+
+def _torch_fusion_loss(visible, infrared, fused, bases, details):
+    """Stage II's loss in PyTorch, by its formula: see `cddfuse_jax.losses.fusion_loss`."""
+    import torch
+
+    smooth, slope = torch.tensor([1.0, 2, 1]), torch.tensor([-1.0, 0, 1])
+    sobel = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None]
+
+    def magnitude(image):
+        return torch.conv2d(image, sobel, padding=1).abs().sum(1, keepdim=True)
+
+    def correlation(a, b):
+        a, b = (x - x.mean((2, 3), keepdim=True) for x in (a, b))
+        norms = torch.sqrt((a * a).sum((2, 3))) * torch.sqrt((b * b).sum((2, 3)))
+        return torch.clamp((a * b).sum((2, 3)) / (norms + np.finfo(np.float32).eps), -1, 1).mean()
+
+    strongest = torch.maximum(magnitude(visible), magnitude(infrared))
+    return (
+        torch.mean(torch.abs(torch.maximum(visible, infrared) - fused))
+        + 10 * torch.mean(torch.abs(strongest - magnitude(fused)))
+        + 2 * correlation(*details) ** 2 / (1.01 + correlation(*bases))
+    )
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Wall time of one call; the functions here return when their result is there."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def memory(field: str) -> int:
+    """Bytes that this process holds (``VmRSS``) or held at most (``VmHWM``)."""
+    # Not getrusage: there, a child process starts with its parent's maximum.
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        raise InputError("peak memory is read from /proc, which this system lacks; --no-memory")
+    return 1024 * int(re.search(rf"{field}:\s+(\d+)", status.read_text())[1])
+
+
+def peak_memory(case: str, release: str | None) -> int:
+    """Bytes that the first two runs of a case added to a process of its own."""
+    child = [sys.executable, __file__, "--only", case, "--as-child"]
+    child += ["--release", release] if release else []
+    done = subprocess.run(child, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"measuring the memory of {case} failed: {done.stderr.strip()[-300:]}")
+    return int(done.stdout.split()[-1])
+
+
+def measure(case: str, release: str | None, rounds: int, with_memory: bool) -> dict[str, Any]:
+    """Return times in seconds, memory in bytes, and ratios: theirs over ours."""
+    params = random_params()
+    sides = {"ours": ours(case, params)}
+    if release:
+        sides["release"] = theirs(case, params, release)
+    first = {side: seconds(function) for side, function in sides.items()}
+    square = jax.random.uniform(jax.random.key(0), (MATRIX, MATRIX))
+    sides["matmul"] = lambda: jax.block_until_ready(square @ square)
+    sides["matmul"]()
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side, function in sides.items():
+            times[side].append(seconds(function))
+    median = {side: statistics.median(values) for side, values in times.items()}
+    rate = 2 * MATRIX**3 / median["matmul"]
+    n, height, width = CASES[case]
+    result: dict[str, Any] = {
+        "seconds": {side: round(value, 4) for side, value in median.items() if side != "matmul"},
+        "all_seconds": {side: [round(t, 4) for t in values] for side, values in times.items()},
+        "compile_seconds": round(first["ours"] - median["ours"], 2),
+        "matmul_gflops": round(rate / 1e9, 1),
+    }
+    if case.startswith("fuse"):
+        least = 2 * MULTIPLY_ADDS * n * height * width / rate
+        result["share_of_matmul_rate"] = round(least / median["ours"], 3)
+    if release:
+        result["speed_ratio"] = round(median["release"] / median["ours"], 2)
+        # On a machine that others use too, the best round is the one they disturbed least.
+        result["speed_ratio_of_best"] = round(min(times["release"]) / min(times["ours"]), 2)
+    if with_memory:
+        peaks = {"ours": peak_memory(case, None)}
+        if release:
+            peaks["release"] = peak_memory(case, release)
+            result["memory_ratio"] = round(peaks["release"] / peaks["ours"], 2)
+        result["peak_bytes"] = peaks
+    return result
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return one line per case; ratios are theirs over ours."""
+    columns = (
+        "ours s",
+        "release s",
+        "ratio",
+        "of best",
+        "of matmul",
+        "compile s",
+        "ours GB",
+        "release GB",
+    )
+    lines = [f"{'':12}" + "".join(f"{name:>12}" for name in columns)]
+
+    def cell(value, form):
+        return f"{'-' if value is None else format(value, form):>12}"
+
+    for case, row in results.items():
+        peaks = {side: peak / 1e9 for side, peak in row.get("peak_bytes", {}).items()}
+        values = (
+            (row["seconds"]["ours"], ".3f"),
+            (row["seconds"].get("release"), ".3f"),
+            (row.get("speed_ratio"), ".2f"),
+            (row.get("speed_ratio_of_best"), ".2f"),
+            (row.get("share_of_matmul_rate"), ".0%"),
+            (row["compile_seconds"], ".1f"),
+            (peaks.get("ours"), ".2f"),
+            (peaks.get("release"), ".2f"),
+        )
+        lines.append(f"{case:12}" + "".join(cell(*value) for value in values))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print the table and write the result."""
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--release", metavar="DIR", help="a checkout of the PyTorch release")
+    parser.add_argument("--only", default=",".join(CASES), help="cases; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the median counts")
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
+    parser.add_argument("--note", help="what a reader must know of the machine, kept in the result")
+    parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE")
+    parser.add_argument("--as-child", action="store_true", help="print one case's memory and end")
+    given = parser.parse_args()
+    cases = given.only.split(",")
+    if unknown := [case for case in cases if case not in CASES]:
+        raise InputError(f"--only takes {', '.join(CASES)}, got {', '.join(unknown)}")
+    if given.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, got {given.rounds}")
+    if given.as_child:
+        params = random_params()
+        side = functools.partial(theirs, release=given.release) if given.release else ours
+        function = side(cases[0], params)
+        before = memory("VmRSS")
+        function(), function()
+        print(memory("VmHWM") - before)
+        return
+    results = {}
+    for case in cases:
+        report(f"{case} ...")
+        results[case] = measure(case, given.release, given.rounds, not given.no_memory)
+    versions = {"python": platform.python_version(), "jax": jax.__version__}
+    if given.release:
+        versions["torch"] = __import__("torch").__version__
+    whole = {
+        "device": jax.devices()[0].device_kind,
+        "threads": THREADS,
+        "rounds": given.rounds,
+        "note": given.note,
+        "versions": versions,
+        "cases": results,
+    }
+    with replacing(given.out) as temporary:
+        temporary.write_text(json.dumps(whole, indent=2) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,147 @@
+"""Fusing in strips against the formulas of the whole image, and the choice of strips."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import reference
+from test_models import QUICK, draw_params
+
+from cddfuse_jax import memory
+from cddfuse_jax.commands import InputError
+from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.streaming import fuse_in_strips
+
+DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
+GIB = 2**30
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+def draw_pair(size):
+    return np.random.default_rng(3).uniform(size=(2, *size))
+
+
+@pytest.fixture(scope="module")
+def params():
+    return draw_params(DEEP, *np.zeros((2, 1, 2, 2, 1)))
+
+
+def formula(params, visible, infrared):
+    """The three fused images, by residual, in float64."""
+    batches = [image[None, ..., None] for image in (visible, infrared)]
+
+    def fuse(*images):
+        return [reference.fuse(params, *images, each)[0, ..., 0] for each in RESIDUALS]
+
+    images = jax.device_get(jax.jit(fuse, compiler_options=QUICK)(*batches))
+    return dict(zip(RESIDUALS, images, strict=True))
+
+
+# Heights that strips of 2, 3 or 7 rows do not divide, and strips taller than the image.
+@pytest.mark.parametrize(
+    ("size", "heights"), [((2, 2), (1, 3)), ((3, 5), (2, 7)), ((10, 3), (1, 2, 3, 7))], ids=str
+)
+def test_strips_give_the_whole_image(x64, params, size, heights):
+    pair = draw_pair(size)
+    truth = formula(params, *pair)
+    assert abs(truth["visible"] - truth["none"]).max() > 0.05
+    for rows in heights:
+        for residual in RESIDUALS:
+            fused = fuse_in_strips(params, *pair, residual, rows)
+            assert fused.dtype == np.float64
+            np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
+
+
+def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
+    pair = draw_pair((9, 6))
+    with jax.enable_x64(True):
+        # The truth of what float32 is given: the same rounded weights and images.
+        rounded, images = jax.tree.map(lambda x: np.float64(np.float32(x)), (params, list(pair)))
+        truth = formula(rounded, *images)["visible"]
+    params, pair = jax.tree.map(np.float32, (params, list(pair)))
+    whole = make_fuse(params)(*pair)
+    strips = fuse_in_strips(params, *pair, "visible", 4)
+    assert strips.dtype == np.float32 and strips.shape == (9, 6)
+    whole_error, strips_error = (abs(np.float64(x) - truth).max() for x in (whole, strips))
+    assert strips_error <= max(1.5 * whole_error, 1.5e-7)
+
+
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_strips_of_the_release_network_are_within_its_yardstick(release_params, residual):
+    golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
+    pair = (golden[f"odd/{name}"].squeeze() for name in ("vis", "ir"))
+    fused = fuse_in_strips(release_params, *pair, residual, 7)
+    name = f"fused_{residual.replace('none', 'no')}_residual"
+    error = abs(np.float64(fused) - golden[f"odd/truth/{name}"].squeeze()).max()
+    assert error <= 1.5 * golden[f"odd/f32_error/{name}"]
+
+
+def test_the_arguments_stay_as_they_were(params):
+    pair = [np.float32(image) for image in draw_pair((9, 6))]
+    copies = [image.copy() for image in pair]
+    fuse_in_strips(jax.tree.map(np.float32, params), *pair, "sum", 4)
+    np.testing.assert_array_equal(pair, copies)
+
+
+def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
+    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
+    seen = []
+    monkeypatch.setattr(
+        "cddfuse_jax.fusion.fuse_in_strips",
+        lambda *arguments: seen.append(arguments[-1]) or fuse_in_strips(*arguments),
+    )
+    visible, infrared = np.float32(draw_pair((9, 6)))
+    whole = Fuser(tiny_params, stretch=False)(visible, infrared)
+    assert not seen
+    row = 8 * 4 * 6
+    limit = int((memory.KEPT_ARRAYS * 9 + memory.STRIP_ARRAYS * (4 + 4)) * row)
+    streamed = Fuser(tiny_params, stretch=False, max_memory=limit)(visible, infrared)
+    assert seen == [4]
+    # How near strips are to the whole image is tested above.
+    expected = fuse_in_strips(tiny_params, visible, infrared, "visible", 4)
+    np.testing.assert_array_equal(streamed, expected)
+    assert abs(streamed - whole).max() < 1e-5
+    with pytest.raises(InputError, match=r"6x9 takes at least 0\.0 GiB, got a limit of 0\.0 GiB"):
+        Fuser(tiny_params, max_memory="1kB")(visible, infrared)
+
+
+def test_rows_follow_from_the_limit(monkeypatch):
+    size = (2160, 3840, 64, 4)
+    assert memory.strip_rows(*size, 64 * GIB) is None
+    # 3 arrays of 2160 rows of 983,040 bytes are 5.9 GiB; strips share what is left.
+    rows = {limit: memory.strip_rows(*size, limit * GIB) for limit in (7, 8, 20)}
+    assert rows == {7: 16, 8: 64, 20: 64}
+    with pytest.raises(InputError, match=r"3840x2160 takes at least 6\.7 GiB, got a limit of 6"):
+        memory.strip_rows(*size, 6 * GIB)
+    # Without a limit half of what is free counts, and nothing is refused.
+    monkeypatch.setattr(memory, "available", lambda: 64 * GIB)
+    assert memory.strip_rows(480, 640, 64, 4, None) is None
+    assert memory.strip_rows(*size, None) == memory.MOST_ROWS
+    monkeypatch.setattr(memory, "available", lambda: 1 * GIB)
+    assert memory.strip_rows(*size, None) == 1
+
+
+def test_memory_that_is_free_is_a_number_of_bytes():
+    assert 2**20 < memory.available() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8GiB", 8 * GIB), ("8g", 8 * GIB), ("1.5 GB", 1.5e9), ("500MB", 5e8), ("6e9", 6e9)],
+)
+def test_sizes_are_read(text, size):
+    assert memory.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "8XB", "-1GB", "0", "1.2.3GB", "GiB", "9e999"])
+def test_what_is_no_size_is_told(tiny_params, text):
+    with pytest.raises(InputError, match="as 8GiB or 500MB, got"):
+        Fuser(tiny_params, max_memory=text)
