@@ -14,7 +14,7 @@ PROGRAM_BYTES = 700e6  # Python, the libraries, the weights and the compiler
 WHOLE_ARRAYS = 28
 STRIP_ARRAYS = 17
 KEPT_ARRAYS = 3
-MOST_ROWS = 64  # taller strips are no faster
+MOST_ROWS = 64
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
