@@ -185,7 +185,13 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
     command = [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", str(tiny_weights)]
     for side in ("vi", "ir", "out"):
         command += [f"--{side}", str(folders / side)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background ignores Ctrl-C, and its children inherit that.
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     end = time.monotonic() + 60
     while not list(folders.glob("out/[!.]*.png")) and time.monotonic() < end:
         time.sleep(0.02)
