@@ -2,7 +2,7 @@
 
     python experiments/time_step.py configs/ivf.py [--config.batch_size=4 ...]
 
-Prints, for both stages, compile time and the median of five updates, and the process's peak memory.
+Prints, for both stages, compile time and the median of three updates, and the process's peak memory.
 """
 
 import functools
@@ -34,7 +34,7 @@ def main(path: str, overrides: list[str]) -> None:
         step = jax.jit(pure, donate_argnums=0).lower(state, visible, infrared).compile()
         compiled = time.perf_counter() - clock
         times = []
-        for _ in range(6):
+        for _ in range(4):
             clock = time.perf_counter()
             state, _metrics = jax.block_until_ready(step(state, visible, infrared))
             times.append(time.perf_counter() - clock)
