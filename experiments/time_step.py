@@ -2,7 +2,7 @@
 
     python experiments/time_step.py configs/ivf.py [--config.batch_size=4 ...]
 
-Prints, for both stages, compile time and the median of three updates, and the process's peak memory.
+Prints compile time and the median of three updates of both stages, and the process's peak memory.
 """
 
 import functools
