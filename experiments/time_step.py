@@ -15,7 +15,7 @@ import jax
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.train import make_model, make_stages
+from cddfuse_jax.recipe import make_model, make_stages
 from cddfuse_jax.train_step import init_state, update
 
 

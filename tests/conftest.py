@@ -22,7 +22,8 @@ from cddfuse_jax import checkpoints, torch_weights
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.train import make_model, train_and_evaluate
+from cddfuse_jax.recipe import make_model
+from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.train_step import init_state
 
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0

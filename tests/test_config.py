@@ -6,7 +6,7 @@ from cddfuse_jax import config as configs
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.losses import LossWeights
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.train import make_model
+from cddfuse_jax.recipe import make_model
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 IVF = str(FOLDER / "ivf.py")
