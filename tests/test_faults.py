@@ -81,15 +81,30 @@ def test_a_damaged_newest_checkpoint_is_set_aside(finished, damage, capsys):
     assert set_aside > 5
 
 
-def test_one_flipped_bit_is_noticed(finished, capsys):
+def test_flipped_bits_are_noticed(finished, capsys):
+    """Wherever the bit: the one before is used with a warning, or nothing of the state was lost."""
     workdir, state = finished
+    pristine = workdir.with_name("pristine")
+    shutil.copytree(workdir / "checkpoints", pristine)
     numbers = [file for file in newest_files(workdir) if file.parent.name == "d"]
     largest = max(numbers, key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
-    assert int(restore_newest(workdir, state).step) == 4
-    assert "warning: the checkpoint of step 8 is damaged" in capsys.readouterr().err
+    intact = largest.read_bytes()
+    set_aside, places = 0, 8
+    for place in range(places):  # some bytes of such a file are superseded indices, read by nobody
+        content = bytearray(intact)
+        content[(2 * place + 1) * len(content) // (2 * places)] ^= 1
+        largest.write_bytes(content)
+        capsys.readouterr()
+        found = restore_newest(workdir, state)
+        if int(found.step) == 8:
+            assert_same(found, state)
+        else:
+            assert int(found.step) == 4
+            assert "warning: the checkpoint of step 8 is damaged" in capsys.readouterr().err
+            set_aside += 1
+        shutil.rmtree(workdir / "checkpoints")
+        shutil.copytree(pristine, workdir / "checkpoints")
+    assert set_aside >= places // 2
 
 
 def test_without_any_whole_checkpoint_training_starts_over(finished):
