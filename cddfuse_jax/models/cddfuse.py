@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import conv3x3, torch_uniform
+from cddfuse_jax.models.convolutions import conv1x1, conv3x3, torch_uniform
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
 from cddfuse_jax.models.restormer import RestormerBlocks
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         reduce_channel = self.param("reduce_channel", torch_uniform, (2 * c, c))
         output1 = self.param("output1", torch_uniform, (3, 3, c, c // 2))
         output2 = self.param("output2", torch_uniform, (3, 3, c // 2, self.channels))
-        x = jnp.concatenate([base, detail], -1) @ reduce_channel
+        x = conv1x1(jnp.concatenate([base, detail], -1), reduce_channel)
         x = RestormerBlocks(self.blocks, self.heads, self.remat, name="blocks")(x)
         x = conv3x3(nn.leaky_relu(conv3x3(x, output1), 0.01), output2)
         return nn.sigmoid(x if residual is None else x + residual)

@@ -48,6 +48,25 @@ def _as_matrix(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1])
 
 
+@jax.custom_vjp
+def conv1x1(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Mix channels, 1x1: (n, h, w, c_in) and (c_in, c_out) to (n, h, w, c_out)."""
+    return x @ kernel
+
+
+def _conv1x1_forward(x, kernel):
+    return x @ kernel, (x, kernel)
+
+
+def _conv1x1_backward(saved, cotangent):
+    # Autodiff's kernel gradient transposes the cotangent, and computes it anew in that order.
+    x, kernel = saved
+    return cotangent @ kernel.T, _as_matrix(x).T @ _as_matrix(cotangent)
+
+
+conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
+
+
 def _per_tap(function: Callable[[jax.Array], jax.Array], padded: jax.Array) -> jax.Array:
     """Apply ``function`` to the input window that each of the nine kernel taps sees, stacked.
 

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from cddfuse_jax.models.convolutions import (
     Border,
+    conv1x1,
     depthwise3x3,
     pad,
     torch_uniform,
@@ -25,10 +26,9 @@ class InvertedResidual(nn.Module):
         expand = self.param("expand", torch_uniform, (c, 2 * c))
         depthwise = self.param("depthwise", torch_uniform, (3, 3, 1, 2 * c))
         project = self.param("project", torch_uniform, (2 * c, c))
-        x = nn.relu6(x @ expand)
-        return (
-            nn.relu6(depthwise3x3(pad(self.border(x, "reflect"), "reflect"), depthwise)) @ project
-        )
+        x = nn.relu6(conv1x1(x, expand))
+        x = nn.relu6(depthwise3x3(pad(self.border(x, "reflect"), "reflect"), depthwise))
+        return conv1x1(x, project)
 
 
 class CouplingLayer(nn.Module):
@@ -58,7 +58,7 @@ class CouplingLayer(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""
-        z1, z2 = jnp.split(x @ self.shuffle_kernel + self.shuffle_bias, 2, -1)
+        z1, z2 = jnp.split(conv1x1(x, self.shuffle_kernel) + self.shuffle_bias, 2, -1)
         z2 = z2 + self.phi(z1)
         z1 = z1 * jnp.exp(self.rho(z2)) + self.eta(z2)
         return jnp.concatenate([z1, z2], -1)

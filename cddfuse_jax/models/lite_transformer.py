@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from cddfuse_jax.models.convolutions import (
     Border,
+    conv1x1,
     conv3x3,
     depthwise3x3,
     pad,
@@ -61,7 +62,7 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(kernel[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (pad(self.border(x @ kernel)) for kernel in (first, second))
+            first, second = (pad(self.border(conv1x1(x, kernel))) for kernel in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
         a, b = (
@@ -70,7 +71,7 @@ class BaseFeedForward(nn.Module):
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
         )
-        return (gelu(a) * b) @ project_out
+        return conv1x1(gelu(a) * b, project_out)
 
 
 class BaseFeatureExtraction(nn.Module):

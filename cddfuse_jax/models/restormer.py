@@ -12,6 +12,7 @@ from jax.scipy.special import erf
 
 from cddfuse_jax.models.convolutions import (
     Border,
+    conv1x1,
     depthwise3x3,
     pad,
     torch_uniform,
@@ -106,7 +107,7 @@ class MDTA(nn.Module):
         project_out = self.param("project_out", torch_uniform, (c, c))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(pad(self.border(x @ kernel)), taps)
+            depthwise3x3(pad(self.border(conv1x1(x, kernel))), taps)
             for kernel, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
@@ -129,12 +130,12 @@ class GDFN(nn.Module):
         dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
         project_out = self.param("project_out", torch_uniform, (hidden, c))
         a, b = (
-            depthwise3x3(pad(self.border(x @ kernel)), taps)
+            depthwise3x3(pad(self.border(conv1x1(x, kernel))), taps)
             for kernel, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
         )
-        return (gelu(a) * b) @ project_out
+        return conv1x1(gelu(a) * b, project_out)
 
 
 class RestormerBlock(nn.Module):
