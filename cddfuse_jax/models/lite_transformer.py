@@ -40,8 +40,7 @@ class BaseAttention(nn.Module):
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))
         kernel = jnp.einsum("im,yxmo->yxio", qkv1, qkv2)
-        x = self.border(x)
-        q, k, v = (conv3x3(x, part) for part in jnp.split(kernel, 3, -1))
+        q, k, v = jnp.split(conv3x3(self.border(x), kernel), 3, -1)
         return self.attend(q, k, v, scale, proj)
 
 
