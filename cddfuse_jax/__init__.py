@@ -6,12 +6,18 @@ fused = Fuser("CDDFuse_IVF.pth")(visible, infrared)
 """
 
 import importlib
+import sys
+
+from cddfuse_jax import huge_pages
 
 __version__ = "0.1.0"
 __all__ = ["Fuser", "InputError"]
 
 # Imported when first used, so that commands that need no JAX start without it.
 _HOMES = {"Fuser": "cddfuse_jax.fuser", "InputError": "cddfuse_jax.commands"}
+
+if sys.argv[:1] == ["-m"]:  # what Python calls itself while it looks for the command's module
+    huge_pages.restart()
 
 
 def __getattr__(name: str):

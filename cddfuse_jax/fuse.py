@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax import levels, runtime
+from cddfuse_jax import compilation_cache, levels
 from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
 from cddfuse_jax.colour import COLORS
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
@@ -115,7 +115,7 @@ def main() -> int:
     percentiles = levels.parse_percentiles(given.range)
     if given.evaluate:
         _check_evaluation(given)
-    runtime.prepare()
+    compilation_cache.enable()
 
     def fuser() -> Fuser:
         color = given.color or ("none" if given.evaluate else "auto")

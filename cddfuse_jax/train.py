@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from cddfuse_jax import compilation_cache, processes
 from cddfuse_jax import config as configs
-from cddfuse_jax import processes, runtime
 from cddfuse_jax.checkpoints import Checkpoints
 from cddfuse_jax.commands import ArgumentParser, report, run
 from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_epoch
@@ -162,7 +162,7 @@ def main() -> int:
     address = processes.Address(
         arguments.coordinator, arguments.num_processes, arguments.process_id
     )
-    runtime.prepare()
+    compilation_cache.enable()
     with processes.joined(address):
         stop = processes.StopSignal()
         state = train_and_evaluate(config, arguments.workdir, stop)
