@@ -2,7 +2,7 @@
 
 from cddfuse_jax import Fuser
 
-fused = Fuser("CDDFuse_IVF.pth")(visible, infrared)
+fused = Fuser()(visible, infrared)  # or Fuser("CDDFuse_IVF.pth")
 """
 
 import importlib

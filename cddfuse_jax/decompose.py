@@ -1,6 +1,6 @@
 """See and measure what the network takes pairs apart into.
 
-    python -m cddfuse_jax.decompose --weights W --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
+    python -m cddfuse_jax.decompose --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
 
 Run it with --help for what is written.
 """
@@ -10,7 +10,7 @@ import csv
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax import levels
+from cddfuse_jax import levels, weights
 from cddfuse_jax.batch import outputs, refuse_existing
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, report, run
@@ -72,8 +72,7 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    add("--weights", required=True, metavar="W",
-        help="a .pth file, a training run's workdir, or a converted checkpoint")  # fmt: skip
+    weights.add_option(parser)
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="DIR", help="folder for pictures and table")

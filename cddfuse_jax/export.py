@@ -1,6 +1,6 @@
 """Export the fusing network to one file that runs wherever JAX runs, without this package.
 
-    python -m cddfuse_jax.export --weights W --out model.stablehlo
+    python -m cddfuse_jax.export --out model.stablehlo
 
 Run it with --help; docs/export.md shows how the file is used.
 """
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from cddfuse_jax import weights
 from cddfuse_jax.batch import refuse_existing
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
@@ -89,8 +90,7 @@ def main() -> None:
         ),
     )
     add = parser.add_argument
-    add("--weights", required=True, metavar="W",
-        help="a .pth file, a training run's workdir, or a converted checkpoint")  # fmt: skip
+    weights.add_option(parser)
     add("--out", required=True, type=Path, metavar="FILE", help="file to write")
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--platforms", type=parse_platforms, default=DEFAULT_PLATFORMS, metavar="NAME,...",

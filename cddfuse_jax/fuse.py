@@ -1,6 +1,6 @@
 """Fuse pairs of images, in colour where one of them has colour.
 
-    python -m cddfuse_jax.fuse --weights W --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
+    python -m cddfuse_jax.fuse --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
 
 Run it with --help for every option.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax import compilation_cache, levels
+from cddfuse_jax import compilation_cache, levels, weights
 from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
 from cddfuse_jax.colour import COLORS
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
@@ -35,12 +35,12 @@ def _parser() -> ArgumentParser:
         epilog=textwrap.dedent(
             """\
             examples:
-              a folder of pairs       --weights W --vi visible/ --ir infrared/ --out fused/
-              one pair                --weights W --vi a.jpg --ir b.png --out fused.png
-              the paper's scores      --weights W --vi vi/ --ir ir/ --out out/ --evaluate
-              PET on MRI, in colour   --weights W --vi MRI/ --ir PET/ --out out/ --residual sum
-              two videos              --weights W --vi a.mp4 --ir b.mp4 --out fused.mp4
-              frames to a video       --weights W --vi vi/ --ir ir/ --out fused.mp4 --fps 25
+              a folder of pairs       --vi visible/ --ir infrared/ --out fused/
+              one pair                --vi a.jpg --ir b.png --out fused.png
+              the paper's scores      --vi vi/ --ir ir/ --out out/ --evaluate
+              PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --residual sum
+              two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
+              frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
 
             Images of two folders are paired by name without ending. The luma of both is fused,
             stretched to 0-255, and given the chroma of the one that has colour. A pair that cannot
@@ -54,8 +54,7 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    add("--weights", required=True, metavar="W",
-        help="a .pth file, a training run's workdir, or a converted checkpoint")  # fmt: skip
+    weights.add_option(parser)
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",

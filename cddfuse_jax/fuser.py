@@ -13,16 +13,17 @@ from cddfuse_jax.commands import InputError
 from cddfuse_jax.fusion import make_fuse
 from cddfuse_jax.memory import parse_size
 from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
+from cddfuse_jax.weights import DEFAULT
 
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 
 
 class Fuser:
-    """Fuses visible and infrared images (or MRI and CT, PET, SPECT) with given weights.
+    """Fuses visible and infrared images (or MRI and CT, PET, SPECT).
 
     ::
 
-        fuser = Fuser("CDDFuse_IVF.pth")
+        fuser = Fuser()  # or Fuser("CDDFuse_IVF.pth")
         fused = fuser(visible, infrared)
 
     The luma of both is fused, stretched to the whole range, and given the chroma of the one that
@@ -30,7 +31,7 @@ class Fuser:
 
     Args:
         weights: A .pth file of the release, a training run's workdir, a converted checkpoint, or
-            the params themselves.
+            the params themselves. By default those that come with the package.
         residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
             infrared-visible weights) or "none" (medical weights). None takes what the weights were
             trained with if they tell, else "visible".
@@ -47,7 +48,7 @@ class Fuser:
 
     def __init__(
         self,
-        weights: str | os.PathLike | Mapping[str, Any],
+        weights: str | os.PathLike | Mapping[str, Any] = DEFAULT,
         residual: Residual | None = None,
         color: Color = "auto",
         stretch: bool = True,

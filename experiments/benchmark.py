@@ -1,13 +1,15 @@
 """Time and memory of fusing and of a training step, beside the PyTorch release on one machine.
 
-    python experiments/benchmark.py [--release DIR] [--only fuse128,train1] [--out FILE]
+    python experiments/benchmark.py [--release DIR] [--rivals] [--only fuse128,train1] [--out FILE]
 
-Both sides take turns (ours, theirs, ours, ...) with the same weights, images and number of threads;
-every run waits for its result, compiling is timed apart, and the median of the rounds counts. In
-each round the machine multiplies two float32 matrices: the rate that bounds the network's minimal
-arithmetic. Peak memory is that of two runs in a process of its own, above what the process held
-before them (the libraries and the weights). Needs the ``torch`` extra with --release. Writes
-experiments/results/benchmark.json.
+With --rivals, fusing at 128x128 is also done by torch.compile, ONNX Runtime and OpenVINO (pip
+install onnx onnxscript onnxruntime openvino). All sides take turns (ours, theirs, ours, ...) with
+the same weights, images and number of threads; every run waits for its result, compiling is timed
+apart, and the median of the rounds counts. In each round the machine multiplies two float32
+matrices: the rate that bounds the network's minimal arithmetic. Peak memory is of two runs in a
+process of its own, above what the process held before them (the libraries and the weights). Needs
+the ``torch`` extra with --release. Writes experiments/results/benchmark.json. The whole process has
+huge pages, as commands have them: all sides gain by it.
 """
 
 import functools
@@ -21,24 +23,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import rivals
 
+from cddfuse_jax import huge_pages
 from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
 from cddfuse_jax.fusion import make_fuse
 from cddfuse_jax.losses import fusion_loss
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.parity import load_release
 from cddfuse_jax.train_step import Stage, TrainState, update
 
 RESULT = Path(__file__).parent / "results" / "benchmark.json"
 MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes
 MATRIX = 2048  # rows and columns of the product that gives the machine's rate
+RIVALS_CASE = "fuse128"
 CASES = {  # pairs, height, width; a name tells what is done with them
     "fuse128": (1, 128, 128),
     "fuse256": (1, 256, 256),
@@ -92,64 +97,10 @@ def ours(case: str, params) -> Callable[[], Any]:
     return train
 
 
-def theirs(case: str, params, release: str) -> Callable[[], Any]:
-    """Return the same done by the release's modules in PyTorch eager."""
-    import torch
-
-    torch.set_num_threads(THREADS)
-    modules = load_release(release, params)
-    encoder, decoder, base_fusion, detail_fusion = (
-        modules[name]
-        for name in ("DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer")
-    )
-    visible, infrared = (torch.from_numpy(x)[:, None] for x in random_pairs(case))
-
-    def fuse():
-        (base_v, detail_v, _), (base_i, detail_i, _) = encoder(visible), encoder(infrared)
-        fused_base, fused_detail = base_fusion(base_v + base_i), detail_fusion(detail_v + detail_i)
-        image = decoder(visible, fused_base, fused_detail)[0]
-        return image, (base_v, base_i), (detail_v, detail_i)
-
-    if case.startswith("fuse"):
-        return torch.inference_mode()(lambda: fuse()[0])
-    optimizers = [torch.optim.Adam(module.parameters(), lr=1e-4) for module in modules.values()]
-    for module in modules.values():
-        module.train()
-
-    def train():
-        for module in modules.values():
-            module.zero_grad()
-        loss = _torch_fusion_loss(visible, infrared, *fuse())
-        loss.backward()
-        for module, optimizer in zip(modules.values(), optimizers, strict=True):
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 0.01)
-            optimizer.step()
-        return loss.item()
-
-    return train
-
-
-def _torch_fusion_loss(visible, infrared, fused, bases, details):
-    """Stage II's loss in PyTorch, by its formula: see `cddfuse_jax.losses.fusion_loss`."""
-    import torch
-
-    smooth, slope = torch.tensor([1.0, 2, 1]), torch.tensor([-1.0, 0, 1])
-    sobel = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None]
-
-    def magnitude(image):
-        return torch.conv2d(image, sobel, padding=1).abs().sum(1, keepdim=True)
-
-    def correlation(a, b):
-        a, b = (x - x.mean((2, 3), keepdim=True) for x in (a, b))
-        norms = torch.sqrt((a * a).sum((2, 3))) * torch.sqrt((b * b).sum((2, 3)))
-        return torch.clamp((a * b).sum((2, 3)) / (norms + np.finfo(np.float32).eps), -1, 1).mean()
-
-    strongest = torch.maximum(magnitude(visible), magnitude(infrared))
-    return (
-        torch.mean(torch.abs(torch.maximum(visible, infrared) - fused))
-        + 10 * torch.mean(torch.abs(strongest - magnitude(fused)))
-        + 2 * correlation(*details) ** 2 / (1.01 + correlation(*bases))
-    )
+def theirs(case: str, params, release: str, rival: str = "release") -> Callable[[], Any]:
+    """Return the same done by the release's modules in PyTorch eager, or by a rival of it."""
+    make = rivals.FUSERS[rival] if case.startswith("fuse") else rivals.training_step
+    return make(release, params, *random_pairs(case), THREADS)
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -178,12 +129,16 @@ def peak_memory(case: str, release: str | None) -> int:
     return int(done.stdout.split()[-1])
 
 
-def measure(case: str, release: str | None, rounds: int, with_memory: bool) -> dict[str, Any]:
+def measure(
+    case: str, release: str | None, others: list[str], rounds: int, with_memory: bool
+) -> dict[str, Any]:
     """Return times in seconds, memory in bytes, and ratios: theirs over ours."""
     params = random_params()
     sides = {"ours": ours(case, params)}
     if release:
         sides["release"] = theirs(case, params, release)
+        if case == RIVALS_CASE:
+            sides |= {rival: theirs(case, params, release, rival) for rival in others}
     first = {side: seconds(function) for side, function in sides.items()}
     square = jax.random.uniform(jax.random.key(0), (MATRIX, MATRIX))
     sides["matmul"] = lambda: jax.block_until_ready(square @ square)
@@ -198,7 +153,9 @@ def measure(case: str, release: str | None, rounds: int, with_memory: bool) -> d
     result: dict[str, Any] = {
         "seconds": {side: round(value, 4) for side, value in median.items() if side != "matmul"},
         "all_seconds": {side: [round(t, 4) for t in values] for side, values in times.items()},
-        "compile_seconds": round(first["ours"] - median["ours"], 2),
+        "compile_seconds": {
+            side: round(first[side] - median[side], 2) for side in first if side != "release"
+        },
         "matmul_gflops": round(rate / 1e9, 1),
     }
     if case.startswith("fuse"):
@@ -208,6 +165,9 @@ def measure(case: str, release: str | None, rounds: int, with_memory: bool) -> d
         result["speed_ratio"] = round(median["release"] / median["ours"], 2)
         # On a machine that others use too, the best round is the one they disturbed least.
         result["speed_ratio_of_best"] = round(min(times["release"]) / min(times["ours"]), 2)
+        result["rival_ratios"] = {
+            side: round(median[side] / median["ours"], 2) for side in others if side in median
+        }
     if with_memory:
         peaks = {"ours": peak_memory(case, None)}
         if release:
@@ -242,11 +202,13 @@ def table(results: dict[str, Any]) -> str:
             (row.get("speed_ratio"), ".2f"),
             (row.get("speed_ratio_of_best"), ".2f"),
             (row.get("share_of_matmul_rate"), ".0%"),
-            (row["compile_seconds"], ".1f"),
+            (row["compile_seconds"]["ours"], ".1f"),
             (peaks.get("ours"), ".2f"),
             (peaks.get("release"), ".2f"),
         )
         lines.append(f"{case:12}" + "".join(cell(*value) for value in values))
+        for rival, ratio in row.get("rival_ratios", {}).items():
+            lines.append(f"{'':12}{rival}: {row['seconds'][rival]:.3f} s, {ratio:.2f} of ours")
     return "\n".join(lines)
 
 
@@ -254,6 +216,7 @@ def main() -> None:
     """Measure, print the table and write the result."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--release", metavar="DIR", help="a checkout of the PyTorch release")
+    parser.add_argument("--rivals", action="store_true", help="see above; needs --release")
     parser.add_argument("--only", default=",".join(CASES), help="cases; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="of which the median counts")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
@@ -274,13 +237,18 @@ def main() -> None:
         function(), function()
         print(memory("VmHWM") - before)
         return
+    if given.rivals and not given.release:
+        raise InputError("--rivals run the release's network: give --release DIR")
+    others = [rival for rival in rivals.FUSERS if rival != "release"] if given.rivals else []
     results = {}
     for case in cases:
         report(f"{case} ...")
-        results[case] = measure(case, given.release, given.rounds, not given.no_memory)
+        results[case] = measure(case, given.release, others, given.rounds, not given.no_memory)
     versions = {"python": platform.python_version(), "jax": jax.__version__}
     if given.release:
-        versions["torch"] = __import__("torch").__version__
+        versions["torch"] = version("torch")
+    if given.rivals:
+        versions |= {name: version(name) for name in ("onnxruntime", "openvino")}
     whole = {
         "device": jax.devices()[0].device_kind,
         "threads": THREADS,
@@ -295,4 +263,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     run(main)
