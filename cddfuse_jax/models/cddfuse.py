@@ -1,15 +1,16 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import conv3x3, torch_uniform
+from cddfuse_jax.models.convolutions import Border, conv3x3, torch_uniform, whole_image
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
-from cddfuse_jax.models.restormer import RestormerBlocks
+from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
 
 Residual = Literal["visible", "sum", "none"]
 RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")
@@ -24,18 +25,22 @@ class Encoder(nn.Module):
     blocks: int
     coupling_layers: int
     remat: bool
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Map (n, h, w, channels) in [0, 1] to (base, detail, shallow): (n, h, w, features)."""
         shape = (3, 3, image.shape[-1], self.features)
         x = conv3x3(image, self.param("patch_embed", torch_uniform, shape))
-        shallow = RestormerBlocks(self.blocks, self.heads, self.remat, name="blocks")(x)
-        base = BaseFeatureExtraction(self.heads, name="base")(shallow)
-        detail = DetailFeatureExtraction(self.coupling_layers, self.features, name="detail")(
-            shallow
+        hooks = (self.border, self.attend)
+        blocks = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")
+        base = BaseFeatureExtraction(self.heads, *hooks, name="base")
+        detail = DetailFeatureExtraction(
+            self.coupling_layers, self.features, self.border, name="detail"
         )
-        return base, detail, shallow
+        shallow = blocks(x)
+        return base(shallow), detail(shallow), shallow
 
 
 class Decoder(nn.Module):
@@ -45,6 +50,8 @@ class Decoder(nn.Module):
     heads: int
     blocks: int
     remat: bool
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, base, detail, residual: jax.Array | None) -> jax.Array:
@@ -57,8 +64,10 @@ class Decoder(nn.Module):
         output1 = self.param("output1", torch_uniform, (3, 3, c, c // 2))
         output2 = self.param("output2", torch_uniform, (3, 3, c // 2, self.channels))
         x = jnp.concatenate([base, detail], -1) @ reduce_channel
-        x = RestormerBlocks(self.blocks, self.heads, self.remat, name="blocks")(x)
-        x = conv3x3(nn.leaky_relu(conv3x3(x, output1), 0.01), output2)
+        hooks = (self.border, self.attend)
+        x = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")(x)
+        x = nn.leaky_relu(conv3x3(self.border(x), output1), 0.01)
+        x = conv3x3(self.border(x), output2)
         return nn.sigmoid(x if residual is None else x + residual)
 
 
@@ -82,6 +91,9 @@ class CDDFuse(nn.Module):
         channels: channels of an image.
         coupling_layers: coupling layers in the encoder's detail branch; the fusion layer has one.
         remat: recompute blocks in the backward pass instead of storing what they computed.
+        border: called before every 3x3 convolution, see `whole_image`; one that masks lets an image
+            lie in a larger array.
+        attend: attention between channels, `transposed_attention` or one that leaves pixels out.
     """
 
     features: int = 64
@@ -90,6 +102,8 @@ class CDDFuse(nn.Module):
     channels: int = 1
     coupling_layers: int = 3
     remat: bool = True
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     def setup(self):  # noqa: D102
         if self.features % self.heads or self.features % 2:
@@ -97,13 +111,14 @@ class CDDFuse(nn.Module):
                 f"features must be even and a multiple of heads, "
                 f"got features={self.features}, heads={self.heads}"
             )
-        sizes = {"heads": self.heads, "blocks": self.blocks, "remat": self.remat}
+        hooks = {"border": self.border, "attend": self.attend}
+        common = {"heads": self.heads, "blocks": self.blocks, "remat": self.remat, **hooks}
         self.encoder = Encoder(
-            features=self.features, coupling_layers=self.coupling_layers, **sizes
+            features=self.features, coupling_layers=self.coupling_layers, **common
         )
-        self.decoder = Decoder(channels=self.channels, **sizes)
-        self.base_fusion = BaseFeatureExtraction(self.heads)
-        self.detail_fusion = DetailFeatureExtraction(1, self.features)
+        self.decoder = Decoder(channels=self.channels, **common)
+        self.base_fusion = BaseFeatureExtraction(self.heads, **hooks)
+        self.detail_fusion = DetailFeatureExtraction(1, self.features, self.border)
 
     @classmethod
     def from_params(cls, params: Any, **options) -> "CDDFuse":

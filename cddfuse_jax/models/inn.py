@@ -25,10 +25,8 @@ class InvertedResidual(nn.Module):
         expand = self.param("expand", torch_uniform, (c, 2 * c))
         depthwise = self.param("depthwise", torch_uniform, (3, 3, 1, 2 * c))
         project = self.param("project", torch_uniform, (2 * c, c))
-        x = nn.relu6(x @ expand)
-        return (
-            nn.relu6(depthwise3x3(pad(self.border(x, "reflect"), "reflect"), depthwise)) @ project
-        )
+        x = nn.relu6(self.border(x, "reflect") @ expand)
+        return nn.relu6(depthwise3x3(pad(x, "reflect"), depthwise)) @ project
 
 
 class CouplingLayer(nn.Module):
@@ -78,9 +76,12 @@ class DetailFeatureExtraction(nn.Module):
 
     layers: int
     features: int
+    border: Border = whole_image
 
     def setup(self):  # noqa: D102
-        self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
+        self.net = [
+            CouplingLayer(self.features, self.border, name=str(i)) for i in range(self.layers)
+        ]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""

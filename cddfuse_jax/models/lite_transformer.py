@@ -61,9 +61,10 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(kernel[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (pad(self.border(x @ kernel)) for kernel in (first, second))
+            first, second = (pad(x @ kernel) for kernel in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
+        x = self.border(x)
         a, b = (
             grouped(kernel, taps)
             for kernel, taps in zip(

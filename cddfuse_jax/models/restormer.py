@@ -104,9 +104,11 @@ class MDTA(nn.Module):
         qkv = self.param("qkv", torch_uniform, (c, 3 * c))
         qkv_dwconv = self.param("qkv_dwconv", torch_uniform, (3, 3, 1, 3 * c))
         project_out = self.param("project_out", torch_uniform, (c, c))
+        # Before the 1x1, which has no bias: the same, on a third of the channels.
+        x = self.border(x)
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(pad(self.border(x @ kernel)), taps)
+            depthwise3x3(pad(x @ kernel), taps)
             for kernel, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
@@ -128,8 +130,9 @@ class GDFN(nn.Module):
         project_in = self.param("project_in", torch_uniform, (c, 2 * hidden))
         dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
         project_out = self.param("project_out", torch_uniform, (hidden, c))
+        x = self.border(x)
         a, b = (
-            depthwise3x3(pad(self.border(x @ kernel)), taps)
+            depthwise3x3(pad(x @ kernel), taps)
             for kernel, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
@@ -162,16 +165,18 @@ class RestormerBlocks(nn.Module):
     count: int
     heads: int
     remat: bool = True
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         if self.is_initializing():
             for i in range(self.count):
-                x = RestormerBlock(self.heads, name=str(i))(x)
+                x = RestormerBlock(self.heads, self.border, self.attend, name=str(i))(x)
             return x
         blocks = [self.variables["params"][str(i)] for i in range(self.count)]
-        block = RestormerBlock(self.heads, parent=None)
+        block = RestormerBlock(self.heads, self.border, self.attend, parent=None)
 
         def apply(x, params):
             return block.apply({"params": params}, x), None
