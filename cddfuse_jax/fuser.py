@@ -14,6 +14,7 @@ from cddfuse_jax.commands import InputError
 from cddfuse_jax.fusion import make_fuse, plan_buckets
 from cddfuse_jax.memory import parse_size
 from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
+from cddfuse_jax.precision import Precision, known_precision
 
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 
@@ -41,6 +42,9 @@ class Fuser:
         percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
+        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
+            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
+            which is an approximation (docs/speed.md tells how near).
 
     Raises:
         InputError: no weights there, an unknown option, or no size as ``max_memory``.
@@ -54,6 +58,7 @@ class Fuser:
         stretch: bool = True,
         percentiles: tuple[float, float] = levels.AUTO,
         max_memory: int | str | None = None,
+        precision: Precision = "float32",
     ):
         for name, value, known in (("color", color, COLORS), ("residual", residual, RESIDUALS)):
             if value is not None and value not in known:
@@ -68,7 +73,7 @@ class Fuser:
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
-        self._fuse = make_fuse(params, self.residual, limit)
+        self._fuse = make_fuse(params, self.residual, limit, known_precision(precision))
         self._plan = functools.partial(plan_buckets, params, max_memory=limit)
         self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
 

@@ -12,6 +12,7 @@ from cddfuse_jax import buckets
 from cddfuse_jax.buckets import Size, fuse_in_bucket
 from cddfuse_jax.memory import strip_rows, whole_pixels
 from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.precision import Precision, computed, features_dtype
 from cddfuse_jax.streaming import fuse_in_strips
 
 
@@ -25,7 +26,12 @@ class Fuse(Protocol):
         ...
 
 
-def make_fuse(params, residual: Residual = "visible", max_memory: int | None = None) -> Fuse:
+def make_fuse(
+    params,
+    residual: Residual = "visible",
+    max_memory: int | None = None,
+    precision: Precision = "float32",
+) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
     It takes visible and infrared, float32 HxW in [0, 1] of one size from 2x2 up, and returns what
@@ -34,8 +40,10 @@ def make_fuse(params, residual: Residual = "visible", max_memory: int | None = N
 
     An image too large for ``max_memory`` bytes, or for the share of free memory that
     `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
+
+    ``precision`` is that of the network's features and products, see `precision`.
     """
-    model = CDDFuse.from_params(params)
+    model = CDDFuse.from_params(params, dtype=features_dtype(precision))
     apply = _compiled(model, residual)
     variables = jax.device_put({"params": params})
 
@@ -45,11 +53,13 @@ def make_fuse(params, residual: Residual = "visible", max_memory: int | None = N
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         rows = strip_rows(*visible.shape, *numbers)
         if rows:
-            return fuse_in_strips(variables["params"], visible, infrared, residual, rows)
+            return fuse_in_strips(
+                variables["params"], visible, infrared, residual, rows, model.dtype
+            )
         images = (jnp.asarray(image[None, :, :, None]) for image in (visible, infrared))
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
-    return fuse
+    return computed(fuse, precision)
 
 
 def plan_buckets(params, sizes: Iterable[Size], max_memory: int | None = None) -> dict[Size, Size]:

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import Border, conv3x3, torch_uniform, whole_image
+from cddfuse_jax.models.convolutions import Border, conv3x3, whole_image
 from cddfuse_jax.models.inn import DetailFeatureExtraction
+from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
 from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
+from cddfuse_jax.precision import summing_dtype
 
 Residual = Literal["visible", "sum", "none"]
 RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")
@@ -32,7 +34,7 @@ class Encoder(nn.Module):
     def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Map (n, h, w, channels) in [0, 1] to (base, detail, shallow): (n, h, w, features)."""
         shape = (3, 3, image.shape[-1], self.features)
-        x = conv3x3(image, self.param("patch_embed", torch_uniform, shape))
+        x = conv3x3(image, kernel(self, "patch_embed", shape, image))
         hooks = (self.border, self.attend)
         blocks = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")
         base = BaseFeatureExtraction(self.heads, *hooks, name="base")
@@ -55,19 +57,19 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, base, detail, residual: jax.Array | None) -> jax.Array:
-        """Map two (n, h, w, features) to (n, h, w, channels) in (0, 1).
+        """Map two (n, h, w, features) to (n, h, w, channels) in (0, 1), float32 or wider.
 
         ``residual``, (n, h, w, channels) or None, is added before the sigmoid.
         """
         c = base.shape[-1]
-        reduce_channel = self.param("reduce_channel", torch_uniform, (2 * c, c))
-        output1 = self.param("output1", torch_uniform, (3, 3, c, c // 2))
-        output2 = self.param("output2", torch_uniform, (3, 3, c // 2, self.channels))
+        reduce_channel = kernel(self, "reduce_channel", (2 * c, c), base)
+        output1 = kernel(self, "output1", (3, 3, c, c // 2), base)
+        output2 = kernel(self, "output2", (3, 3, c // 2, self.channels), base)
         x = jnp.concatenate([base, detail], -1) @ reduce_channel
         hooks = (self.border, self.attend)
         x = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")(x)
         x = nn.leaky_relu(conv3x3(self.border(x), output1), 0.01)
-        x = conv3x3(self.border(x), output2)
+        x = conv3x3(self.border(x), output2).astype(summing_dtype(x))
         return nn.sigmoid(x if residual is None else x + residual)
 
 
@@ -94,6 +96,8 @@ class CDDFuse(nn.Module):
         border: called before every 3x3 convolution, see `whole_image`; one that masks lets an image
             lie in a larger array.
         attend: attention between channels, `transposed_attention` or one that leaves pixels out.
+        dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
+            and decoded images stay in float32 or wider.
     """
 
     features: int = 64
@@ -104,6 +108,7 @@ class CDDFuse(nn.Module):
     remat: bool = True
     border: Border = whole_image
     attend: Callable = transposed_attention
+    dtype: Any = None
 
     def setup(self):  # noqa: D102
         if self.features % self.heads or self.features % 2:
@@ -136,7 +141,7 @@ class CDDFuse(nn.Module):
 
     def encode(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return the image's (base, detail, shallow) features, (n, h, w, features) each."""
-        return self.encoder(image)
+        return self.encoder(image if self.dtype is None else image.astype(self.dtype))
 
     def fuse_features(self, base, detail) -> tuple[jax.Array, jax.Array]:
         """Fuse base and detail features, each the sum over both modalities."""
