@@ -7,7 +7,7 @@ from cddfuse_jax import levels
 from cddfuse_jax.commands import InputError, progress, report, report_notes
 from cddfuse_jax.fuser import Fuser
 from cddfuse_jax.images import naming, write_png
-from cddfuse_jax.pairs import Pair, Resize, notes_on, read_pair
+from cddfuse_jax.pairs import Pair, Resize, notes_on, read_pair, sizes_of
 from cddfuse_jax.registration import measure_shift
 
 
@@ -17,8 +17,9 @@ def fuse_pairs(
     """Fuse each pair to its file and return how many came out.
 
     Failures and pairs that seem misregistered are told as they come, notes on how files were read
-    at the end.
+    at the end. Pairs of many sizes share a few compilations.
     """
+    fuser.expect(sizes_of(pairs, resize))
     fused, notes = 0, defaultdict(list)
     try:
         for pair, file in progress(list(zip(pairs, files, strict=True)), "fusing", unit="pair"):

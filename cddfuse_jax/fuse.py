@@ -22,6 +22,7 @@ from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.cddfuse import RESIDUALS
 from cddfuse_jax.pairs import RESIZES, select_pairs
+from cddfuse_jax.precision import PRECISIONS
 from cddfuse_jax.score_tables import terminal_table
 from cddfuse_jax.scoring import Run
 from cddfuse_jax.video import check_timing, fuse_video
@@ -81,6 +82,10 @@ def _parser() -> ArgumentParser:
     add("--max-memory", metavar="SIZE",
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default="float32",
+        help="float32: the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
+        "TPUs); highest: exact everywhere; bf16: features in bfloat16, an approximation for "
+        "accelerators, no faster on CPUs; default: %(default)s")  # fmt: skip
     video = parser.add_argument_group("video (extra [video])")
     video.add_argument("--fps", type=_rate, metavar="N",
         help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
@@ -120,7 +125,15 @@ def main() -> int:
     def fuser() -> Fuser:
         color = given.color or ("none" if given.evaluate else "auto")
         stretch = not given.no_stretch
-        return Fuser(given.weights, given.residual, color, stretch, percentiles, given.max_memory)
+        return Fuser(
+            given.weights,
+            given.residual,
+            color,
+            stretch,
+            percentiles,
+            given.max_memory,
+            given.precision,
+        )
 
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return _fuse_video(given, fuser)

@@ -56,6 +56,11 @@ def available() -> float:
     return free
 
 
+def whole_pixels(features: int, itemsize: int, limit: int | None) -> float:
+    """Return how many pixels an image may have and still be fused whole; as `strip_rows`."""
+    return _room(limit) / (WHOLE_ARRAYS * features * itemsize)
+
+
 def strip_rows(
     height: int, width: int, features: int, itemsize: int, limit: int | None
 ) -> int | None:
@@ -73,7 +78,7 @@ def strip_rows(
         InputError: not even single rows fit in ``limit``.
     """
     array = features * itemsize * width  # bytes of one row
-    room = SHARE * available() if limit is None else limit - PROGRAM_BYTES
+    room = _room(limit)
     if WHOLE_ARRAYS * array * height <= room:
         return None
     # A pass reads two more rows on each side.
@@ -86,3 +91,8 @@ def strip_rows(
         )
     # Powers of two, so that images of one width and different heights share what is compiled.
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2
+
+
+def _room(limit: int | None) -> float:
+    """Return the bytes that an image's features may take."""
+    return SHARE * available() if limit is None else limit - PROGRAM_BYTES
