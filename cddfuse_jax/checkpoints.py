@@ -19,6 +19,7 @@ from etils import epath
 from cddfuse_jax import processes, torch_weights
 from cddfuse_jax.commands import InputError, report
 from cddfuse_jax.train_step import TrainState
+from cddfuse_jax.watch import is_lost_connection
 
 FOLDER = "checkpoints"
 
@@ -73,7 +74,7 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # depends on which of its files could not be written
-            if processes.is_lost_connection(error):
+            if is_lost_connection(error):
                 raise
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
@@ -104,7 +105,7 @@ class Checkpoints:
             except InputError:
                 raise
             except Exception as error:  # depends on the byte that is damaged
-                if processes.is_lost_connection(error):
+                if is_lost_connection(error):
                     raise
                 damage = _one_line(error)
             if processes.all_agree(not damage):
@@ -119,7 +120,7 @@ class Checkpoints:
                 number, place = number + 1, self._root / f"{step}.broken{number}"
             os.rename(self._root / str(step), place)
             report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
-        processes.all_agree(True)  # nobody looks before it is renamed
+        processes.wait_for_all()  # nobody looks before it is renamed
         self._manager.reload()
 
     def meta(self, step: int) -> dict[str, Any]:

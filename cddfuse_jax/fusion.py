@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cddfuse_jax.memory import strip_rows
@@ -14,7 +13,13 @@ from cddfuse_jax.streaming import fuse_in_strips
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def make_fuse(params, residual: Residual = "visible", max_memory: int | None = None) -> Fuse:
+def make_fuse(
+    params,
+    residual: Residual = "visible",
+    max_memory: int | None = None,
+    device: jax.Device | None = None,
+    sharing: int = 1,
+) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
     It takes visible and infrared, float32 HxW in [0, 1] of one size from 2x2 up, and returns what
@@ -23,16 +28,20 @@ def make_fuse(params, residual: Residual = "visible", max_memory: int | None = N
 
     An image too large for ``max_memory`` bytes, or for the share of free memory that
     `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
+
+    All is computed on ``device``, by default JAX's; ``sharing`` such functions run at a time in one
+    memory.
     """
     model = CDDFuse.from_params(params)
     apply = _compiled(model, residual)
-    variables = jax.device_put({"params": params})
+    variables = jax.device_put({"params": params}, device)
 
     def fuse(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-        rows = strip_rows(*visible.shape, model.features, visible.dtype.itemsize, max_memory)
+        itemsize = visible.dtype.itemsize
+        rows = strip_rows(*visible.shape, model.features, itemsize, max_memory, sharing)
         if rows:
             return fuse_in_strips(variables["params"], visible, infrared, residual, rows)
-        images = (jnp.asarray(image[None, :, :, None]) for image in (visible, infrared))
+        images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
     return fuse

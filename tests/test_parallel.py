@@ -60,7 +60,7 @@ def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
             text=True,
         )
 
-    finish([start(8, "one.npz", "0:shard_map:1", *WAYS)], timeout=900)
+    finish([start(8, "one.npz", "0:shard_map:1", *WAYS)], timeout=1800)
     address = f"127.0.0.1:{free_port()}"
     pair = [
         start(2, f"{i}.npz", "4:shard_map:1", "--coordinator", address, "--process_id", str(i))
