@@ -5,8 +5,12 @@ is written beside its place and renamed when it is whole; ``meta`` keeps a diges
 that damage which still reads as a checkpoint is found as well.
 """
 
+import functools
 import hashlib
+import logging
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +67,7 @@ class Checkpoints:
         step, last = int(state.step), self.latest_step()
         if step == last:
             return
+        _silence_aftermath()
         optimizer = {"step": state.step, "opt_state": state.opt_state}
         try:
             self._manager.save(
@@ -79,7 +84,7 @@ class Checkpoints:
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._root} "
-                f"({_one_line(error)}); {kept}: make room and give the same command again"
+                f"({_reason(error)}); {kept}: make room and give the same command again"
             ) from None
 
     def restore_newest(
@@ -220,6 +225,25 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
 
 def _is_pth(weights: str | os.PathLike) -> bool:
     return Path(weights).is_file() or Path(weights).suffix == ".pth"
+
+
+@functools.cache
+def _silence_aftermath() -> None:
+    """Leave the one line of a failed save alone.
+
+    Every other array that was not written either says so, in logs and to an event loop that is
+    closed by then; the first failure is raised all the same.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda it: None if "loop is closed" in str(it.exc_value) else show(it)
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's words in the libraries' message, or else all of it."""
+    found = re.search(r"([^:]+) \[os_error_code=", str(error))
+    return found[1].strip() if found else _one_line(error)
 
 
 def _one_line(error: Exception) -> str:
