@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax import compilation_cache, levels
+from cddfuse_jax import compilation_cache, levels, processes
 from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
 from cddfuse_jax.colour import COLORS
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
@@ -48,6 +48,9 @@ def _parser() -> ArgumentParser:
             be fused is told in a line, and the others are fused. A video keeps rate and sound of
             the visible one, and its stretch follows the light slowly, so that it does not flicker;
             frames are matched by their order. Nothing is overwritten unless asked for.
+
+            The pairs of folders are spread over all devices, and over several processes if such
+            are started; each process tells of the pairs that it fuses. A video stays on one device.
 
             Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
             written is whole).
@@ -93,6 +96,7 @@ def _parser() -> ArgumentParser:
     video.add_argument("--sync", action="store_true",
         help="pair frames by time: each visible one with the infrared one nearest to it; without "
         "it, a different number or rate of frames is an error")  # fmt: skip
+    processes.add_flags(parser)
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -121,6 +125,12 @@ def main() -> int:
     if given.evaluate:
         _check_evaluation(given)
     compilation_cache.enable()
+    with processes.joined(processes.address(given)):
+        return _fuse(given, percentiles)
+
+
+def _fuse(given: argparse.Namespace, percentiles: levels.Percentiles) -> int:
+    """Fuse this process's share and return the exit code, one for all processes."""
 
     def fuser() -> Fuser:
         color = given.color or ("none" if given.evaluate else "auto")
@@ -144,11 +154,15 @@ def main() -> int:
     if not given.overwrite:
         refuse_existing(files)
     fuse = fuser()
+    # No process writes before all have looked.
+    processes.check_same([str(file) for file in files], "pairs")
     for line in alone:
         report(line)
-    fused = fuse_pairs(fuse, pairs, files, given.resize)
+    own = (processes.share(each) for each in (pairs, files))
+    fused = sum(processes.gather(fuse_pairs(fuse, *own, given.resize)))
     failed = len(pairs) - fused + len(alone)
-    print(f"{given.out}: {fused} fused, {failed} failed")
+    if processes.is_first():
+        print(f"{given.out}: {fused} fused, {failed} failed")
     if given.evaluate and fused:
         failed += _evaluate(given)
     return 1 if failed else 0
@@ -156,6 +170,10 @@ def main() -> int:
 
 def _fuse_video(given: argparse.Namespace, fuser: Callable[[], Fuser]) -> int:
     """Fuse two videos, or folders of frames, to a video."""
+    if processes.count() > 1:
+        raise InputError(
+            f"a video is fused by one process, got {processes.count()}; start one alone"
+        )
     if given.evaluate:
         raise InputError("--evaluate scores folders of images; leave it out for videos")
     if not is_video(given.out):
@@ -202,8 +220,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         given.protocol,
         dataset=given.dataset,
     )
-    print(terminal_table(evaluation))
-    print("report:", given.out / "report" / "report.html")
+    if processes.is_first():
+        print(terminal_table(evaluation))
+        print("report:", given.out / "report" / "report.html")
     return len(evaluation.errors)
 
 

@@ -1,10 +1,12 @@
 """`Fuser`: fusing NumPy arrays, for programs and notebooks, with the results of the command."""
 
+import copy
 import functools
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from cddfuse_jax import levels
@@ -73,7 +75,10 @@ class Fuser:
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
-        self._fuse = make_fuse(params, self.residual, limit, known_precision(precision))
+        self._make_fuse = functools.partial(
+            make_fuse, params, self.residual, limit, known_precision(precision)
+        )
+        self._fuse = self._make_fuse()
         self._plan = functools.partial(plan_buckets, params, max_memory=limit)
         self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -90,6 +95,17 @@ class Fuser:
                 of an earlier call.
         """
         self._buckets = self._plan(sizes)
+
+    def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
+        """Return this fuser with its computing on a device.
+
+        Args:
+            device: One of this process's.
+            sharing: How many fusers work at a time in the memory that this one uses.
+        """
+        fuser = copy.copy(self)
+        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
+        return fuser
 
     def __call__(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
         """Fuse one pair, or a batch of pairs one by one.

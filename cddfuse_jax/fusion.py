@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cddfuse_jax import buckets
@@ -31,6 +30,8 @@ def make_fuse(
     residual: Residual = "visible",
     max_memory: int | None = None,
     precision: Precision = "float32",
+    device: jax.Device | None = None,
+    sharing: int = 1,
 ) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
@@ -41,14 +42,15 @@ def make_fuse(
     An image too large for ``max_memory`` bytes, or for the share of free memory that
     `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
 
-    ``precision`` is that of the network's features and products, see `precision`.
+    ``precision`` is that of the network's features and products, see `precision`. All is computed
+    on ``device``, by default JAX's; ``sharing`` such functions run at a time in one memory.
     """
     model = CDDFuse.from_params(params, dtype=features_dtype(precision))
     apply = _compiled(model, residual)
-    variables = jax.device_put({"params": params})
+    variables = jax.device_put({"params": params}, device)
 
     def fuse(visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None) -> np.ndarray:
-        numbers = (model.features, visible.dtype.itemsize, max_memory)
+        numbers = (model.features, visible.dtype.itemsize, max_memory, sharing)
         if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         rows = strip_rows(*visible.shape, *numbers)
@@ -56,7 +58,7 @@ def make_fuse(
             return fuse_in_strips(
                 variables["params"], visible, infrared, residual, rows, model.dtype
             )
-        images = (jnp.asarray(image[None, :, :, None]) for image in (visible, infrared))
+        images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
     return computed(fuse, precision)

@@ -151,12 +151,7 @@ def main() -> int:
         metavar="DIR",
         help="takes checkpoints, TensorBoard scalars and pictures",
     )
-    for field, kind, metavar, description in (
-        ("coordinator", str, "HOST:PORT", "of process 0, where neither a TPU pod nor Slurm tells"),
-        ("num_processes", int, "N", "with --coordinator: how many processes train together"),
-        ("process_id", int, "I", "with --coordinator: which of them this is, from 0"),
-    ):
-        parser.add_argument(f"--{field}", type=kind, metavar=metavar, help=description)
+    processes.add_flags(parser)
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
         if not (argument.startswith("--config.") and "=" in argument):
@@ -164,11 +159,8 @@ def main() -> int:
                 f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
             )
     config = configs.load(arguments.config, overrides)
-    address = processes.Address(
-        arguments.coordinator, arguments.num_processes, arguments.process_id
-    )
     compilation_cache.enable()
-    with processes.joined(address):
+    with processes.joined(processes.address(arguments), stop_together=True):
         stop = processes.StopSignal()
         state = train_and_evaluate(config, arguments.workdir, stop)
     if stop.received is None:
