@@ -1,13 +1,24 @@
-"""Fusing many pairs of files: one failure costs one pair, and nothing is overwritten by chance."""
+"""Fusing many pairs of files: one failure costs one pair, and nothing is overwritten by chance.
 
+Every device of this process is kept busy by a thread of its own.
+"""
+
+import concurrent.futures
+import functools
+import queue
 from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import Any
+
+import jax
 
 from cddfuse_jax import levels
-from cddfuse_jax.commands import InputError, progress, report, report_notes
+from cddfuse_jax.commands import InputError, progress, report_notes, report_own
 from cddfuse_jax.fuser import Fuser
 from cddfuse_jax.images import naming, write_png
-from cddfuse_jax.pairs import Pair, Resize, notes_on, read_pair
+from cddfuse_jax.memory import devices_in_one_memory
+from cddfuse_jax.pairs import Pair, Resize, notes_on, read_pair, sizes_of
 from cddfuse_jax.registration import measure_shift
 
 
@@ -17,24 +28,62 @@ def fuse_pairs(
     """Fuse each pair to its file and return how many came out.
 
     Failures and pairs that seem misregistered are told as they come, notes on how files were read
-    at the end.
+    at the end, all in the order of the pairs. Pairs of many sizes share a few compilations.
     """
+    fuser.expect(sizes_of(pairs, resize))
     fused, notes = 0, defaultdict(list)
+
+    def work(fuser: Fuser, pair: Pair, file: Path) -> tuple[dict[str, str], str | None]:
+        return fuse_file(fuser, pair, file, resize)
+
+    results = _over_devices(fuser, work, zip(pairs, files, strict=True))
     try:
-        for pair, file in progress(list(zip(pairs, files, strict=True)), "fusing", unit="pair"):
+        for pair, result in zip(progress(pairs, "fusing", unit="pair"), results, strict=True):
             try:
-                found, warning = fuse_file(fuser, pair, file, resize)
+                found, warning = result()
             except InputError as error:
-                report(str(error))
+                report_own(str(error))
                 continue
             fused += 1
             if warning:
-                report(f"warning: {pair.name}: {warning}")
+                report_own(f"warning: {pair.name}: {warning}")
             for note, name in found.items():
                 notes[note].append(name)
     finally:
+        results.close()  # lets what is at work finish
         report_notes(notes)
     return fused
+
+
+def _over_devices(
+    fuser: Fuser, work: Callable[..., Any], items: Iterable[tuple]
+) -> Generator[Callable[[], Any]]:
+    """Yield, in order, what waits for each ``work(fuser, *item)``, several at once.
+
+    Each of this process's devices has one item at a time. Closed early, it starts no more items.
+    """
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        for item in items:
+            yield functools.partial(work, fuser, *item)
+        return
+    idle: queue.SimpleQueue[Fuser] = queue.SimpleQueue()
+    for device in devices:
+        idle.put(fuser.on(device, devices_in_one_memory()))
+
+    def work_on_idle(*item: Any) -> Any:
+        fuser = idle.get()
+        try:
+            return work(fuser, *item)
+        finally:
+            idle.put(fuser)
+
+    executor = concurrent.futures.ThreadPoolExecutor(len(devices))
+    try:
+        for task in [executor.submit(work_on_idle, *item) for item in items]:
+            yield task.result
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def fuse_file(

@@ -5,8 +5,12 @@ is written beside its place and renamed when it is whole; ``meta`` keeps a diges
 that damage which still reads as a checkpoint is found as well.
 """
 
+import functools
 import hashlib
+import logging
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from etils import epath
 from cddfuse_jax import processes, torch_weights
 from cddfuse_jax.commands import InputError, report
 from cddfuse_jax.train_step import TrainState
+from cddfuse_jax.watch import is_lost_connection
 
 FOLDER = "checkpoints"
 
@@ -62,6 +67,7 @@ class Checkpoints:
         step, last = int(state.step), self.latest_step()
         if step == last:
             return
+        _silence_aftermath()
         optimizer = {"step": state.step, "opt_state": state.opt_state}
         try:
             self._manager.save(
@@ -73,12 +79,12 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # depends on which of its files could not be written
-            if processes.is_lost_connection(error):
+            if is_lost_connection(error):
                 raise
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._root} "
-                f"({_one_line(error)}); {kept}: make room and give the same command again"
+                f"({_reason(error)}); {kept}: make room and give the same command again"
             ) from None
 
     def restore_newest(
@@ -104,7 +110,7 @@ class Checkpoints:
             except InputError:
                 raise
             except Exception as error:  # depends on the byte that is damaged
-                if processes.is_lost_connection(error):
+                if is_lost_connection(error):
                     raise
                 damage = _one_line(error)
             if processes.all_agree(not damage):
@@ -119,7 +125,7 @@ class Checkpoints:
                 number, place = number + 1, self._root / f"{step}.broken{number}"
             os.rename(self._root / str(step), place)
             report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
-        processes.all_agree(True)  # nobody looks before it is renamed
+        processes.wait_for_all()  # nobody looks before it is renamed
         self._manager.reload()
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -219,6 +225,25 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
 
 def _is_pth(weights: str | os.PathLike) -> bool:
     return Path(weights).is_file() or Path(weights).suffix == ".pth"
+
+
+@functools.cache
+def _silence_aftermath() -> None:
+    """Leave the one line of a failed save alone.
+
+    Every other array that was not written either says so, in logs and to an event loop that is
+    closed by then; the first failure is raised all the same.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda it: None if "loop is closed" in str(it.exc_value) else show(it)
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's words in the libraries' message, or else all of it."""
+    found = re.search(r"([^:]+) \[os_error_code=", str(error))
+    return found[1].strip() if found else _one_line(error)
 
 
 def _one_line(error: Exception) -> str:

@@ -53,7 +53,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def leave_telling_to_others(name: str) -> None:
-    """From now on print nothing but errors, under this name: another process does the telling."""
+    """From now on print errors and what is this process's own alone, each line under this name."""
     _teller.update(silent=True, name=f"{name}: ")
 
 
@@ -64,10 +64,15 @@ def report(line: str) -> None:
         sys.stderr.flush()
 
 
+def report_own(line: str) -> None:
+    """Print one line about this process's own share of the work, whichever process this is."""
+    tqdm.write(_teller["name"] + line, file=sys.stderr)
+    sys.stderr.flush()
+
+
 def report_error(line: str) -> None:
     """Print one line that says what went wrong, whichever process this is."""
-    tqdm.write(f"{_teller['name']}error: {line}", file=sys.stderr)
-    sys.stderr.flush()
+    report_own(f"error: {line}")
 
 
 def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
@@ -75,7 +80,7 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
     for note, names in notes.items():
         more = ", ..." if len(names) > 3 else ""
         images = "1 image" if len(names) == 1 else f"{len(names)} images"
-        report(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
+        report_own(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
 def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:

@@ -20,6 +20,9 @@ def release() -> ConfigDict:
             "batch_size": 8,  # over all devices
             "accumulate": 1,  # microbatches that a device's share is computed in; the same result
             "parallel": "shard_map",  # or "pmap": how an update is mapped over devices
+            # Of features and products: "float32" (the backend's own), "highest" (exact on TPUs and
+            # GPUs too) or "bf16". Params, sums, losses and Adam are float32 with each.
+            "precision": "float32",
             "reconstruction_epochs": 40,  # stage I
             "fusion_epochs": 80,  # stage II
             "clip_norm": 0.01,  # of each module's gradient

@@ -38,6 +38,9 @@ def evaluate(
     error. A scene that fails in any run is in no row's mean, so that all rows are over the same
     images. Nothing is written before all is scored, and then all three files or none.
 
+    Several processes (`processes.joined`) score a share each and all return the whole; the first
+    tells and writes.
+
     Args:
         runs: what to score; names differ.
         infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
@@ -51,6 +54,8 @@ def evaluate(
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored.
     """
+    from cddfuse_jax import processes  # here: scoring processes import this module, and need no JAX
+
     chosen, baselines = protocol_named(protocol), known_baselines(baselines)
     dataset = published_name(dataset) if dataset else None
     _check_runs(runs)
@@ -59,7 +64,10 @@ def evaluate(
     selection = find_scenes(runs, infrared, visible)
     for folder, names in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(names)} of {folder}: {_some(names)}")
-    outcomes = score_scenes(selection.scenes, protocol, baselines, workers)
+    processes.check_same([scene.pair.name for scene in selection.scenes], "images")
+    own = score_scenes(processes.share(selection.scenes), protocol, baselines, workers)
+    shares = processes.gather(own)
+    outcomes = [SceneScores(*outcome) for outcome in processes.joint(shares)]
     errors = [line for outcome in outcomes for line in outcome.errors]
     for line in errors:
         report(f"not scored: {line}")
@@ -81,6 +89,8 @@ def evaluate(
         errors=errors,
         notes=notes,
     )
+    if not processes.is_first():
+        return evaluation
     # All three or none, so that a report never stands beside another one's scores.
     with (
         replacing(out / "scores.csv") as scores,
@@ -169,6 +179,9 @@ def _parser() -> ArgumentParser:
             Images are matched by name without ending; only those in all folders are scored.
             Writes OUT/scores.csv (per image), OUT/summary.json and OUT/report.html.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
+
+            Images are scored on all CPUs, never on an accelerator; several machines share them if
+            each starts this with the flags of several processes.
             """
         ),
     )
@@ -184,28 +197,34 @@ def _parser() -> ArgumentParser:
         help=f"any of {', '.join(BASELINES)}, or none; default: %(default)s")  # fmt: skip
     add("--dataset", metavar="NAME",
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
-    add("--workers", type=int, metavar="N", help="processes; default: one per CPU")
+    add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
     return parser
 
 
 def main() -> int:
     """Run the command; 1 when images failed."""
-    arguments = _parser().parse_args()
+    from cddfuse_jax import processes
+
+    parser = _parser()
+    processes.add_flags(parser)
+    arguments = parser.parse_args()
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers is at least 1, got {arguments.workers}")
     named = [name.strip() for name in arguments.baselines.split(",") if name.strip()]
-    evaluation = evaluate(
-        arguments.fused,
-        arguments.ir,
-        arguments.vi,
-        arguments.out,
-        arguments.protocol,
-        () if named == ["none"] else tuple(named),
-        arguments.dataset,
-        arguments.workers,
-    )
-    print(terminal_table(evaluation))
-    report(f"wrote {arguments.out / 'report.html'}, scores.csv, summary.json")
+    with processes.joined(processes.address(arguments)):
+        evaluation = evaluate(
+            arguments.fused,
+            arguments.ir,
+            arguments.vi,
+            arguments.out,
+            arguments.protocol,
+            () if named == ["none"] else tuple(named),
+            arguments.dataset,
+            arguments.workers,
+        )
+        if processes.is_first():
+            print(terminal_table(evaluation))
+            report(f"wrote {arguments.out / 'report.html'}, scores.csv, summary.json")
     return 1 if evaluation.errors else 0
 
 

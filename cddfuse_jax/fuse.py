@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax import compilation_cache, levels, weights
+from cddfuse_jax import compilation_cache, levels, processes, weights
 from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
 from cddfuse_jax.colour import COLORS
 from cddfuse_jax.commands import ArgumentParser, InputError, report, run
@@ -22,6 +22,7 @@ from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.cddfuse import RESIDUALS
 from cddfuse_jax.pairs import RESIZES, select_pairs
+from cddfuse_jax.precision import PRECISIONS
 from cddfuse_jax.score_tables import terminal_table
 from cddfuse_jax.scoring import Run
 from cddfuse_jax.video import check_timing, fuse_video
@@ -47,6 +48,9 @@ def _parser() -> ArgumentParser:
             be fused is told in a line, and the others are fused. A video keeps rate and sound of
             the visible one, and its stretch follows the light slowly, so that it does not flicker;
             frames are matched by their order. Nothing is overwritten unless asked for.
+
+            The pairs of folders are spread over all devices, and over several processes if such
+            are started; each process tells of the pairs that it fuses. A video stays on one device.
 
             Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
             written is whole).
@@ -80,6 +84,10 @@ def _parser() -> ArgumentParser:
     add("--max-memory", metavar="SIZE",
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default="float32",
+        help="float32: the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
+        "TPUs); highest: exact everywhere; bf16: features in bfloat16, an approximation for "
+        "accelerators, no faster on CPUs; default: %(default)s")  # fmt: skip
     video = parser.add_argument_group("video (extra [video])")
     video.add_argument("--fps", type=_rate, metavar="N",
         help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
@@ -87,6 +95,7 @@ def _parser() -> ArgumentParser:
     video.add_argument("--sync", action="store_true",
         help="pair frames by time: each visible one with the infrared one nearest to it; without "
         "it, a different number or rate of frames is an error")  # fmt: skip
+    processes.add_flags(parser)
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -115,11 +124,25 @@ def main() -> int:
     if given.evaluate:
         _check_evaluation(given)
     compilation_cache.enable()
+    with processes.joined(processes.address(given)):
+        return _fuse(given, percentiles)
+
+
+def _fuse(given: argparse.Namespace, percentiles: levels.Percentiles) -> int:
+    """Fuse this process's share and return the exit code, one for all processes."""
 
     def fuser() -> Fuser:
         color = given.color or ("none" if given.evaluate else "auto")
         stretch = not given.no_stretch
-        return Fuser(given.weights, given.residual, color, stretch, percentiles, given.max_memory)
+        return Fuser(
+            given.weights,
+            given.residual,
+            color,
+            stretch,
+            percentiles,
+            given.max_memory,
+            given.precision,
+        )
 
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return _fuse_video(given, fuser)
@@ -130,11 +153,15 @@ def main() -> int:
     if not given.overwrite:
         refuse_existing(files)
     fuse = fuser()
+    # No process writes before all have looked.
+    processes.check_same([str(file) for file in files], "pairs")
     for line in alone:
         report(line)
-    fused = fuse_pairs(fuse, pairs, files, given.resize)
+    own = (processes.share(each) for each in (pairs, files))
+    fused = sum(processes.gather(fuse_pairs(fuse, *own, given.resize)))
     failed = len(pairs) - fused + len(alone)
-    print(f"{given.out}: {fused} fused, {failed} failed")
+    if processes.is_first():
+        print(f"{given.out}: {fused} fused, {failed} failed")
     if given.evaluate and fused:
         failed += _evaluate(given)
     return 1 if failed else 0
@@ -142,6 +169,10 @@ def main() -> int:
 
 def _fuse_video(given: argparse.Namespace, fuser: Callable[[], Fuser]) -> int:
     """Fuse two videos, or folders of frames, to a video."""
+    if processes.count() > 1:
+        raise InputError(
+            f"a video is fused by one process, got {processes.count()}; start one alone"
+        )
     if given.evaluate:
         raise InputError("--evaluate scores folders of images; leave it out for videos")
     if not is_video(given.out):
@@ -188,8 +219,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         given.protocol,
         dataset=given.dataset,
     )
-    print(terminal_table(evaluation))
-    print("report:", given.out / "report" / "report.html")
+    if processes.is_first():
+        print(terminal_table(evaluation))
+        print("report:", given.out / "report" / "report.html")
     return len(evaluation.errors)
 
 

@@ -1,18 +1,22 @@
 """`Fuser`: fusing NumPy arrays, for programs and notebooks, with the results of the command."""
 
+import copy
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from cddfuse_jax import levels
 from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.commands import InputError
-from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.fusion import make_fuse, plan_buckets
 from cddfuse_jax.memory import parse_size
 from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
+from cddfuse_jax.precision import Precision, known_precision
 from cddfuse_jax.weights import DEFAULT
 
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
@@ -41,6 +45,9 @@ class Fuser:
         percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
+        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
+            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
+            which is an approximation (docs/speed.md tells how near).
 
     Raises:
         InputError: no weights there, an unknown option, or no size as ``max_memory``.
@@ -54,6 +61,7 @@ class Fuser:
         stretch: bool = True,
         percentiles: tuple[float, float] = levels.AUTO,
         max_memory: int | str | None = None,
+        precision: Precision = "float32",
     ):
         for name, value, known in (("color", color, COLORS), ("residual", residual, RESIDUALS)):
             if value is not None and value not in known:
@@ -68,7 +76,37 @@ class Fuser:
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
-        self._fuse = make_fuse(params, self.residual, limit)
+        self._make_fuse = functools.partial(
+            make_fuse, params, self.residual, limit, known_precision(precision)
+        )
+        self._fuse = self._make_fuse()
+        self._plan = functools.partial(plan_buckets, params, max_memory=limit)
+        self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Prepare for many images of many sizes, so that few are compiled for.
+
+        Without it, each size compiles as it comes. With it, at most six shapes do, and images are
+        fused inside the smallest of these that holds them: the same result, at the cost of the
+        pixels between. It pays where sizes are many and images few, as in a folder of crops. What
+        comes in another size still compiles for that.
+
+        Args:
+            sizes: (height, width) of every image to come, as often as it comes. They replace those
+                of an earlier call.
+        """
+        self._buckets = self._plan(sizes)
+
+    def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
+        """Return this fuser with its computing on a device.
+
+        Args:
+            device: One of this process's.
+            sharing: How many fusers work at a time in the memory that this one uses.
+        """
+        fuser = copy.copy(self)
+        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
+        return fuser
 
     def __call__(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
         """Fuse one pair, or a batch of pairs one by one.
@@ -139,7 +177,7 @@ class Fuser:
             if limits is None and levels.is_deep(pixels):
                 limits = levels.measured_range(pixels, self.percentiles)
             inputs.append(levels.network_input(pixels, limits))
-        return self._fuse(*inputs)
+        return self._fuse(*inputs, self._buckets.get(visible.shape[:2]))
 
     def finished(
         self,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cddfuse_jax.models.cddfuse import CDDFuse, Residual, select_residual
+from cddfuse_jax.precision import summing_dtype
 
 Parts = dict[str, jax.Array]
 OfWholeBatch = Callable[[Parts], Parts]
@@ -156,6 +157,7 @@ def decomposition(
 
 def correlation(a: jax.Array, b: jax.Array) -> jax.Array:
     """Mean over samples and channels of the Pearson correlation over pixels, each in [-1, 1]."""
+    a, b = (x.astype(summing_dtype(x)) for x in (a, b))
     a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
 
     def norm(x):

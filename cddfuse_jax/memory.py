@@ -38,7 +38,7 @@ def parse_size(text: str) -> int:
 
 def available() -> float:
     """Return the bytes that may still be used: of the accelerator, else of the machine."""
-    statistics = jax.devices()[0].memory_stats() or {}
+    statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     free = float("inf")
@@ -56,8 +56,19 @@ def available() -> float:
     return free
 
 
+def whole_pixels(features: int, itemsize: int, limit: int | None, sharing: int = 1) -> float:
+    """Return how many pixels an image may have and still be fused whole; as `strip_rows`."""
+    return _room(limit) / sharing / (WHOLE_ARRAYS * features * itemsize)
+
+
+def devices_in_one_memory() -> int:
+    """Return how many of this process's devices share their memory; 1 if each has its own."""
+    devices = jax.local_devices()
+    return 1 if "bytes_limit" in (devices[0].memory_stats() or {}) else len(devices)
+
+
 def strip_rows(
-    height: int, width: int, features: int, itemsize: int, limit: int | None
+    height: int, width: int, features: int, itemsize: int, limit: int | None, sharing: int = 1
 ) -> int | None:
     """Return how many rows to fuse at a time, or None where the whole image fits.
 
@@ -68,21 +79,27 @@ def strip_rows(
         itemsize: bytes of a number.
         limit: bytes that the process may hold; None for `SHARE` of what is available, which picks
             strips but refuses nothing.
+        sharing: how many images are fused at a time in this memory.
 
     Raises:
         InputError: not even single rows fit in ``limit``.
     """
     array = features * itemsize * width  # bytes of one row
-    room = SHARE * available() if limit is None else limit - PROGRAM_BYTES
+    room = _room(limit) / sharing
     if WHOLE_ARRAYS * array * height <= room:
         return None
     # A pass reads two more rows on each side.
     fitting = (room - KEPT_ARRAYS * array * height) / (STRIP_ARRAYS * array) - 4
     if fitting < 1 and limit is not None:
-        least = PROGRAM_BYTES + (KEPT_ARRAYS * height + 5 * STRIP_ARRAYS) * array
+        least = PROGRAM_BYTES + sharing * (KEPT_ARRAYS * height + 5 * STRIP_ARRAYS) * array
         raise InputError(
             f"fusing {width}x{height} takes at least {least / 2**30:.1f} GiB, got a limit of "
             f"{limit / 2**30:.1f} GiB; allow more memory or resize the images"
         )
     # Powers of two, so that images of one width and different heights share what is compiled.
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2
+
+
+def _room(limit: int | None) -> float:
+    """Return the bytes that an image's features may take."""
+    return SHARE * available() if limit is None else limit - PROGRAM_BYTES

@@ -1,5 +1,6 @@
 """The two images of one scene: finding them by name, reading them, and making their sizes agree."""
 
+import contextlib
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -168,6 +169,21 @@ def read_pair_size(pair: Pair) -> tuple[int, int]:
     size = read_size(pair.infrared)
     _check_same_size(pair, size, read_size(pair.visible))
     return size
+
+
+def sizes_of(pairs: list[Pair], resize: Resize | None = None) -> list[tuple[int, int]]:
+    """Read the (height, width) that `read_pair` will give each pair, from the headers.
+
+    Pairs whose files cannot be read, or whose sizes differ without ``resize``, are left out.
+    """
+    sizes = []
+    for pair in pairs:
+        with contextlib.suppress(InputError):
+            if resize is None:
+                sizes.append(read_pair_size(pair))
+            else:
+                sizes.append(read_size(getattr(pair, _other(resize))))
+    return sizes
 
 
 def _check_same_size(pair: Pair, infrared: tuple[int, int], visible: tuple[int, int]) -> None:

@@ -72,27 +72,26 @@ class Devices:
         process's rows of the batch, (rows, h, w, 1) NumPy arrays; it returns the state after and
         the metrics, equal on all devices.
         """
-        step = self.compiled(update)
-        if self.parallel == "shard_map":
-            ready: list[Update] = []
+        mapped = self.compiled(update)
+        ready: list[Update] = []
 
-            def shard_mapped(state, *images):
-                images = [self._placed(rows) for rows in images]
-                if not ready:
-                    ready.append(step.lower(state, *images).compile())
-                    # Where a process compiles for long, the others' first reduction would give up.
-                    processes.wait_for_all()
-                return ready[0](state, *images)
+        def step(*arguments):
+            if not ready:
+                ready.append(mapped.lower(*arguments).compile())
+                # Where a process compiles for long, the others' first reduction would give up.
+                processes.wait_for_all()
+            return ready[0](*arguments)
 
-            return shard_mapped
+        def shard_mapped(state, *images):
+            return step(state, *(self._placed(rows) for rows in images))
 
-        def mapped(state, *images):
+        def pmapped(state, *images):
             # pmap takes and gives what one process sees of an array, checkpoints the whole of it.
             state = _relabelled(state, self._local)
             rows = (x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images)
             return _relabelled(step(state, *rows), self.replicated)
 
-        return mapped
+        return pmapped if self.parallel == "pmap" else shard_mapped
 
     def compiled(self, update: Update) -> Any:
         """Return the compiled function in `mapped`, which can also be lowered to read its program.

@@ -3,27 +3,28 @@
 One process on its own needs none of this: every function then answers at once.
 """
 
+import argparse
 import contextlib
+import hashlib
 import importlib.util
 import itertools
+import json
 import os
 import signal
 import socket
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
 
-from cddfuse_jax.commands import InputError, leave_telling_to_others, report_error
+from cddfuse_jax.commands import InputError, leave_telling_to_others
+from cddfuse_jax.watch import Watch, runtime
 
-BEAT_SECONDS = 2.0
-SILENCE_SECONDS = 20.0  # after which a process counts as dead; the runtime's own limit is twice it
-FOLDER = "cddfuse_jax/"  # in the store that all processes share
+FOLDER = "cddfuse_jax/meetings/"  # in the store that all processes share
+PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
+POLL_SECONDS = 0.05
 Item = TypeVar("Item")
 
 
@@ -42,62 +43,122 @@ class Address(NamedTuple):
 
 
 ALONE = Address()
+_NOTHING: Any = object()
 _meetings = itertools.count()
 
 
-class ProcessLostError(InputError):
-    """Another process of this run ended before its work was done."""
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `address` reads."""
+    group = parser.add_argument_group("several processes (docs/pods.md)")
+    for field, kind, metavar, description in (
+        ("coordinator", str, "HOST:PORT", "of process 0, where neither a TPU pod nor Slurm tells"),
+        ("num_processes", int, "N", "with --coordinator: how many processes work together"),
+        ("process_id", int, "I", "with --coordinator: which of them this is, from 0"),
+    ):
+        group.add_argument(f"--{field}", type=kind, metavar=metavar, help=description)
 
-    exit_code = 1
+
+def address(arguments: argparse.Namespace) -> Address:
+    """Return what the options of `add_flags` say."""
+    return Address(arguments.coordinator, arguments.num_processes, arguments.process_id)
+
+
+def count() -> int:
+    """Return how many processes there are."""
+    return runtime().num_processes
 
 
 def is_first() -> bool:
     """Tell whether this process prints, logs and names files; always so when it is alone."""
-    return jax.process_index() == 0
+    return runtime().process_id == 0
 
 
 def share(items: Sequence[Item]) -> list[Item]:
     """Return this process's items: every process another share, together all, each in order."""
-    return list(items[jax.process_index() :: jax.process_count()])
+    return list(items[runtime().process_id :: count()])
+
+
+def joint(shares: Sequence[Sequence[Item]]) -> list[Item]:
+    """Return the items of all processes' shares in the order that `share` was given."""
+    rows = itertools.zip_longest(*shares, fillvalue=_NOTHING)
+    return [item for row in rows for item in row if item is not _NOTHING]
+
+
+def gather(value: Any) -> list[Any]:
+    """Return what every process gives, in their order; wait for the last, which may take hours.
+
+    All must call this, in the same order. It needs no device, so it may wait where a reduction
+    would give up, and its values are what JSON can hold: numbers come out as they went in, tuples
+    as lists.
+    """
+    if count() == 1:
+        return [value]
+    store, place = runtime().client, f"{FOLDER}{next(_meetings)}/"
+    text = json.dumps(value)
+    parts = [text[start : start + PART] for start in range(0, len(text), PART)]
+    for number, part in enumerate(parts):
+        store.key_value_set(f"{place}{runtime().process_id}/{number}", part)
+    store.key_value_set(f"{place}{runtime().process_id}", str(len(parts)))  # all of it is there
+
+    def read(process: int) -> Any:
+        while True:  # not blocking in the store, where Ctrl-C would not be heard
+            try:
+                parts = range(int(store.key_value_try_get(f"{place}{process}")))
+                break
+            except jax.errors.JaxRuntimeError as error:
+                if "NOT_FOUND" not in str(error):
+                    raise
+                time.sleep(POLL_SECONDS)
+        return json.loads("".join(store.key_value_try_get(f"{place}{process}/{i}") for i in parts))
+
+    return [read(process) for process in range(count())]
 
 
 def all_agree(fine: bool) -> bool:
     """Tell whether ``fine`` holds on every process. All must call this, in the same order."""
-    if jax.process_count() == 1:
-        return fine
-    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
+    return all(gather(bool(fine)))
 
 
 def wait_for_all() -> None:
-    """Return when all processes have called this, which may take them an hour."""
-    if jax.process_count() > 1:
-        _store().wait_at_barrier(f"{FOLDER}meeting {next(_meetings)}", 3_600_000)
+    """Return when all processes have called this, which may take them hours."""
+    gather(None)
 
 
-def _store() -> Any:
-    # What all processes share, and meet at without any device, has no public name.
-    from jax._src import distributed
+def check_same(names: Sequence[str], what: str) -> None:
+    """Check that all processes see the same, and wait until all have called this.
 
-    return distributed.global_state.client
+    Raises:
+        InputError: ``names`` differ.
+    """
+    if len(set(gather(hashlib.sha256("\n".join(names).encode()).hexdigest()))) > 1:
+        raise InputError(
+            f"the processes do not see the same {what}; give all of them the same folders, on a "
+            "disk that they share or copied to each"
+        )
 
 
 @contextlib.contextmanager
-def joined(address: Address = ALONE) -> Iterator[None]:
+def joined(address: Address = ALONE, stop_together: bool = False) -> Iterator[None]:
     """Join the other processes, and end with them: all well, or all soon after one fails.
 
     Joins by ``address``, and without one on a TPU pod or under Slurm by what they tell. It must
     come before anything else asks JAX for devices. A process that fails or falls silent ends all
     others within half a minute, each with a line that says which it was and why.
 
+    Args:
+        address: where they meet.
+        stop_together: whether JAX's runtime takes SIGTERM, for `StopSignal`; else it ends the
+            process that gets it, and so the others.
+
     Raises:
         InputError: the address is incomplete or wrong, or the others cannot be reached.
     """
-    if not _join(address):
+    if not _join(address, stop_together):
         yield
         return
     if not is_first():
-        leave_telling_to_others(f"process {jax.process_index()}")
-    watch = _Watch()
+        leave_telling_to_others(f"process {runtime().process_id}")
+    watch = Watch()
     try:
         yield
     except BaseException as error:
@@ -107,14 +168,14 @@ def joined(address: Address = ALONE) -> Iterator[None]:
     watch.leave()
 
 
-def _join(address: Address) -> bool:
+def _join(address: Address, stop_together: bool) -> bool:
     given = [value is not None for value in address]
     if any(given) and not all(given):
         raise InputError(
             "--coordinator, --num_processes and --process_id belong together, got only "
             + ", ".join(f"--{name}" for name, x in address._asdict().items() if x is not None)
         )
-    options: dict[str, Any] = {"heartbeat_timeout_seconds": int(2 * SILENCE_SECONDS)}
+    options: dict[str, Any] = {}
     if all(given):
         host, colon, port = address.coordinator.rpartition(":")
         if not (host and colon and port.isdecimal()):
@@ -136,12 +197,13 @@ def _join(address: Address) -> bool:
         }
     elif not _in_cluster():
         return False
+    jax.config.update("jax_enable_preemption_service", stop_together)
     try:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"the processes cannot join ({reason})") from None
-    return jax.process_count() > 1
+    return count() > 1
 
 
 def _check_port(coordinator: str, port: int) -> None:
@@ -165,92 +227,6 @@ def _in_cluster() -> bool:
     return importlib.util.find_spec("libtpu") is not None and chips
 
 
-class _Watch:
-    """Tells the other processes that this one lives, and ends it when another one does not.
-
-    The runtime would notice too, but it aborts with a stack trace and names no reason.
-    """
-
-    def __init__(self) -> None:
-        self._store = _store()
-        self._me, self._silence = jax.process_index(), SILENCE_SECONDS
-        self._done = threading.Event()
-        self._tell("alive 0")
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def leave(self) -> None:
-        """Say that this process has done its work."""
-        self._done.set()
-        with contextlib.suppress(Exception):
-            self._tell("done")
-
-    def fail(self, error: BaseException) -> None:
-        """Report why this process ends, here and to the others, and end it."""
-        if is_lost_connection(error):
-            # Some other process ended: the watching thread finds out which and ends this one.
-            self._silence = 3 * BEAT_SECONDS
-            time.sleep(5 * BEAT_SECONDS)
-        self._done.set()
-        line = " ".join(str(error).split())[:400] or type(error).__name__
-        with contextlib.suppress(Exception):
-            self._tell(f"failed {line}")
-        if not isinstance(error, InputError | KeyboardInterrupt):
-            sys.excepthook(type(error), error, error.__traceback__)
-        interrupted = isinstance(error, KeyboardInterrupt)
-        self._end(line, getattr(error, "exit_code", 130 if interrupted else 1))
-
-    def _end(self, line: str, code: int) -> None:
-        report_error(line)
-        if is_first():
-            time.sleep(2 * BEAT_SECONDS)  # the store ends with this process: let all read it
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-    def _tell(self, word: str) -> None:
-        self._store.key_value_set(f"{FOLDER}{self._me}", word, allow_overwrite=True)
-
-    def _run(self) -> None:
-        seen: dict[str, tuple[str, float]] = {}
-        beat = 0
-        while not self._done.wait(BEAT_SECONDS):
-            beat += 1
-            try:
-                self._tell(f"alive {beat}")
-                line = self._verdict(seen)
-            except jax.errors.JaxRuntimeError:
-                line = _lost("process 0", "cannot be reached")
-            if line and not self._done.is_set():
-                self._end(line, ProcessLostError.exit_code)
-
-    def _verdict(self, seen: dict[str, tuple[str, float]]) -> str | None:
-        now = time.monotonic()
-        for key, word in self._store.key_value_dir_get(FOLDER):
-            name = f"process {key.rpartition('/')[2]}"
-            if name == f"process {self._me}" or word == "done":
-                continue
-            if word.startswith("failed "):
-                return _lost(name, f"failed ({word.removeprefix('failed ')})")
-            if seen.setdefault(name, (word, now))[0] != word:
-                seen[name] = word, now
-            elif now - seen[name][1] > self._silence:
-                return _lost(name, f"has been silent for {self._silence:.0f} s")
-        return None
-
-
-def is_lost_connection(error: BaseException) -> bool:
-    """Tell whether an error looks as if another process had ended in the middle of a reduction."""
-    signs = ("Gloo", "NCCL", "onnection", "UNAVAILABLE", "DEADLINE_EXCEEDED")
-    return isinstance(error, jax.errors.JaxRuntimeError) and any(s in str(error) for s in signs)
-
-
-def _lost(name: str, what: str) -> str:
-    return (
-        f"{name} of this run {what}; this one ends too: start all of them again to go on from the "
-        "newest checkpoint"
-    )
-
-
 class StopSignal:
     """Ask a run to save and stop at SIGINT or SIGTERM; a second SIGINT interrupts at once.
 
@@ -260,7 +236,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._together = jax.process_count() > 1
+        self._together = count() > 1
         if self._together:  # JAX's runtime has taken SIGTERM, to agree on the update to stop after
             return
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,6 +8,7 @@ from cddfuse_jax import config as configs
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.models.cddfuse import MODULES, RESIDUALS, CDDFuse
+from cddfuse_jax.precision import features_dtype, known_precision
 from cddfuse_jax.train_step import Stage
 
 
@@ -15,8 +16,9 @@ def make_model(config: ConfigDict) -> CDDFuse:
     """Return the network that a config describes.
 
     Raises:
-        InputError: its sizes do not fit each other.
+        InputError: its sizes do not fit each other, or the precision is unknown.
     """
+    precision = known_precision(config.precision, "config.precision")
     sizes = config.model
     if min(sizes.features, sizes.heads, sizes.blocks, sizes.coupling_layers) < 1:
         raise InputError("config.model: features, heads, blocks and coupling_layers start at 1")
@@ -25,7 +27,7 @@ def make_model(config: ConfigDict) -> CDDFuse:
             "config.model.features must be even and a multiple of heads, "
             f"got features={sizes.features}, heads={sizes.heads}"
         )
-    return CDDFuse(**sizes)
+    return CDDFuse(**sizes, dtype=features_dtype(precision))
 
 
 def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
@@ -51,6 +53,8 @@ def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
 
 def check_resumable(saved: dict, now: dict) -> None:
     """Refuse to go on with another model or other data than the checkpoint was trained with.
+
+    Precision may change, as may `remat`: a checkpoint is float32 with each.
 
     Raises:
         InputError: naming every field that shapes either and differs.

@@ -109,7 +109,7 @@ def score_scenes(
         InputError: a worker was killed.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(workers or usable or 1, len(scenes))
+    workers = max(1, min(workers or usable or 1, len(scenes)))
     bar = progress(None, "scoring", total=len(scenes), unit="image")
     with bar:
         if workers == 1:
@@ -181,12 +181,12 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
         for path in files:
             try:
                 stored = read_image(path)
-                result.coloured[-1] |= is_coloured(stored)
+                result.coloured[-1] |= bool(is_coloured(stored))
                 fused = grey_8_bit(stored)
                 check_same_size(pair._replace(infrared=path), fused, visible)
                 _note_flat(result.notes, path, fused)
                 result.runs[-1].append(score(fused))
-                result.stretched[-1] &= fused.min() == 0 and fused.max() == 255
+                result.stretched[-1] &= bool(fused.min() == 0 and fused.max() == 255)
             except InputError as error:
                 result.errors.append(_naming(pair.name, error))
     return result

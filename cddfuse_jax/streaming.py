@@ -31,12 +31,13 @@ from cddfuse_jax.models.restormer import (
     attention_kernel,
     gram_sums,
 )
+from cddfuse_jax.precision import summing_dtype
 
 _ATTENTION = {RestormerBlock: MDTA, BaseFeatureExtraction: BaseAttention}
 
 
 def fuse_in_strips(
-    params, visible: np.ndarray, infrared: np.ndarray, residual: Residual, rows: int
+    params, visible: np.ndarray, infrared: np.ndarray, residual: Residual, rows: int, dtype=None
 ) -> np.ndarray:
     """Fuse one pair as `CDDFuse.fuse` does, ``rows`` rows at a time.
 
@@ -48,6 +49,7 @@ def fuse_in_strips(
         infrared: like ``visible``.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         rows: rows of a strip, from 1; beside the whole features, memory grows with it.
+        dtype: of features, as in `CDDFuse`.
 
     Returns:
         (h, w) in (0, 1), equal to the whole image's result but for rounding.
@@ -56,13 +58,14 @@ def fuse_in_strips(
     strips = _Strips(rows)
     visible, infrared = visible[..., None], infrared[..., None]
     shape = (*visible.shape[:2], model.features)
-    base = np.zeros(shape, visible.dtype)
+    dtype = np.dtype(dtype or visible.dtype)
+    base = np.zeros(shape, dtype)
     detail = None
     encoder, decoder = params["encoder"], params["decoder"]
     for image in (visible, infrared):
-        shallow = np.empty(shape, image.dtype)
+        shallow = np.empty(shape, dtype)
         embed = functools.partial(_embed, encoder["patch_embed"])
-        strips.apply(embed, [image], shallow, halo=1)
+        strips.apply(embed, [image.astype(dtype)], shallow, halo=1)
         for i in range(model.blocks):
             strips.block(RestormerBlock, encoder["blocks"][str(i)], shallow, shallow)
         strips.block(BaseFeatureExtraction, encoder["base"], shallow, base, add=True)
@@ -130,7 +133,7 @@ class _Strips:
             lambda a, b: jax.tree.map(np.add, a, b),
             (jax.tree.map(lambda part: np.asarray(part, np.float64), each) for each in parts),
         )
-        total = jax.tree.map(lambda each: each.astype(source.dtype), total)
+        total = jax.tree.map(lambda each: each.astype(summing_dtype(source)), total)
         self.apply(functools.partial(_block, kind, params, total), [source], out, 2, add)
 
     def coupling_layers(self, params, features: np.ndarray) -> None:
@@ -178,7 +181,7 @@ class _Rows(NamedTuple):
 
 @jax.jit
 def _embed(kernel, first, height, image):
-    return conv3x3(image, kernel)[:, 1:-1]
+    return conv3x3(image, kernel.astype(image.dtype))[:, 1:-1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -197,7 +200,7 @@ def _block_sums(kind, params, first, height, x) -> GramSums:
 @functools.partial(jax.jit, static_argnums=0)
 def _block(kind, params, sums, first, height, x):
     def attend(q, k, v, temperature, project_out):
-        return v @ attention_kernel(sums, temperature, project_out)[0]
+        return v @ attention_kernel(sums, temperature, project_out)[0].astype(v.dtype)
 
     module = kind(_heads(params), _Rows(first, height).border, attend)
     return module.apply({"params": params}, x)[:, 2:-2]
@@ -216,11 +219,12 @@ def _coupling_layer(params, first, height, x):
 
 @jax.jit
 def _reduce_channel(kernel, first, height, base, detail):
-    return jnp.concatenate([base, detail], -1) @ kernel
+    return jnp.concatenate([base, detail], -1) @ kernel.astype(base.dtype)
 
 
 @jax.jit
 def _output(output1, output2, first, height, x, residual):
+    output1, output2 = (kernel.astype(x.dtype) for kernel in (output1, output2))
     x = nn.leaky_relu(conv3x3(x, output1), 0.01)
-    x = conv3x3(_Rows(first, height).border(x), output2)
+    x = conv3x3(_Rows(first, height).border(x), output2).astype(summing_dtype(x))
     return nn.sigmoid(x + residual)[:, 2:-2]

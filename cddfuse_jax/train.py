@@ -23,6 +23,7 @@ from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_
 from cddfuse_jax.optimizers import adam, learning_rate
 from cddfuse_jax.parallel import Devices
 from cddfuse_jax.pictures import decomposition_picture
+from cddfuse_jax.precision import computed
 from cddfuse_jax.recipe import check_resumable, make_model, make_stages
 from cddfuse_jax.train_log import TrainLog
 from cddfuse_jax.train_step import TrainState, init_state, update
@@ -70,12 +71,15 @@ def train_and_evaluate(
         (
             stage,
             devices.mapped(
-                functools.partial(
-                    update,
-                    stage=stage,
-                    optimizer=optimizer,
-                    schedule=schedule,
-                    accumulate=config.accumulate,
+                computed(
+                    functools.partial(
+                        update,
+                        stage=stage,
+                        optimizer=optimizer,
+                        schedule=schedule,
+                        accumulate=config.accumulate,
+                    ),
+                    config.precision,
                 )
             ),
         )
@@ -100,8 +104,9 @@ def train_and_evaluate(
         def picture(step):
             pair = {name: image[:320, :320] for name, image in source[0].items()}
             params = jax.device_get(state.params)  # one process draws, so on a device of its own
+            exact = model.clone(dtype=None)
             return log.picture(
-                step, decomposition_picture(model, params, **pair, residual=config.residual)
+                step, decomposition_picture(exact, params, **pair, residual=config.residual)
             )
 
         step, steps = start, prefetch(dataset, start)
@@ -146,12 +151,7 @@ def main() -> int:
         metavar="DIR",
         help="takes checkpoints, TensorBoard scalars and pictures",
     )
-    for field, kind, metavar, description in (
-        ("coordinator", str, "HOST:PORT", "of process 0, where neither a TPU pod nor Slurm tells"),
-        ("num_processes", int, "N", "with --coordinator: how many processes train together"),
-        ("process_id", int, "I", "with --coordinator: which of them this is, from 0"),
-    ):
-        parser.add_argument(f"--{field}", type=kind, metavar=metavar, help=description)
+    processes.add_flags(parser)
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
         if not (argument.startswith("--config.") and "=" in argument):
@@ -159,11 +159,8 @@ def main() -> int:
                 f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
             )
     config = configs.load(arguments.config, overrides)
-    address = processes.Address(
-        arguments.coordinator, arguments.num_processes, arguments.process_id
-    )
     compilation_cache.enable()
-    with processes.joined(address):
+    with processes.joined(processes.address(arguments), stop_together=True):
         stop = processes.StopSignal()
         state = train_and_evaluate(config, arguments.workdir, stop)
     if stop.received is None:

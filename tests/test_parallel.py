@@ -19,6 +19,7 @@ if os.environ.get("CDDFUSE_TEST_ALL_WAYS"):
         f"{n}:{how}:{a}" for n in (1, 2, 4, 8) for how in ("shard_map", "pmap") for a in (1,)
     )
     WAYS += ("1:shard_map:4", "2:pmap:4", "4:shard_map:2")
+WAYS_OF_TWO = ("4:shard_map:1", "4:pmap:1")[: 2 if os.environ.get("CDDFUSE_TEST_ALL_WAYS") else 1]
 
 
 def environment(devices: int) -> dict[str, str]:
@@ -60,13 +61,13 @@ def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
             text=True,
         )
 
-    finish([start(8, "one.npz", "0:shard_map:1", *WAYS)], timeout=900)
+    finish([start(8, "one.npz", "0:shard_map:1", *WAYS)], timeout=1800)
     address = f"127.0.0.1:{free_port()}"
     pair = [
-        start(2, f"{i}.npz", "4:shard_map:1", "--coordinator", address, "--process_id", str(i))
+        start(2, f"{i}.npz", *WAYS_OF_TWO, "--coordinator", address, "--process_id", str(i))
         for i in range(2)
     ]
-    finish(pair, timeout=300)
+    finish(pair, timeout=900)
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, prefix in (("one.npz", ""), ("0.npz", "first of two "), ("1.npz", "second of two ")):
         for key, value in np.load(folder / name).items():
@@ -75,7 +76,7 @@ def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-SHARED_OUT = (*WAYS, "first of two 4:shard_map:1", "second of two 4:shard_map:1")
+SHARED_OUT = (*WAYS, *(f"{i} of two {way}" for i in ("first", "second") for way in WAYS_OF_TWO))
 
 
 @pytest.mark.parametrize("way", SHARED_OUT)
@@ -91,8 +92,9 @@ def test_losses_and_parameters_equal_those_of_one_device(runs, way):
         assert error < 1e-5, (name, error)
 
 
-def test_both_processes_end_with_the_same_state(runs):
-    first, second = (runs[f"{i} of two 4:shard_map:1"] for i in ("first", "second"))
+@pytest.mark.parametrize("way", WAYS_OF_TWO)
+def test_both_processes_end_with_the_same_state(runs, way):
+    first, second = (runs[f"{i} of two {way}"] for i in ("first", "second"))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 

@@ -96,7 +96,7 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "cddfuse_jax.fusion.fuse_in_strips",
-        lambda *arguments: seen.append(arguments[-1]) or fuse_in_strips(*arguments),
+        lambda *arguments: seen.append(arguments[4]) or fuse_in_strips(*arguments),
     )
     visible, infrared = np.float32(draw_pair((9, 6)))
     whole = Fuser(tiny_params, stretch=False)(visible, infrared)

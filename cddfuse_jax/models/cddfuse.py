@@ -1,15 +1,18 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import conv1x1, conv3x3, torch_uniform
+from cddfuse_jax.models.convolutions import Border, conv1x1, conv3x3, whole_image
 from cddfuse_jax.models.inn import DetailFeatureExtraction
+from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
-from cddfuse_jax.models.restormer import RestormerBlocks
+from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
+from cddfuse_jax.precision import summing_dtype
 
 Residual = Literal["visible", "sum", "none"]
 RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")
@@ -24,18 +27,22 @@ class Encoder(nn.Module):
     blocks: int
     coupling_layers: int
     remat: bool
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Map (n, h, w, channels) in [0, 1] to (base, detail, shallow): (n, h, w, features)."""
         shape = (3, 3, image.shape[-1], self.features)
-        x = conv3x3(image, self.param("patch_embed", torch_uniform, shape))
-        shallow = RestormerBlocks(self.blocks, self.heads, self.remat, name="blocks")(x)
-        base = BaseFeatureExtraction(self.heads, name="base")(shallow)
-        detail = DetailFeatureExtraction(self.coupling_layers, self.features, name="detail")(
-            shallow
+        x = conv3x3(image, kernel(self, "patch_embed", shape, image))
+        hooks = (self.border, self.attend)
+        blocks = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")
+        base = BaseFeatureExtraction(self.heads, *hooks, name="base")
+        detail = DetailFeatureExtraction(
+            self.coupling_layers, self.features, self.border, name="detail"
         )
-        return base, detail, shallow
+        shallow = blocks(x)
+        return base(shallow), detail(shallow), shallow
 
 
 class Decoder(nn.Module):
@@ -45,20 +52,24 @@ class Decoder(nn.Module):
     heads: int
     blocks: int
     remat: bool
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, base, detail, residual: jax.Array | None) -> jax.Array:
-        """Map two (n, h, w, features) to (n, h, w, channels) in (0, 1).
+        """Map two (n, h, w, features) to (n, h, w, channels) in (0, 1), float32 or wider.
 
         ``residual``, (n, h, w, channels) or None, is added before the sigmoid.
         """
         c = base.shape[-1]
-        reduce_channel = self.param("reduce_channel", torch_uniform, (2 * c, c))
-        output1 = self.param("output1", torch_uniform, (3, 3, c, c // 2))
-        output2 = self.param("output2", torch_uniform, (3, 3, c // 2, self.channels))
+        reduce_channel = kernel(self, "reduce_channel", (2 * c, c), base)
+        output1 = kernel(self, "output1", (3, 3, c, c // 2), base)
+        output2 = kernel(self, "output2", (3, 3, c // 2, self.channels), base)
         x = conv1x1(jnp.concatenate([base, detail], -1), reduce_channel)
-        x = RestormerBlocks(self.blocks, self.heads, self.remat, name="blocks")(x)
-        x = conv3x3(nn.leaky_relu(conv3x3(x, output1), 0.01), output2)
+        hooks = (self.border, self.attend)
+        x = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")(x)
+        x = nn.leaky_relu(conv3x3(self.border(x), output1), 0.01)
+        x = conv3x3(self.border(x), output2).astype(summing_dtype(x))
         return nn.sigmoid(x if residual is None else x + residual)
 
 
@@ -82,6 +93,11 @@ class CDDFuse(nn.Module):
         channels: channels of an image.
         coupling_layers: coupling layers in the encoder's detail branch; the fusion layer has one.
         remat: recompute blocks in the backward pass instead of storing what they computed.
+        border: called before every 3x3 convolution, see `whole_image`; one that masks lets an image
+            lie in a larger array.
+        attend: attention between channels, `transposed_attention` or one that leaves pixels out.
+        dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
+            and decoded images stay in float32 or wider.
     """
 
     features: int = 64
@@ -90,6 +106,9 @@ class CDDFuse(nn.Module):
     channels: int = 1
     coupling_layers: int = 3
     remat: bool = True
+    border: Border = whole_image
+    attend: Callable = transposed_attention
+    dtype: Any = None
 
     def setup(self):  # noqa: D102
         if self.features % self.heads or self.features % 2:
@@ -97,13 +116,14 @@ class CDDFuse(nn.Module):
                 f"features must be even and a multiple of heads, "
                 f"got features={self.features}, heads={self.heads}"
             )
-        sizes = {"heads": self.heads, "blocks": self.blocks, "remat": self.remat}
+        hooks = {"border": self.border, "attend": self.attend}
+        common = {"heads": self.heads, "blocks": self.blocks, "remat": self.remat, **hooks}
         self.encoder = Encoder(
-            features=self.features, coupling_layers=self.coupling_layers, **sizes
+            features=self.features, coupling_layers=self.coupling_layers, **common
         )
-        self.decoder = Decoder(channels=self.channels, **sizes)
-        self.base_fusion = BaseFeatureExtraction(self.heads)
-        self.detail_fusion = DetailFeatureExtraction(1, self.features)
+        self.decoder = Decoder(channels=self.channels, **common)
+        self.base_fusion = BaseFeatureExtraction(self.heads, **hooks)
+        self.detail_fusion = DetailFeatureExtraction(1, self.features, self.border)
 
     @classmethod
     def from_params(cls, params: Any, **options) -> "CDDFuse":
@@ -121,7 +141,7 @@ class CDDFuse(nn.Module):
 
     def encode(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return the image's (base, detail, shallow) features, (n, h, w, features) each."""
-        return self.encoder(image)
+        return self.encoder(image if self.dtype is None else image.astype(self.dtype))
 
     def fuse_features(self, base, detail) -> tuple[jax.Array, jax.Array]:
         """Fuse base and detail features, each the sum over both modalities."""

@@ -12,6 +12,7 @@ from cddfuse_jax.models.convolutions import (
     torch_uniform,
     whole_image,
 )
+from cddfuse_jax.models.kernels import kernel
 
 
 class InvertedResidual(nn.Module):
@@ -23,12 +24,11 @@ class InvertedResidual(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c); h and w at least 2, for the reflection."""
         c = x.shape[-1]
-        expand = self.param("expand", torch_uniform, (c, 2 * c))
-        depthwise = self.param("depthwise", torch_uniform, (3, 3, 1, 2 * c))
-        project = self.param("project", torch_uniform, (2 * c, c))
-        x = nn.relu6(conv1x1(x, expand))
-        x = nn.relu6(depthwise3x3(pad(self.border(x, "reflect"), "reflect"), depthwise))
-        return conv1x1(x, project)
+        expand = kernel(self, "expand", (c, 2 * c), x)
+        depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
+        project = kernel(self, "project", (2 * c, c), x)
+        x = nn.relu6(conv1x1(self.border(x, "reflect"), expand))
+        return conv1x1(nn.relu6(depthwise3x3(pad(x, "reflect"), depthwise)), project)
 
 
 class CouplingLayer(nn.Module):
@@ -58,7 +58,8 @@ class CouplingLayer(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""
-        z1, z2 = jnp.split(conv1x1(x, self.shuffle_kernel) + self.shuffle_bias, 2, -1)
+        weights, bias = (p.astype(x.dtype) for p in (self.shuffle_kernel, self.shuffle_bias))
+        z1, z2 = jnp.split(conv1x1(x, weights) + bias, 2, -1)
         z2 = z2 + self.phi(z1)
         z1 = z1 * jnp.exp(self.rho(z2)) + self.eta(z2)
         return jnp.concatenate([z1, z2], -1)
@@ -78,9 +79,12 @@ class DetailFeatureExtraction(nn.Module):
 
     layers: int
     features: int
+    border: Border = whole_image
 
     def setup(self):  # noqa: D102
-        self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
+        self.net = [
+            CouplingLayer(self.features, self.border, name=str(i)) for i in range(self.layers)
+        ]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""

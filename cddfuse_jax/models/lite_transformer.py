@@ -15,6 +15,7 @@ from cddfuse_jax.models.convolutions import (
     torch_uniform,
     whole_image,
 )
+from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.restormer import LayerNorm, gelu, transposed_attention
 
 
@@ -39,8 +40,8 @@ class BaseAttention(nn.Module):
         qkv1 = self.param("qkv1", torch_uniform, (c, 3 * c))
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))
-        kernel = jnp.einsum("im,yxmo->yxio", qkv1, qkv2)
-        q, k, v = jnp.split(conv3x3(self.border(x), kernel), 3, -1)
+        qkv = jnp.einsum("im,yxmo->yxio", qkv1, qkv2).astype(x.dtype)
+        q, k, v = jnp.split(conv3x3(self.border(x), qkv), 3, -1)
         return self.attend(q, k, v, scale, proj)
 
 
@@ -53,20 +54,21 @@ class BaseFeedForward(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
-        project_in = self.param("project_in", torch_uniform, (c, 2 * c))
-        dwconv = self.param("dwconv", torch_uniform, (3, 3, 2, 2 * c))
-        project_out = self.param("project_out", torch_uniform, (c, c))
+        project_in = kernel(self, "project_in", (c, 2 * c), x)
+        dwconv = kernel(self, "dwconv", (3, 3, 2, 2 * c), x)
+        project_out = kernel(self, "project_out", (c, c), x)
 
-        def grouped(kernel, taps):
+        def grouped(weights, taps):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
-            first, second = (jnp.repeat(kernel[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (pad(self.border(conv1x1(x, kernel))) for kernel in (first, second))
+            first, second = (jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1))
+            first, second = (pad(conv1x1(x, each)) for each in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
+        x = self.border(x)
         a, b = (
-            grouped(kernel, taps)
-            for kernel, taps in zip(
+            grouped(weights, taps)
+            for weights, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
         )

@@ -1,5 +1,6 @@
 """Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from cddfuse_jax.models.convolutions import (
     torch_uniform,
     whole_image,
 )
+from cddfuse_jax.models.kernels import kernel
+from cddfuse_jax.precision import summing_dtype
 
 
 class LayerNorm(nn.Module):
@@ -25,13 +28,14 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, in the shape of ``x``."""
+        """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, like ``x``."""
         weight = self.param("weight", nn.initializers.ones, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
         # Two passes: mean(x²) - mean(x)² would lose digits.
-        centred = x - jnp.mean(x, -1, keepdims=True)
+        wide = x.astype(summing_dtype(x))
+        centred = wide - jnp.mean(wide, -1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
-        return centred * lax.rsqrt(variance + 1e-5) * weight + bias
+        return (centred * lax.rsqrt(variance + 1e-5) * weight + bias).astype(x.dtype)
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -54,9 +58,13 @@ class GramSums(NamedTuple):
 
 
 def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
-    """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up."""
-    squares = (jnp.einsum("nhwc,nhwc->nc", x, x) for x in (q, k))
-    return GramSums(jnp.einsum("nhwc,nhwd->ncd", q, k), *squares)
+    """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up.
+
+    In float32 or wider, whatever the type of q and k.
+    """
+    summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(q))
+    squares = (summed("nhwc,nhwc->nc", x, x) for x in (q, k))
+    return GramSums(summed("nhwc,nhwd->ncd", q, k), *squares)
 
 
 def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
@@ -83,8 +91,8 @@ def transposed_attention(q, k, v, temperature, project_out):
 
     q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
     """
-    kernel = attention_kernel(gram_sums(q, k), temperature, project_out)
-    return jnp.einsum("nhwd,ndo->nhwo", v, kernel)
+    attention = attention_kernel(gram_sums(q, k), temperature, project_out).astype(v.dtype)
+    return jnp.einsum("nhwd,ndo->nhwo", v, attention)
 
 
 class MDTA(nn.Module):
@@ -102,13 +110,15 @@ class MDTA(nn.Module):
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         temperature = self.param("temperature", nn.initializers.ones, (self.heads,), jnp.float32)
-        qkv = self.param("qkv", torch_uniform, (c, 3 * c))
-        qkv_dwconv = self.param("qkv_dwconv", torch_uniform, (3, 3, 1, 3 * c))
+        qkv = kernel(self, "qkv", (c, 3 * c), x)
+        qkv_dwconv = kernel(self, "qkv_dwconv", (3, 3, 1, 3 * c), x)
         project_out = self.param("project_out", torch_uniform, (c, c))
+        # Before the 1x1, which has no bias: the same, on a third of the channels.
+        x = self.border(x)
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(pad(self.border(conv1x1(x, kernel))), taps)
-            for kernel, taps in zip(
+            depthwise3x3(pad(conv1x1(x, weights)), taps)
+            for weights, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
         )
@@ -126,12 +136,13 @@ class GDFN(nn.Module):
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         hidden = self.expansion * c
-        project_in = self.param("project_in", torch_uniform, (c, 2 * hidden))
-        dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
-        project_out = self.param("project_out", torch_uniform, (hidden, c))
+        project_in = kernel(self, "project_in", (c, 2 * hidden), x)
+        dwconv = kernel(self, "dwconv", (3, 3, 1, 2 * hidden), x)
+        project_out = kernel(self, "project_out", (hidden, c), x)
+        x = self.border(x)
         a, b = (
-            depthwise3x3(pad(self.border(conv1x1(x, kernel))), taps)
-            for kernel, taps in zip(
+            depthwise3x3(pad(conv1x1(x, weights)), taps)
+            for weights, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
         )
@@ -163,16 +174,18 @@ class RestormerBlocks(nn.Module):
     count: int
     heads: int
     remat: bool = True
+    border: Border = whole_image
+    attend: Callable = transposed_attention
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         if self.is_initializing():
             for i in range(self.count):
-                x = RestormerBlock(self.heads, name=str(i))(x)
+                x = RestormerBlock(self.heads, self.border, self.attend, name=str(i))(x)
             return x
         blocks = [self.variables["params"][str(i)] for i in range(self.count)]
-        block = RestormerBlock(self.heads, parent=None)
+        block = RestormerBlock(self.heads, self.border, self.attend, parent=None)
 
         def apply(x, params):
             return block.apply({"params": params}, x), None

@@ -1,0 +1,168 @@
+"""Many sizes in few compilations: the plan, and images in buckets against the formulas."""
+
+import math
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_streaming import DEEP, draw_pair, formula, params, x64  # noqa: F401
+
+from cddfuse_jax import buckets, fusion, images, memory
+from cddfuse_jax.batch import fuse_pairs
+from cddfuse_jax.buckets import fuse_in_bucket, plan
+from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.pairs import find_pairs, sizes_of
+
+# Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
+ROADSCENE = [
+    (161, 597), (212, 502), (226, 486), (227, 483), (244, 606), (248, 537), (259, 446), (264, 518),
+    (265, 546), (273, 520), (282, 569), (285, 525), (286, 436), (286, 517), (291, 446), (291, 526),
+    (299, 511), (301, 446), (301, 471), (301, 496), (302, 560), (304, 442), (305, 531), (309, 524),
+    (311, 481), (311, 481), (311, 518), (324, 502), (326, 511), (327, 521), (329, 530), (331, 446),
+    (331, 585), (335, 496), (341, 476), (341, 476), (341, 552), (343, 531), (351, 376), (351, 421),
+    (351, 505), (356, 451), (358, 535), (370, 597), (371, 486), (371, 534), (386, 531), (387, 579),
+    (415, 579), (426, 585),
+]  # fmt: skip
+
+
+def shapes_of(sizes, chosen):
+    """The shapes that are compiled for: buckets, and sizes that have none."""
+    return {chosen.get(size, size) for size in sizes}
+
+
+def test_few_shapes_hold_roadscene_with_little_padding():
+    chosen = plan(ROADSCENE)
+    assert len(set(ROADSCENE)) == 48 and set(chosen) <= set(ROADSCENE)
+    assert len(shapes_of(ROADSCENE, chosen)) == 6
+    for (height, width), shape in chosen.items():
+        assert height <= shape[0] and width <= shape[1]
+        fitting = [s for s in chosen.values() if height <= s[0] and width <= s[1]]
+        assert math.prod(shape) == min(map(math.prod, fitting))
+    padded = sum(math.prod(chosen.get(size, size)) for size in ROADSCENE)
+    added = padded / sum(map(math.prod, ROADSCENE)) - 1
+    assert added == pytest.approx(0.1487, abs=1e-4)
+    one = math.prod(map(max, zip(*ROADSCENE, strict=True))) * 50
+    assert one / sum(map(math.prod, ROADSCENE)) - 1 > 0.6
+
+
+def test_a_folder_of_one_size_is_left_alone():
+    assert plan([]) == {}
+    assert plan([(480, 640)] * 9) == {}
+    # Images too different to share one: 640x480 more than ten times padded to 3840x2160.
+    assert plan([(480, 640)] * 9 + [(2160, 3840)]) == {}
+
+
+def test_sizes_merge_where_padding_costs_less_than_compiling(monkeypatch):
+    sizes = [(480, 640), (481, 640)]
+    assert plan(sizes) == dict.fromkeys(sizes, (481, 640))
+    monkeypatch.setattr(buckets, "COMPILING_PIXELS", 639)
+    assert plan(sizes) == {}
+    # Many images weigh more: rather the other two are merged.
+    sizes = [(100, 100)] * 50 + [(100, 110), (100, 125)]
+    assert plan(sizes, most=2) == dict.fromkeys([(100, 110), (100, 125)], (100, 125))
+
+
+def test_no_bucket_is_larger_than_memory_allows():
+    sizes = [(100, 30), (30, 100), (90, 40), (200, 200)]
+    assert plan(sizes, most=1, most_pixels=4500) == dict.fromkeys([(100, 30), (90, 40)], (100, 40))
+
+
+def test_thousands_of_sizes_are_planned_at_once():
+    sizes = [(100 + i, 100 + 3 * j) for i in range(60) for j in range(60)]
+    chosen = plan(sizes)
+    assert len(shapes_of(sizes, chosen)) == 6
+    padded = sum(math.prod(chosen.get(size, size)) for size in sizes)
+    assert padded < 1.4 * sum(map(math.prod, sizes))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 7), (9, 4), (9, 7)], ids=str)
+def test_a_bucket_gives_the_whole_image(x64, params, size):  # noqa: F811
+    pair = draw_pair(size)
+    truth = formula(params, *pair)
+    for residual in RESIDUALS:
+        fused = fuse_in_bucket(DEEP, {"params": params}, *pair, residual, (9, 7))
+        assert fused.dtype == np.float64 and fused.shape == size
+        np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
+
+
+def test_what_lies_beyond_is_not_seen(x64, params):  # noqa: F811
+    """Not even if it is no number, which would show in any sum or product that saw it."""
+    pair = draw_pair((3, 5))
+    clean = fuse_in_bucket(DEEP, {"params": params}, *pair, "sum", (9, 7))
+    image = buckets._Image(3, 5)
+    inside = np.zeros((9, 7, 1), bool)
+    inside[:3, :5] = True
+
+    def spoiling(*arguments):
+        return jnp.where(inside, image.attend(*arguments), jnp.nan)
+
+    spoilt = DEEP.clone(border=image.border, attend=spoiling)
+    padded = np.zeros((2, 1, 9, 7, 1))
+    padded[:, 0, :3, :5, 0] = pair
+    fused = np.asarray(spoilt.apply({"params": params}, *padded, "sum"))[0, ..., 0]
+    np.testing.assert_allclose(fused[:3, :5], clean, rtol=0, atol=1e-12)
+
+
+def test_buckets_of_the_release_network_are_within_its_yardstick(release_params):
+    golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
+    for size in ("odd", "wide"):
+        pair = (golden[f"{size}/{name}"].squeeze() for name in ("vis", "ir"))
+        variables = {"params": release_params}
+        fused = fuse_in_bucket(CDDFuse(), variables, *pair, "visible", (124, 124))
+        error = abs(np.float64(fused) - golden[f"{size}/truth/fused_visible_residual"].squeeze())
+        assert error.max() <= 1.5 * golden[f"{size}/f32_error/fused_visible_residual"], size
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """50 pairs in 48 sizes, a fifth of RoadScene's."""
+    rng = np.random.default_rng(0)
+    for i, (height, width) in enumerate(ROADSCENE):
+        for side in ("vi", "ir"):
+            noise = rng.integers(0, 256, (height // 5, width // 5), np.uint8)
+            images.write_png(tmp_path / side / f"{i:02}.png", noise)
+    return tmp_path
+
+
+def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatch):
+    monkeypatch.setattr(buckets, "COMPILING_PIXELS", 0)
+    pairs = find_pairs(folder / "ir", folder / "vi").pairs
+    assert len(set(sizes_of(pairs))) == 48
+    compiled = (buckets._fuse, fusion._compiled(CDDFuse.from_params(tiny_params), "visible"))
+    before = sum(function._cache_size() for function in compiled)
+    files = [folder / "out" / f"{pair.name}.png" for pair in pairs]
+    assert fuse_pairs(Fuser(tiny_params), pairs, files) == 50
+    assert sum(function._cache_size() for function in compiled) - before == 6
+    pair = (images.read_image(file) for file in (pairs[24].visible, pairs[24].infrared))
+    alone, together = Fuser(tiny_params)(*pair), images.read_image(files[24])
+    # Both are rounded to whole levels, and may fall on both sides of a half.
+    assert abs(np.int16(alone) - together).max() <= 1
+    assert (alone != together).mean() < 0.01
+
+
+def test_a_pair_that_cannot_be_read_does_not_spoil_the_plan(tmp_path):
+    for name, vi, ir in (("a", (9, 8), (9, 8)), ("b", (9, 8), (7, 8)), ("c", (6, 5), (6, 5))):
+        images.write_png(tmp_path / "vi" / f"{name}.png", np.zeros(vi, np.uint8))
+        images.write_png(tmp_path / "ir" / f"{name}.png", np.zeros(ir, np.uint8))
+    (tmp_path / "ir" / "c.png").write_bytes(b"no image")
+    pairs = find_pairs(tmp_path / "ir", tmp_path / "vi").pairs
+    assert sizes_of(pairs) == [(9, 8)]
+    assert sizes_of(pairs[:2], "infrared") == [(9, 8), (9, 8)]
+    assert sizes_of(pairs[:2], "visible") == [(9, 8), (7, 8)]
+
+
+def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, monkeypatch):
+    pair = np.float32(draw_pair((9, 6)))
+    plain = make_fuse(tiny_params)(*pair)
+    np.testing.assert_array_equal(make_fuse(tiny_params)(*pair, None), plain)
+    fuser = Fuser(tiny_params, stretch=False)
+    fuser.expect([(5, 5), (5, 6)])
+    np.testing.assert_array_equal(fuser(*pair), plain)
+    # A bucket that memory does not hold is left aside; here the image itself fits.
+    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
+    limit = memory.WHOLE_ARRAYS * 8 * 4 * 9 * 6
+    monkeypatch.setattr(fusion, "fuse_in_bucket", None)
+    np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)

@@ -1,0 +1,52 @@
+"""The weights in the package: whole, trained, and used where none are named."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from cddfuse_jax import commands, fuse, images
+from cddfuse_jax.checkpoints import load_params
+from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.weights import DEFAULT
+
+
+@pytest.fixture(scope="module")
+def pair():
+    visible, infrared = synthetic_pair(0, 96, 128)
+    return np.float32(visible), np.float32(infrared)
+
+
+def test_they_are_the_whole_network_of_the_release():
+    params = load_params(DEFAULT)
+    assert CDDFuse.from_params(params) == CDDFuse()
+    leaves = jax.tree.leaves(params)
+    assert len(leaves) == 158 and sum(leaf.size for leaf in leaves) == 1_188_272
+    assert all(leaf.dtype == np.float32 and np.isfinite(leaf).all() for leaf in leaves)
+
+
+def test_they_have_learnt_to_fuse(pair):
+    """Stage II pulls the fused image towards the brighter source; no source is as near to it."""
+    brighter = np.maximum(*pair)
+    fused = Fuser(stretch=False)(*pair)
+
+    def distance(image):
+        return np.abs(image - brighter).mean()
+
+    assert distance(fused) < 0.5 * min(map(distance, pair))
+
+
+def test_the_command_uses_them_when_none_are_named(pair, tmp_path, monkeypatch):
+    files = [tmp_path / f"{name}.png" for name in ("visible", "infrared", "fused")]
+    pixels = [np.rint(255 * image).astype(np.uint8) for image in pair]
+    for file, image in zip(files, pixels, strict=False):
+        images.write_png(file, image)
+    options = zip(("--vi", "--ir", "--out"), map(str, files), strict=True)
+    monkeypatch.setattr(sys, "argv", ["fuse", *(word for option in options for word in option)])
+    with pytest.raises(SystemExit) as end:
+        commands.run(fuse.main)
+    assert end.value.code == 0
+    np.testing.assert_array_equal(images.read_photo(files[2]).pixels, Fuser()(*pixels))
