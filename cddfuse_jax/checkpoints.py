@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,12 +233,19 @@ def _silence_aftermath() -> None:
     """Leave the one line of a failed save alone.
 
     Every other array that was not written either says so, in logs and to an event loop that is
-    closed by then; the first failure is raised all the same.
+    closed by then, or to threads that may not start; the first failure is raised all the same.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     show = sys.unraisablehook
-    sys.unraisablehook = lambda it: None if "loop is closed" in str(it.exc_value) else show(it)
+    late = ("Event loop is closed", "cannot schedule new futures")
+
+    def show_others(found) -> None:
+        if not str(found.exc_value).startswith(late):
+            show(found)
+
+    sys.unraisablehook = show_others
 
 
 def _reason(error: Exception) -> str:

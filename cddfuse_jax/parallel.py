@@ -75,23 +75,20 @@ class Devices:
         mapped = self.compiled(update)
         ready: list[Update] = []
 
-        def step(*arguments):
+        def step(state, *images):
+            if self.parallel == "pmap":
+                images = [x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images]
+            placed = [self._placed(rows) for rows in images]
             if not ready:
-                ready.append(mapped.lower(*arguments).compile())
+                seen = (state, *placed)
+                if self.parallel == "pmap":  # is compiled for one process's part, called with all
+                    seen = (_relabelled(state, self._local), *images)
+                ready.append(mapped.lower(*seen).compile())
                 # Where a process compiles for long, the others' first reduction would give up.
                 processes.wait_for_all()
-            return ready[0](*arguments)
+            return ready[0](state, *placed)
 
-        def shard_mapped(state, *images):
-            return step(state, *(self._placed(rows) for rows in images))
-
-        def pmapped(state, *images):
-            # pmap takes and gives what one process sees of an array, checkpoints the whole of it.
-            state = _relabelled(state, self._local)
-            rows = (x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images)
-            return _relabelled(step(state, *rows), self.replicated)
-
-        return pmapped if self.parallel == "pmap" else shard_mapped
+        return step
 
     def compiled(self, update: Update) -> Any:
         """Return the compiled function in `mapped`, which can also be lowered to read its program.

@@ -27,8 +27,8 @@ class InvertedResidual(nn.Module):
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
         project = kernel(self, "project", (2 * c, c), x)
-        x = nn.relu6(conv1x1(self.border(x, "reflect"), expand))
-        return conv1x1(nn.relu6(depthwise3x3(pad(x, "reflect"), depthwise)), project)
+        x = nn.relu6(conv1x1(pad(self.border(x, "reflect"), "reflect"), expand))
+        return conv1x1(nn.relu6(depthwise3x3(x, depthwise)), project)
 
 
 class CouplingLayer(nn.Module):

@@ -62,10 +62,10 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (pad(conv1x1(x, each)) for each in (first, second))
+            first, second = (conv1x1(x, each) for each in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
-        x = self.border(x)
+        x = pad(self.border(x))
         a, b = (
             grouped(weights, taps)
             for weights, taps in zip(

@@ -114,10 +114,10 @@ class MDTA(nn.Module):
         qkv_dwconv = kernel(self, "qkv_dwconv", (3, 3, 1, 3 * c), x)
         project_out = self.param("project_out", torch_uniform, (c, c))
         # Before the 1x1, which has no bias: the same, on a third of the channels.
-        x = self.border(x)
+        x = pad(self.border(x))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(pad(conv1x1(x, weights)), taps)
+            depthwise3x3(conv1x1(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
@@ -139,9 +139,9 @@ class GDFN(nn.Module):
         project_in = kernel(self, "project_in", (c, 2 * hidden), x)
         dwconv = kernel(self, "dwconv", (3, 3, 1, 2 * hidden), x)
         project_out = kernel(self, "project_out", (hidden, c), x)
-        x = self.border(x)
+        x = pad(self.border(x))
         a, b = (
-            depthwise3x3(pad(conv1x1(x, weights)), taps)
+            depthwise3x3(conv1x1(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
