@@ -42,6 +42,7 @@ from cddfuse_jax.train_step import Stage, TrainState, update
 
 RESULT = Path(__file__).parent / "results" / "benchmark.json"
 MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes
+PAUSE = 0.5  # seconds before each run: other libraries' threads wait for work by spinning
 MATRIX = 2048  # rows and columns of the product that gives the machine's rate
 RIVALS_CASE = "fuse128"
 CASES = {  # pairs, height, width; a name tells what is done with them
@@ -105,6 +106,7 @@ def theirs(case: str, params, release: str, rival: str = "release") -> Callable[
 
 def seconds(function: Callable[[], Any]) -> float:
     """Wall time of one call; the functions here return when their result is there."""
+    time.sleep(PAUSE)
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
