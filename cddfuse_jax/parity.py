@@ -152,7 +152,6 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
         with _importing():
             spec = importlib.util.spec_from_file_location("cddfuse_release_net", file)
             net = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = net  # torch.compile looks it up
             spec.loader.exec_module(net)
         modules = {
             "DIDF_Encoder": net.Restormer_Encoder(),

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +52,10 @@ def compiled(*arguments) -> Timed:
     import torch
 
     module, _, images = release_fuse(*arguments)
+    # The compiler looks up the release's module by its name, which parity leaves unregistered.
+    network = type(module.encoder)
+    sys.modules[network.__module__] = types.ModuleType(network.__module__)
+    vars(sys.modules[network.__module__]).update(network.__init__.__globals__)
     module = torch.compile(module)
     return torch.inference_mode()(lambda: module(*images))
 

@@ -113,26 +113,27 @@ def test_error_of_bf16_on_the_release_network(release_params):
 
 
 def test_bf16_trains_to_the_same_losses(release_params):
-    """The release's 18 updates: each loss near the float64 one: measured 5.2e-4."""
+    """Stage I of the release's updates: each loss near the float64 one, measured 2.5e-4."""
     golden = np.load(GOLDEN / "trajectory.npz")
     records = json.loads((GOLDEN / "trajectory.json").read_text())["f64"]
     visible, infrared = (nhwc(golden[name], np.float32) for name in ("vis", "ir"))
-    model = CDDFuse(dtype=jnp.bfloat16)
+    stage = STAGES[0]
+    loss = functools.partial(stage.loss, model=CDDFuse(dtype=jnp.bfloat16))
     schedule = learning_rate(steps_per_epoch=3, decay_epochs=2)
     optimizer = adam(schedule)
-    updates = []
-    for stage in STAGES:
-        stage = stage._replace(loss=functools.partial(stage.loss, model=model))
-        step = functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule)
-        updates.append(jax.jit(step))
+    step = jax.jit(
+        functools.partial(
+            update, stage=stage._replace(loss=loss), optimizer=optimizer, schedule=schedule
+        )
+    )
     moments = {module: optimizer.init(release_params[module]) for module in release_params}
     state = TrainState(jnp.zeros((), jnp.int32), release_params, moments)
     errors = []
-    for record in records:
+    for record in (each for each in records if each["stage"] == 1):
         batch = (images[record["batch"]] for images in (visible, infrared))
-        state, metrics = updates[record["stage"] - 1](state, *batch)
+        state, metrics = step(state, *batch)
         errors.append(abs(float(metrics["total"]) / record["loss"] - 1))
-    assert max(errors) < 1e-3, errors
+    assert len(errors) > 5 and max(errors) < 5e-4, errors
 
 
 def test_unknown_precisions_are_told(tiny_params):
