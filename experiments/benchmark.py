@@ -3,24 +3,25 @@
     python experiments/benchmark.py [--release DIR] [--rivals] [--only fuse128,train1] [--out FILE]
 
 With --rivals, fusing at 128x128 is also done by torch.compile, ONNX Runtime and OpenVINO (pip
-install onnx onnxscript onnxruntime openvino). All sides take turns (ours, theirs, ours, ...) with
-the same weights, images and number of threads; every run waits for its result, compiling is timed
-apart, and the median of the rounds counts. In each round the machine multiplies two float32
-matrices: the rate that bounds the network's minimal arithmetic. Peak memory is of two runs in a
-process of its own, above what the process held before them (the libraries and the weights). Needs
-the ``torch`` extra with --release. Writes experiments/results/benchmark.json. The whole process has
-huge pages, as commands have them: all sides gain by it.
+install onnx onnxscript onnxruntime openvino). Each side is a process of its own, with the same
+weights, images and number of threads; they take turns (ours, theirs, ours, ...), every run waits
+for its result, compiling is timed apart, and the median of the rounds counts. A turn is two runs,
+the second timed: a process that has waited pays for memory that the system took back meanwhile.
+One more process multiplies two float32 matrices: the rate that bounds the network's minimal arithmetic. Peak memory
+is of the first two runs, above what the process held before them (the libraries and the weights).
+Needs the ``torch`` extra with --release. Writes experiments/results/benchmark.json. All processes
+have huge pages, as commands have them: all sides gain by it.
 """
 
+import contextlib
 import functools
 import json
 import math
+import multiprocessing
 import os
 import platform
 import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -106,7 +107,6 @@ def theirs(case: str, params, release: str, rival: str = "release") -> Callable[
 
 def seconds(function: Callable[[], Any]) -> float:
     """Wall time of one call; the functions here return when their result is there."""
-    time.sleep(PAUSE)
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -115,102 +115,112 @@ def seconds(function: Callable[[], Any]) -> float:
 def memory(field: str) -> int:
     """Bytes that this process holds (``VmRSS``) or held at most (``VmHWM``)."""
     # Not getrusage: there, a child process starts with its parent's maximum.
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        raise InputError("peak memory is read from /proc, which this system lacks; --no-memory")
-    return 1024 * int(re.search(rf"{field}:\s+(\d+)", status.read_text())[1])
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{field}:\s+(\d+)", status)[1])
 
 
-def peak_memory(case: str, release: str | None) -> int:
-    """Bytes that the first two runs of a case added to a process of its own."""
-    child = [sys.executable, __file__, "--only", case, "--as-child"]
-    child += ["--release", release] if release else []
-    done = subprocess.run(child, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"measuring the memory of {case} failed: {done.stderr.strip()[-300:]}")
-    return int(done.stdout.split()[-1])
+class Side:
+    """One side of a comparison, in a process of its own that waits to be asked for a run.
+
+    In one process, libraries slow each other: their threads, and what memory the allocators hold.
+    """
+
+    def __init__(self, name: str, case: str, release: str | None):
+        processes = multiprocessing.get_context("spawn")
+        self.name = name
+        self._pipe, theirs = processes.Pipe()
+        arguments = (theirs, name, case, release)
+        self._process = processes.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()
+        self.first, self.peak_bytes = self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except EOFError as error:
+            raise InputError(f"{self.name} stopped; what it printed is above") from error
+
+    def seconds(self) -> float:
+        """Wall time of one run."""
+        time.sleep(PAUSE)
+        self._pipe.send("run")
+        return self._answer()
+
+    def end(self) -> None:
+        """Let the process go, with its memory."""
+        self._pipe.close()
+        self._process.join()
 
 
-def measure(
-    case: str, release: str | None, others: list[str], rounds: int, with_memory: bool
-) -> dict[str, Any]:
-    """Return times in seconds, memory in bytes, and ratios: theirs over ours."""
+def _serve(pipe, name: str, case: str, release: str | None) -> None:
+    """Make two runs, send the first one's seconds and both's memory, then time runs as asked."""
+    run_once = timed(name, case, release)
+    before = memory("VmRSS")
+    first, _ = seconds(run_once), seconds(run_once)
+    pipe.send((first, memory("VmHWM") - before))
+    with contextlib.suppress(EOFError):
+        while pipe.recv():
+            run_once()
+            pipe.send(seconds(run_once))
+
+
+def timed(name: str, case: str, release: str | None) -> Callable[[], Any]:
+    """Return what a side repeats."""
+    if name == "matmul":
+        square = jax.random.uniform(jax.random.key(0), (MATRIX, MATRIX))
+        return lambda: jax.block_until_ready(square @ square)
     params = random_params()
-    sides = {"ours": ours(case, params)}
-    if release:
-        sides["release"] = theirs(case, params, release)
-        if case == RIVALS_CASE:
-            sides |= {rival: theirs(case, params, release, rival) for rival in others}
-    first = {side: seconds(function) for side, function in sides.items()}
-    square = jax.random.uniform(jax.random.key(0), (MATRIX, MATRIX))
-    sides["matmul"] = lambda: jax.block_until_ready(square @ square)
-    sides["matmul"]()
-    times: dict[str, list[float]] = {side: [] for side in sides}
+    return ours(case, params) if name == "ours" else theirs(case, params, release, name)
+
+
+def measure(case: str, release: str | None, others: list[str], rounds: int) -> dict[str, Any]:
+    """Return times in seconds, memory in bytes, and ratios: theirs over ours."""
+    names = ["ours", *(["release"] if release else []), *others]
+    sides = [Side(name, case, release) for name in (*names, "matmul")]
+    times: dict[str, list[float]] = {side.name: [] for side in sides}
     for _ in range(rounds):
-        for side, function in sides.items():
-            times[side].append(seconds(function))
+        for side in sides:
+            times[side.name].append(side.seconds())
+    for side in sides:
+        side.end()
     median = {side: statistics.median(values) for side, values in times.items()}
     rate = 2 * MATRIX**3 / median["matmul"]
     n, height, width = CASES[case]
     result: dict[str, Any] = {
-        "seconds": {side: round(value, 4) for side, value in median.items() if side != "matmul"},
+        "seconds": {name: round(median[name], 4) for name in names},
         "all_seconds": {side: [round(t, 4) for t in values] for side, values in times.items()},
         "compile_seconds": {
-            side: round(first[side] - median[side], 2) for side in first if side != "release"
+            side.name: round(side.first - median[side.name], 2)
+            for side in sides
+            if side.name not in ("release", "matmul")
         },
+        "peak_bytes": {side.name: side.peak_bytes for side in sides if side.name in names},
         "matmul_gflops": round(rate / 1e9, 1),
+        "ratios": {name: round(median[name] / median["ours"], 2) for name in names[1:]},
     }
     if case.startswith("fuse"):
         least = 2 * MULTIPLY_ADDS * n * height * width / rate
         result["share_of_matmul_rate"] = round(least / median["ours"], 3)
-    if release:
-        result["speed_ratio"] = round(median["release"] / median["ours"], 2)
-        # On a machine that others use too, the best round is the one they disturbed least.
-        result["speed_ratio_of_best"] = round(min(times["release"]) / min(times["ours"]), 2)
-        result["rival_ratios"] = {
-            side: round(median[side] / median["ours"], 2) for side in others if side in median
-        }
-    if with_memory:
-        peaks = {"ours": peak_memory(case, None)}
-        if release:
-            peaks["release"] = peak_memory(case, release)
-            result["memory_ratio"] = round(peaks["release"] / peaks["ours"], 2)
-        result["peak_bytes"] = peaks
     return result
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return one line per case; ratios are theirs over ours."""
-    columns = (
-        "ours s",
-        "release s",
-        "ratio",
-        "of best",
-        "of matmul",
-        "compile s",
-        "ours GB",
-        "release GB",
-    )
-    lines = [f"{'':12}" + "".join(f"{name:>12}" for name in columns)]
-
-    def cell(value, form):
-        return f"{'-' if value is None else format(value, form):>12}"
-
+    """Return one line per case and side; ratios are a side's time over ours."""
+    columns = ("seconds", "ratio", "of matmul", "compile s", "peak GB")
+    lines = [f"{'':30}" + "".join(f"{name:>11}" for name in columns)]
     for case, row in results.items():
-        peaks = {side: peak / 1e9 for side, peak in row.get("peak_bytes", {}).items()}
-        values = (
-            (row["seconds"]["ours"], ".3f"),
-            (row["seconds"].get("release"), ".3f"),
-            (row.get("speed_ratio"), ".2f"),
-            (row.get("speed_ratio_of_best"), ".2f"),
-            (row.get("share_of_matmul_rate"), ".0%"),
-            (row["compile_seconds"]["ours"], ".1f"),
-            (peaks.get("ours"), ".2f"),
-            (peaks.get("release"), ".2f"),
-        )
-        lines.append(f"{case:12}" + "".join(cell(*value) for value in values))
-        for rival, ratio in row.get("rival_ratios", {}).items():
-            lines.append(f"{'':12}{rival}: {row['seconds'][rival]:.3f} s, {ratio:.2f} of ours")
+        for side, seconds_of_side in row["seconds"].items():
+            share = row.get("share_of_matmul_rate") if side == "ours" else None
+            values = (
+                (seconds_of_side, ".3f"),
+                (row["ratios"].get(side), ".2f"),
+                (share, ".0%"),
+                (row["compile_seconds"].get(side), ".1f"),
+                (row["peak_bytes"][side] / 1e9, ".2f"),
+            )
+            cells = ("-" if value is None else format(value, form) for value, form in values)
+            lines.append(f"{case:14}{side:16}" + "".join(f"{cell:>11}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -221,31 +231,22 @@ def main() -> None:
     parser.add_argument("--rivals", action="store_true", help="see above; needs --release")
     parser.add_argument("--only", default=",".join(CASES), help="cases; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="of which the median counts")
-    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
     parser.add_argument("--note", help="what a reader must know of the machine, kept in the result")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE")
-    parser.add_argument("--as-child", action="store_true", help="print one case's memory and end")
     given = parser.parse_args()
     cases = given.only.split(",")
     if unknown := [case for case in cases if case not in CASES]:
         raise InputError(f"--only takes {', '.join(CASES)}, got {', '.join(unknown)}")
     if given.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {given.rounds}")
-    if given.as_child:
-        params = random_params()
-        side = functools.partial(theirs, release=given.release) if given.release else ours
-        function = side(cases[0], params)
-        before = memory("VmRSS")
-        function(), function()
-        print(memory("VmHWM") - before)
-        return
     if given.rivals and not given.release:
         raise InputError("--rivals run the release's network: give --release DIR")
     others = [rival for rival in rivals.FUSERS if rival != "release"] if given.rivals else []
     results = {}
     for case in cases:
         report(f"{case} ...")
-        results[case] = measure(case, given.release, others, given.rounds, not given.no_memory)
+        here = others if case == RIVALS_CASE else []
+        results[case] = measure(case, given.release, here, given.rounds)
     versions = {"python": platform.python_version(), "jax": jax.__version__}
     if given.release:
         versions["torch"] = version("torch")

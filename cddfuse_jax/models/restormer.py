@@ -13,8 +13,10 @@ from jax.scipy.special import erf
 
 from cddfuse_jax.models.convolutions import (
     Border,
+    channel_products,
     conv1x1,
     depthwise3x3,
+    mix_channels,
     pad,
     torch_uniform,
     whole_image,
@@ -57,6 +59,7 @@ class GramSums(NamedTuple):
     kk: jax.Array
 
 
+@jax.custom_vjp
 def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
     """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up.
 
@@ -64,7 +67,23 @@ def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
     """
     summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(q))
     squares = (summed("nhwc,nhwc->nc", x, x) for x in (q, k))
-    return GramSums(summed("nhwc,nhwd->ncd", q, k), *squares)
+    return GramSums(channel_products(q, k), *squares)
+
+
+def _gram_sums_forward(q, k):
+    return gram_sums(q, k), (q, k)
+
+
+def _gram_sums_backward(saved, cotangent):
+    # Autodiff gives q and k cotangents with the channels in front, and everything after transposes.
+    q, k = saved
+    qk, qq, kk = (x.astype(q.dtype) for x in cotangent)
+    d_q = mix_channels(k, qk.swapaxes(1, 2)) + 2 * q * qq[:, None, None]
+    d_k = mix_channels(q, qk) + 2 * k * kk[:, None, None]
+    return d_q, d_k
+
+
+gram_sums.defvjp(_gram_sums_forward, _gram_sums_backward)
 
 
 def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
@@ -92,7 +111,7 @@ def transposed_attention(q, k, v, temperature, project_out):
     q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
     """
     attention = attention_kernel(gram_sums(q, k), temperature, project_out).astype(v.dtype)
-    return jnp.einsum("nhwd,ndo->nhwo", v, attention)
+    return mix_channels(v, attention)
 
 
 class MDTA(nn.Module):
