@@ -1,12 +1,14 @@
 """What a training run tells: TensorBoard, progress, a line per epoch, and that it went wrong."""
 
 import math
+import struct
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
 
 from cddfuse_jax.commands import InputError, progress, report
 from cddfuse_jax.images import write_png
@@ -110,3 +112,21 @@ class TrainLog:
             tag = name if "/" in name else f"{stage}/{name}"
             self._writer.add_scalar(tag, value, step)
         self._writer.flush()
+
+
+def read_scalars(workdir: Path) -> dict[str, dict[int, float]]:
+    """Read what `TrainLog` wrote for TensorBoard: tag, then step, to value.
+
+    Where a resumed run repeated steps, the later file counts.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for file in sorted((workdir / "tensorboard").iterdir()):
+        data = file.read_bytes()
+        while data:  # records: length, checksum, event, checksum
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            for value in event.summary.value:
+                if value.WhichOneof("value") == "simple_value":
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found

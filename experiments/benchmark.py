@@ -7,10 +7,11 @@ install onnx onnxscript onnxruntime openvino). Each side is a process of its own
 weights, images and number of threads; they take turns (ours, theirs, ours, ...), every run waits
 for its result, compiling is timed apart, and the median of the rounds counts. A turn is two runs,
 the second timed: a process that has waited pays for memory that the system took back meanwhile.
-One more process multiplies two float32 matrices: the rate that bounds the network's minimal arithmetic. Peak memory
-is of the first two runs, above what the process held before them (the libraries and the weights).
-Needs the ``torch`` extra with --release. Writes experiments/results/benchmark.json. All processes
-have huge pages, as commands have them: all sides gain by it.
+One more process multiplies two float32 matrices: the rate that bounds the network's minimal
+arithmetic. Peak memory is of the first two runs, above what the process held before them (the
+libraries and the weights). Needs the ``torch`` extra with --release. Writes
+experiments/results/benchmark.json. All processes have huge pages, as commands have them: all sides
+gain by it.
 """
 
 import contextlib

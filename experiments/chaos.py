@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cddfuse_jax.checkpoints import load_meta
+from cddfuse_jax.checkpoints import load_meta, saved_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MOMENTS = ("saving", "between", "starting")
@@ -37,12 +37,6 @@ def command(workdir: Path, epochs: int) -> list[str]:
     options = [f"--config.{field}={value}" for field, value in fields.items()]
     config = ["--config=configs/quickstart.py", f"--workdir={workdir}"]
     return [sys.executable, "-m", "cddfuse_jax.train", *config, *options]
-
-
-def saved_steps(workdir: Path) -> list[int]:
-    """Return the steps of the checkpoints that look whole."""
-    names = [path.name for path in (workdir / "checkpoints").glob("*")]
-    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def unfinished(workdir: Path) -> list[str]:

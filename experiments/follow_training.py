@@ -17,17 +17,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cddfuse_jax import levels
-from cddfuse_jax.checkpoints import FOLDER, load_meta, load_params
+from cddfuse_jax.checkpoints import FOLDER, load_meta, load_params, saved_steps
 from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, run
 from cddfuse_jax.optimizers import adam, learning_rate
 from cddfuse_jax.pairs import read_pair, select_pairs
 from cddfuse_jax.recipe import make_model, make_stages
 from cddfuse_jax.train_step import init_state
-
-
-def saved_steps(workdir: Path) -> list[int]:
-    """Return the steps of the checkpoints in a workdir."""
-    return sorted(int(path.name) for path in (workdir / FOLDER).iterdir() if path.name.isdecimal())
 
 
 def main() -> None:

@@ -7,33 +7,17 @@ Writes OUTDIR/losses.csv, OUTDIR/config.json and OUTDIR/curve.png. Needs the ext
 
 import csv
 import json
-import struct
 import sys
 from pathlib import Path
 
 import matplotlib
-from tensorboardX.proto.event_pb2 import Event
 
 from cddfuse_jax.checkpoints import load_meta
 from cddfuse_jax.commands import replacing
+from cddfuse_jax.train_log import read_scalars
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-
-def scalars(workdir: Path) -> dict[str, dict[int, float]]:
-    """Read a run's TensorBoard files: tag -> step -> value; a later file goes first."""
-    found: dict[str, dict[int, float]] = {}
-    for file in sorted((workdir / "tensorboard").iterdir()):
-        data = file.read_bytes()
-        while data:  # records: length, checksum, event, checksum
-            (length,) = struct.unpack("<Q", data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            data = data[16 + length :]
-            for value in event.summary.value:
-                if value.WhichOneof("value") == "simple_value":
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
 
 
 def draw(tags: dict[str, dict[int, float]], path: Path) -> None:
@@ -64,7 +48,7 @@ def draw(tags: dict[str, dict[int, float]], path: Path) -> None:
 
 def main(workdir: Path, out: Path) -> None:
     """Write the three files."""
-    tags = scalars(workdir)
+    tags = read_scalars(workdir)
     out.mkdir(parents=True, exist_ok=True)
     losses = sorted(tag for tag in tags if tag.split("/")[0] in ("reconstruction", "fusion"))
     with replacing(out / "losses.csv") as temporary, temporary.open("w", newline="") as file:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +10,14 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.checkpoints import Checkpoints, load_meta, load_params
+from cddfuse_jax.checkpoints import load_meta, load_params
 from cddfuse_jax.commands import InputError
 from cddfuse_jax.optimizers import learning_rate
+from cddfuse_jax.run_checkpoints import Checkpoints
 from cddfuse_jax.train import train_and_evaluate
-from cddfuse_jax.train_log import NonFiniteError
+from cddfuse_jax.train_log import NonFiniteError, read_scalars
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -27,25 +26,10 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
-def scalars(workdir: Path) -> dict[str, dict[int, float]]:
-    """Read a run's TensorBoard scalars: tag -> step -> value."""
-    found: dict[str, dict[int, float]] = {}
-    for file in sorted((workdir / "tensorboard").iterdir()):
-        data = file.read_bytes()
-        while data:  # records: length, checksum, event, checksum
-            (length,) = struct.unpack("<Q", data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            data = data[16 + length :]
-            for value in event.summary.value:
-                if value.WhichOneof("value") == "simple_value":
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
-
-
 def test_the_run_writes_what_it_says(tiny_run, tiny_config):
     workdir, state = tiny_run
     assert int(state.step) == 8
-    tags = scalars(workdir)
+    tags = read_scalars(workdir)
     assert {tag for tag in tags if tag.startswith("reconstruction/")} == {
         f"reconstruction/{part}"
         for part in (
