@@ -5,8 +5,9 @@
 With --rivals, fusing at 128x128 is also done by torch.compile, ONNX Runtime and OpenVINO (pip
 install onnx onnxscript onnxruntime openvino). Each side is a process of its own, with the same
 weights, images and number of threads; they take turns (ours, theirs, ours, ...), every run waits
-for its result, compiling is timed apart, and the median of the rounds counts. A turn is two runs,
-the second timed: a process that has waited pays for memory that the system took back meanwhile.
+for its result, compiling is timed apart, and the median of the rounds counts. A turn repeats the
+run for a second, at least twice, and gives the median of all runs but the first: a process that has
+waited pays for memory that the system took back meanwhile.
 One more process multiplies two float32 matrices: the rate that bounds the network's minimal
 arithmetic. Peak memory is of the first two runs, above what the process held before them (the
 libraries and the weights). Needs the ``torch`` extra with --release. Writes
@@ -44,6 +45,7 @@ from cddfuse_jax.train_step import Stage, TrainState, update
 
 RESULT = Path(__file__).parent / "results" / "benchmark.json"
 MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes
+TURN = 1.0  # seconds
 PAUSE = 0.5  # seconds before each run: other libraries' threads wait for work by spinning
 MATRIX = 2048  # rows and columns of the product that gives the machine's rate
 RIVALS_CASE = "fuse128"
@@ -142,8 +144,8 @@ class Side:
         except EOFError as error:
             raise InputError(f"{self.name} stopped; what it printed is above") from error
 
-    def seconds(self) -> float:
-        """Wall time of one run."""
+    def turn(self) -> float:
+        """Wall time of a run, after a pause and a run that is not counted."""
         time.sleep(PAUSE)
         self._pipe.send("run")
         return self._answer()
@@ -162,8 +164,10 @@ def _serve(pipe, name: str, case: str, release: str | None) -> None:
     pipe.send((first, memory("VmHWM") - before))
     with contextlib.suppress(EOFError):
         while pipe.recv():
-            run_once()
-            pipe.send(seconds(run_once))
+            times = [seconds(run_once)]
+            while len(times) < 2 or sum(times) < TURN:
+                times.append(seconds(run_once))
+            pipe.send(statistics.median(times[1:]))
 
 
 def timed(name: str, case: str, release: str | None) -> Callable[[], Any]:
@@ -182,7 +186,7 @@ def measure(case: str, release: str | None, others: list[str], rounds: int) -> d
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
-            times[side.name].append(side.seconds())
+            times[side.name].append(side.turn())
     for side in sides:
         side.end()
     median = {side: statistics.median(values) for side, values in times.items()}

@@ -57,7 +57,8 @@ def products(function, *arguments):
 
 def test_bf16_is_in_the_products_and_not_in_the_state(tiny_params):
     step, state = update_of(tiny_params, "bf16")
-    found = list(products(step, state, IMAGE, IMAGE))
+    # But for those that pick a scanned block's parameters, exactly.
+    found = [p for p in products(step, state, IMAGE, IMAGE) if p[1] is None]
     narrow = [types for types, _, _ in found if types == {"bfloat16"}]
     # Gram sums: bfloat16 in, float32 out.
     sums = [shape for types, _, shape in found if types == {"bfloat16", "float32"}]
