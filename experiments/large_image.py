@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from benchmark import THREADS, memory, random_params
 
+from cddfuse_jax import huge_pages
 from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
 from cddfuse_jax.fusion import make_fuse
 from cddfuse_jax.memory import parse_size, strip_rows
@@ -50,4 +51,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     run(main)
