@@ -11,6 +11,7 @@ from cddfuse_jax.commands import InputError
 SHARE = 0.5  # of the memory that is free: what a whole image may take when no limit is given
 PROGRAM_BYTES = 700e6  # Python, the libraries, the weights and the compiler
 # Per pixel and feature channel, in arrays of the features' own type; see docs/speed.md.
+WHOLE_ARRAYS_ON_CPU = 16  # where the modalities are encoded one after the other
 WHOLE_ARRAYS = 28
 STRIP_ARRAYS = 17
 KEPT_ARRAYS = 3
@@ -56,9 +57,14 @@ def available() -> float:
     return free
 
 
+def whole_arrays() -> int:
+    """Return what fusing a whole image takes, in arrays of the features' shape and type."""
+    return WHOLE_ARRAYS_ON_CPU if jax.default_backend() == "cpu" else WHOLE_ARRAYS
+
+
 def whole_pixels(features: int, itemsize: int, limit: int | None, sharing: int = 1) -> float:
     """Return how many pixels an image may have and still be fused whole; as `strip_rows`."""
-    return _room(limit) / sharing / (WHOLE_ARRAYS * features * itemsize)
+    return _room(limit) / sharing / (whole_arrays() * features * itemsize)
 
 
 def devices_in_one_memory() -> int:
@@ -86,7 +92,7 @@ def strip_rows(
     """
     array = features * itemsize * width  # bytes of one row
     room = _room(limit) / sharing
-    if WHOLE_ARRAYS * array * height <= room:
+    if whole_arrays() * array * height <= room:
         return None
     # A pass reads two more rows on each side.
     fitting = (room - KEPT_ARRAYS * array * height) / (STRIP_ARRAYS * array) - 4

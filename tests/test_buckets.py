@@ -163,6 +163,6 @@ def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, mon
     np.testing.assert_array_equal(fuser(*pair), plain)
     # A bucket that memory does not hold is left aside; here the image itself fits.
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
-    limit = memory.WHOLE_ARRAYS * 8 * 4 * 9 * 6
+    limit = memory.whole_arrays() * 8 * 4 * 9 * 6
     monkeypatch.setattr(fusion, "fuse_in_bucket", None)
     np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)
