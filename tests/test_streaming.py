@@ -98,18 +98,18 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
         "cddfuse_jax.fusion.fuse_in_strips",
         lambda *arguments: seen.append(arguments[4]) or fuse_in_strips(*arguments),
     )
-    visible, infrared = np.float32(draw_pair((9, 6)))
+    visible, infrared = np.float32(draw_pair((27, 6)))
     whole = Fuser(tiny_params, stretch=False)(visible, infrared)
     assert not seen
     row = 8 * 4 * 6
-    limit = int((memory.KEPT_ARRAYS * 9 + memory.STRIP_ARRAYS * (4 + 4)) * row)
+    limit = int((memory.KEPT_ARRAYS * 27 + memory.STRIP_ARRAYS * (4 + 4)) * row)
     streamed = Fuser(tiny_params, stretch=False, max_memory=limit)(visible, infrared)
     assert seen == [4]
     # How near strips are to the whole image is tested above.
     expected = fuse_in_strips(tiny_params, visible, infrared, "visible", 4)
     np.testing.assert_array_equal(streamed, expected)
     assert abs(streamed - whole).max() < 1e-5
-    with pytest.raises(InputError, match=r"6x9 takes at least 0\.0 GiB, got a limit of 0\.0 GiB"):
+    with pytest.raises(InputError, match=r"6x27 takes at least 0\.0 GiB, got a limit of 0\.0 GiB"):
         Fuser(tiny_params, max_memory="1kB")(visible, infrared)
 
 
@@ -122,7 +122,7 @@ def test_rows_follow_from_the_limit(monkeypatch):
     with pytest.raises(InputError, match=r"3840x2160 takes at least 6\.7 GiB, got a limit of 6"):
         memory.strip_rows(*size, 6 * GIB)
     # Without a limit half of what is free counts, and nothing is refused.
-    monkeypatch.setattr(memory, "available", lambda: 64 * GIB)
+    monkeypatch.setattr(memory, "available", lambda: 48 * GIB)
     assert memory.strip_rows(480, 640, 64, 4, None) is None
     assert memory.strip_rows(*size, None) == memory.MOST_ROWS
     monkeypatch.setattr(memory, "available", lambda: 1 * GIB)
