@@ -141,7 +141,10 @@ def test_derivatives_of_convolutions_are_those_of_xla(name, size):
     assert_close(gradients(ours, x, kernel), gradients(expected, x, kernel), 1e-12)
 
 
-def test_fusing_is_its_formula_with_every_residual():
+# CPUs encode the modalities one after the other, accelerators both at once.
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_fusing_is_its_formula_with_every_residual(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     rng = np.random.default_rng(0)
     visible, infrared = rng.uniform(size=(2, 2, 5, 3, 1))
     params = draw_params(SMALL, visible, infrared)

@@ -16,9 +16,8 @@ from cddfuse_jax.precision import summing_dtype
 
 _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_MOST_PARTS = (
-    8  # of an image, whose products with a depthwise kernel's cotangent add up in one pass
-)
+# Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
+_MOST_PARTS = 8
 
 # What a module does to its array before a 3x3 convolution that pads in the given mode.
 Border = Callable[..., jax.Array]

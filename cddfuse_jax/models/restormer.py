@@ -208,13 +208,13 @@ class RestormerBlocks(nn.Module):
 
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
 
-        def pick(chosen, leaf):
-            return jnp.tensordot(chosen.astype(leaf.dtype), leaf, 1, precision="highest")
-
         def apply(x, chosen):
+            def pick(leaf):
+                return jnp.tensordot(chosen.astype(leaf.dtype), leaf, 1, precision="highest")
+
             # Exact, and a product: mere indexing is fused into each loop over pixels on CPUs, and
             # done again for each of them.
-            params = jax.tree.map(functools.partial(pick, chosen), stacked)
+            params = jax.tree.map(pick, stacked)
             return block.apply({"params": params}, x), None
 
         apply = jax.checkpoint(apply) if self.remat else apply
