@@ -12,8 +12,8 @@ from pathlib import Path
 
 import jax
 
-from cddfuse_jax import checkpoints, torch_weights
-from cddfuse_jax.commands import ArgumentParser, run
+from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.weights import files, torch_names
 
 
 def main() -> None:
@@ -29,12 +29,12 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="weights to read")
     parser.add_argument("target", type=Path, metavar="TARGET", help="what to write")
     arguments = parser.parse_args()
-    params = checkpoints.load_params(arguments.source)
+    params = files.load_params(arguments.source)
     if arguments.to_torch:
-        torch_weights.save(params, arguments.target)
+        torch_names.save(params, arguments.target)
     else:
         meta = {"converted_from": arguments.source.name}
-        checkpoints.save_params(arguments.target, params, meta)
+        files.save_params(arguments.target, params, meta)
     leaves = jax.tree.leaves(params)
     count = sum(leaf.size for leaf in leaves)
     print(f"{arguments.target}: {len(leaves)} tensors, {count:,} parameters")

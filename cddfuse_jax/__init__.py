@@ -8,13 +8,13 @@ fused = Fuser()(visible, infrared)  # or Fuser("CDDFuse_IVF.pth")
 import importlib
 import sys
 
-from cddfuse_jax import huge_pages
+from cddfuse_jax.runtime import huge_pages
 
 __version__ = "0.1.0"
 __all__ = ["Fuser", "InputError"]
 
 # Imported when first used, so that commands that need no JAX start without it.
-_HOMES = {"Fuser": "cddfuse_jax.fuser", "InputError": "cddfuse_jax.commands"}
+_HOMES = {"Fuser": "cddfuse_jax.fusing.fuser", "InputError": "cddfuse_jax.errors"}
 
 if sys.argv[:1] == ["-m"]:  # what Python calls itself while it looks for the command's module
     huge_pages.restart()

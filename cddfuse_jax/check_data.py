@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cddfuse_jax import levels
-from cddfuse_jax.colour import is_coloured
-from cddfuse_jax.commands import ArgumentParser, InputError, progress, report_notes, run
+from cddfuse_jax.console import ArgumentParser, progress, report_notes, run
 from cddfuse_jax.data.patches import is_low_contrast
-from cddfuse_jax.images import naming
-from cddfuse_jax.pairs import (
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import is_coloured
+from cddfuse_jax.images.image_files import naming
+from cddfuse_jax.images.pairs import (
     RESIZES,
     Pair,
     PairOfPhotos,
@@ -28,7 +29,7 @@ from cddfuse_jax.pairs import (
     notes_on,
     read_pair,
 )
-from cddfuse_jax.registration import measure_shift
+from cddfuse_jax.images.registration import measure_shift
 
 
 class Findings(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 
 
 def release() -> ConfigDict:

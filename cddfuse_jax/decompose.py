@@ -10,16 +10,19 @@ import csv
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax import levels, weights
-from cddfuse_jax.batch import outputs, refuse_existing
-from cddfuse_jax.checkpoints import load_meta, load_params
-from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, report, run
-from cddfuse_jax.decomposition import Decomposition, decompose
-from cddfuse_jax.fuser import LEAST_SIDE
-from cddfuse_jax.images import naming, write_png
+from cddfuse_jax.console import ArgumentParser, progress, report, run
+from cddfuse_jax.decomposition.features import Decomposition, decompose
+from cddfuse_jax.decomposition.pictures import distribution, labelled_grid
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.folder import outputs, refuse_existing
+from cddfuse_jax.fusing.fuser import LEAST_SIDE
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.image_files import naming, write_png
+from cddfuse_jax.images.pairs import RESIZES, Pair, Resize, read_pair, select_pairs
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
-from cddfuse_jax.pairs import RESIZES, Pair, Resize, read_pair, select_pairs
-from cddfuse_jax.pictures import distribution, labelled_grid
+from cddfuse_jax.weights import shipped
+from cddfuse_jax.weights.files import load_meta, load_params
 
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
@@ -72,7 +75,7 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    weights.add_option(parser)
+    shipped.add_option(parser)
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="DIR", help="folder for pictures and table")

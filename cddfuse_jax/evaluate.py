@@ -4,12 +4,11 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
-from cddfuse_jax.metrics.baselines import BASELINES, known_baselines
-from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
-from cddfuse_jax.metrics.published import PUBLISHED, published_name
-from cddfuse_jax.report import write_report
-from cddfuse_jax.score_tables import (
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.page import write_report
+from cddfuse_jax.evaluation.scoring import Run, SceneScores, find_scenes, score_scenes
+from cddfuse_jax.evaluation.tables import (
     Evaluation,
     published_rows,
     rows_of,
@@ -17,7 +16,10 @@ from cddfuse_jax.score_tables import (
     write_csv,
     write_summary,
 )
-from cddfuse_jax.scoring import Run, SceneScores, find_scenes, score_scenes
+from cddfuse_jax.files import replacing
+from cddfuse_jax.metrics.baselines import BASELINES, known_baselines
+from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
+from cddfuse_jax.metrics.published import PUBLISHED, published_name
 
 DEFAULT_BASELINES = ("max", "mean")
 
@@ -54,7 +56,9 @@ def evaluate(
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored.
     """
-    from cddfuse_jax import processes  # here: scoring processes import this module, and need no JAX
+    from cddfuse_jax.distributed import (
+        processes,  # here: scoring processes import this module, and need no JAX
+    )
 
     chosen, baselines = protocol_named(protocol), known_baselines(baselines)
     dataset = published_name(dataset) if dataset else None
@@ -203,7 +207,7 @@ def _parser() -> ArgumentParser:
 
 def main() -> int:
     """Run the command; 1 when images failed."""
-    from cddfuse_jax import processes
+    from cddfuse_jax.distributed import processes
 
     parser = _parser()
     processes.add_flags(parser)

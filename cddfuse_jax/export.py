@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from cddfuse_jax import weights
-from cddfuse_jax.batch import refuse_existing
-from cddfuse_jax.checkpoints import load_meta, load_params
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
+from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.folder import refuse_existing
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
+from cddfuse_jax.weights import shipped
+from cddfuse_jax.weights.files import load_meta, load_params
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
@@ -90,7 +92,7 @@ def main() -> None:
         ),
     )
     add = parser.add_argument
-    weights.add_option(parser)
+    shipped.add_option(parser)
     add("--out", required=True, type=Path, metavar="FILE", help="file to write")
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--platforms", type=parse_platforms, default=DEFAULT_PLATFORMS, metavar="NAME,...",

@@ -11,21 +11,25 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax import compilation_cache, levels, processes, weights
-from cddfuse_jax.batch import fuse_pairs, outputs, refuse_existing
-from cddfuse_jax.colour import COLORS
-from cddfuse_jax.commands import ArgumentParser, InputError, report, run
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.frames import is_video, open_frames
-from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.evaluation.scoring import Run
+from cddfuse_jax.evaluation.tables import terminal_table
+from cddfuse_jax.fusing.folder import fuse_pairs, outputs, refuse_existing
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.video import check_timing, fuse_video
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import COLORS
+from cddfuse_jax.images.frames import is_video, open_frames
+from cddfuse_jax.images.pairs import RESIZES, select_pairs
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.cddfuse import RESIDUALS
-from cddfuse_jax.pairs import RESIZES, select_pairs
-from cddfuse_jax.precision import PRECISIONS
-from cddfuse_jax.score_tables import terminal_table
-from cddfuse_jax.scoring import Run
-from cddfuse_jax.video import check_timing, fuse_video
+from cddfuse_jax.models.precision import PRECISIONS
+from cddfuse_jax.runtime import compilation_cache
+from cddfuse_jax.weights import shipped
 
 
 def _parser() -> ArgumentParser:
@@ -58,7 +62,7 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    weights.add_option(parser)
+    shipped.add_option(parser)
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",

@@ -23,11 +23,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax import commands, images, pairs, torch_weights
-from cddfuse_jax.checkpoints import load_params
-from cddfuse_jax.commands import InputError
+from cddfuse_jax import console
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.weights import torch_names
+from cddfuse_jax.weights.files import load_params
 
 FACTOR = 1.5
 FLOOR = float(np.finfo(np.float32).eps)
@@ -162,7 +164,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
-    for name, tensors in torch_weights.state_dicts(params).items():
+    for name, tensors in torch_names.state_dicts(params).items():
         state = {
             key.removeprefix("module."): torch.from_numpy(array.copy())
             for key, array in tensors.items()
@@ -236,7 +238,7 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
         return synthetic_pair(0, 128, 128)
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
-    vis, ir = images.read_grey(visible), images.read_grey(infrared)
+    vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
     pair = pairs.Pair(Path(visible).stem, Path(infrared), Path(visible))
     pairs.check_same_size(pair, ir, vis)
     if min(vis.shape) < 2:
@@ -246,7 +248,7 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison, print its table, and return the exit code."""
-    parser = commands.ArgumentParser(
+    parser = console.ArgumentParser(
         "python -m cddfuse_jax.parity",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -267,4 +269,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    console.run(main)

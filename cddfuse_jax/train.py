@@ -15,18 +15,19 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from cddfuse_jax import compilation_cache, processes
 from cddfuse_jax import config as configs
-from cddfuse_jax.commands import ArgumentParser, report, run
+from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_epoch
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.parallel import Devices
-from cddfuse_jax.pictures import decomposition_picture
-from cddfuse_jax.precision import computed
-from cddfuse_jax.recipe import check_resumable, make_model, make_stages
-from cddfuse_jax.run_checkpoints import Checkpoints
-from cddfuse_jax.train_log import TrainLog
-from cddfuse_jax.train_step import TrainState, init_state, update
+from cddfuse_jax.decomposition.pictures import decomposition_picture
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.models.precision import computed
+from cddfuse_jax.runtime import compilation_cache
+from cddfuse_jax.training.checkpoints import Checkpoints
+from cddfuse_jax.training.devices import Devices
+from cddfuse_jax.training.log import TrainLog
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import check_resumable, make_model, make_stages
+from cddfuse_jax.training.update import TrainState, init_state, update
 
 
 def train_and_evaluate(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cddfuse_jax import Fuser
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.scenes.pairs import synthetic_pair
 
 
 def random_weights():

@@ -35,13 +35,15 @@ import jax.numpy as jnp
 import numpy as np
 import rivals
 
-from cddfuse_jax import huge_pages
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
-from cddfuse_jax.fusion import make_fuse
-from cddfuse_jax.losses import fusion_loss
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.train_step import Stage, TrainState, update
+from cddfuse_jax.runtime import huge_pages
+from cddfuse_jax.training.losses import fusion_loss
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.update import Stage, TrainState, update
 
 RESULT = Path(__file__).parent / "results" / "benchmark.json"
 MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes

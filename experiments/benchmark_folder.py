@@ -19,12 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cddfuse_jax import huge_pages, levels, weights
-from cddfuse_jax.buckets import plan
-from cddfuse_jax.checkpoints import load_params
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
-from cddfuse_jax.images import write_png
-from cddfuse_jax.pairs import read_pair, select_pairs, sizes_of
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.buckets import plan
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.images.pairs import read_pair, select_pairs, sizes_of
+from cddfuse_jax.runtime import huge_pages
+from cddfuse_jax.weights import shipped
+from cddfuse_jax.weights.files import load_params
 
 RESULT = Path(__file__).parent / "results" / "benchmark_folder.json"
 
@@ -36,7 +40,7 @@ def fuse_with_release(release: str, visible: Path, infrared: Path, out: Path, co
 
     threads = len(os.sched_getaffinity(0))
     blank = np.zeros((1, 8, 8), np.float32)
-    params = load_params(weights.DEFAULT)
+    params = load_params(shipped.DEFAULT)
     module = rivals.release_fuse(release, params, blank, blank, threads)[0]
     for pair in select_pairs(visible, infrared)[0][:count]:
         photos = read_pair(pair)

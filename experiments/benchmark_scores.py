@@ -16,7 +16,8 @@ import numpy as np
 import scipy
 from scipy.signal import convolve2d
 
-from cddfuse_jax.commands import ArgumentParser, replacing, run
+from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics import METRICS
 
 HEIGHT, WIDTH = 480, 640

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cddfuse_jax.checkpoints import load_meta, saved_steps
+from cddfuse_jax.weights.files import load_meta, saved_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MOMENTS = ("saving", "between", "starting")

@@ -19,11 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.batch import refuse_existing
-from cddfuse_jax.checkpoints import load_meta, load_params
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
+from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.folder import refuse_existing
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.weights.files import load_meta, load_params
 
 LARGEST_ERROR = 1e-5  # of values in [0, 1]; an 8-bit image shows 4e-3
 

@@ -16,13 +16,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from cddfuse_jax import levels
-from cddfuse_jax.checkpoints import FOLDER, load_meta, load_params, saved_steps
-from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, run
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.pairs import read_pair, select_pairs
-from cddfuse_jax.recipe import make_model, make_stages
-from cddfuse_jax.train_step import init_state
+from cddfuse_jax.console import ArgumentParser, progress, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.pairs import read_pair, select_pairs
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import make_model, make_stages
+from cddfuse_jax.training.update import init_state
+from cddfuse_jax.weights.files import FOLDER, load_meta, load_params, saved_steps
 
 
 def main() -> None:

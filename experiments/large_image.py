@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from benchmark import THREADS, memory, random_params
 
-from cddfuse_jax import huge_pages
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, run
-from cddfuse_jax.fusion import make_fuse
-from cddfuse_jax.memory import parse_size, strip_rows
+from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.memory import parse_size, strip_rows
+from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.runtime import huge_pages
 
 
 def main() -> None:

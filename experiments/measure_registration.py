@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cddfuse_jax.commands import ArgumentParser, progress, replacing, run
-from cddfuse_jax.levels import network_input
-from cddfuse_jax.pairs import find_pairs, read_pair
-from cddfuse_jax.registration import measure_shift
+from cddfuse_jax.console import ArgumentParser, progress, run
+from cddfuse_jax.files import replacing
+from cddfuse_jax.images.levels import network_input
+from cddfuse_jax.images.pairs import find_pairs, read_pair
+from cddfuse_jax.images.registration import measure_shift
 
 SETS = {
     "misregistered": ("ir", "vi"),

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cddfuse_jax.commands import ArgumentParser, InputError, progress, replacing, run
-from cddfuse_jax.images import read_grey
+from cddfuse_jax.console import ArgumentParser, progress, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.images.image_files import read_grey
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.baselines import maximum, mean
 

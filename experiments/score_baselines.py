@@ -11,11 +11,13 @@ from pathlib import Path
 
 from score_table import TEST_SETS
 
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.scoring import find_scenes, score_scenes
+from cddfuse_jax.evaluation.tables import rows_of
+from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
-from cddfuse_jax.score_tables import rows_of
-from cddfuse_jax.scoring import find_scenes, score_scenes
 
 RESULT = Path(__file__).parent / "results" / "score_baselines.json"
 

@@ -12,11 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cddfuse_jax.commands import ArgumentParser, InputError, replacing, report, run
+from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluate import evaluate
+from cddfuse_jax.evaluation.scoring import Run
+from cddfuse_jax.evaluation.tables import Evaluation, cell, title
+from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.protocols import PAPER_SCORES, PROTOCOLS
-from cddfuse_jax.score_tables import Evaluation, cell, title
-from cddfuse_jax.scoring import Run
 
 # Test set: its folder, the folders of infrared and visible images in it, and the residual that
 # the release's infrared-visible weights take there. For medical pairs MRI is the visible image.

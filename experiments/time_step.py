@@ -14,9 +14,9 @@ import time
 import jax
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.recipe import make_model, make_stages
-from cddfuse_jax.train_step import init_state, update
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import make_model, make_stages
+from cddfuse_jax.training.update import init_state, update
 
 
 def main(path: str, overrides: list[str]) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import matplotlib
 
-from cddfuse_jax.checkpoints import load_meta
-from cddfuse_jax.commands import replacing
-from cddfuse_jax.train_log import read_scalars
+from cddfuse_jax.files import replacing
+from cddfuse_jax.training.log import read_scalars
+from cddfuse_jax.weights.files import load_meta
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

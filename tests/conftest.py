@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from pth_writer import write_pth
 
-from cddfuse_jax import checkpoints, torch_weights
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.recipe import make_model
 from cddfuse_jax.train import train_and_evaluate
-from cddfuse_jax.train_step import init_state
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import make_model
+from cddfuse_jax.training.update import init_state
+from cddfuse_jax.weights import files, torch_names
 
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
@@ -43,7 +43,7 @@ def release_params() -> dict:
 
     Drawn anew: tensors in the order of their torch names, each in its torch shape.
     """
-    shapes = torch_weights.expected_shapes(CDDFuse())
+    shapes = torch_names.expected_shapes(CDDFuse())
     rng = np.random.default_rng(11)
     params: dict = {}
     for entry in sorted(shapes, key=lambda entry: f"{entry.torch_module}.{entry.torch_key}"):
@@ -51,7 +51,7 @@ def release_params() -> dict:
         node = params
         for name in entry.path[:-1]:
             node = node.setdefault(name, {})
-        node[entry.path[-1]] = torch_weights.from_torch(array, entry.layout)
+        node[entry.path[-1]] = torch_names.from_torch(array, entry.layout)
     return params
 
 
@@ -69,7 +69,7 @@ def _draw(rng, key: str, shape: tuple[int, ...]) -> np.ndarray:
 def release_pth(release_params, tmp_path_factory) -> Path:
     """Path of a .pth file with ``release_params``, in the release's format."""
     path = tmp_path_factory.mktemp("weights") / "CDDFuse_random.pth"
-    return write_pth(path, torch_weights.state_dicts(release_params))
+    return write_pth(path, torch_names.state_dicts(release_params))
 
 
 @pytest.fixture(scope="session")
@@ -125,5 +125,5 @@ def tiny_params() -> dict:
 def tiny_weights(tiny_params, tmp_path_factory) -> Path:
     """Folder of a checkpoint with ``tiny_params``."""
     folder = tmp_path_factory.mktemp("tiny")
-    checkpoints.save_params(folder, tiny_params, {})
+    files.save_params(folder, tiny_params, {})
     return folder

@@ -17,12 +17,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
-from cddfuse_jax import processes
 from cddfuse_jax.data.pipeline import batches, make_source
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.parallel import Devices
-from cddfuse_jax.recipe import make_model, make_stages
-from cddfuse_jax.train_step import init_state, update
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.training.devices import Devices
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import make_model, make_stages
+from cddfuse_jax.training.update import init_state, update
 
 BATCH, STEPS = 8, 6  # updates of each stage
 BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8}

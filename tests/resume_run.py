@@ -10,7 +10,7 @@ import sys
 import jax
 from ml_collections import ConfigDict
 
-from cddfuse_jax import processes
+from cddfuse_jax.distributed import processes
 from cddfuse_jax.train import train_and_evaluate
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from test_streaming import DEEP, draw_pair, formula, params, x64  # noqa: F401
 
-from cddfuse_jax import buckets, fusion, images, memory
-from cddfuse_jax.batch import fuse_pairs
-from cddfuse_jax.buckets import fuse_in_bucket, plan
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.fusing import buckets, memory, whole
+from cddfuse_jax.fusing.buckets import fuse_in_bucket, plan
+from cddfuse_jax.fusing.folder import fuse_pairs
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.images import image_files
+from cddfuse_jax.images.pairs import find_pairs, sizes_of
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
-from cddfuse_jax.pairs import find_pairs, sizes_of
 
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
@@ -123,7 +124,7 @@ def folder(tmp_path):
     for i, (height, width) in enumerate(ROADSCENE):
         for side in ("vi", "ir"):
             noise = rng.integers(0, 256, (height // 5, width // 5), np.uint8)
-            images.write_png(tmp_path / side / f"{i:02}.png", noise)
+            image_files.write_png(tmp_path / side / f"{i:02}.png", noise)
     return tmp_path
 
 
@@ -131,13 +132,13 @@ def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatc
     monkeypatch.setattr(buckets, "COMPILING_PIXELS", 0)
     pairs = find_pairs(folder / "ir", folder / "vi").pairs
     assert len(set(sizes_of(pairs))) == 48
-    compiled = (buckets._fuse, fusion._compiled(CDDFuse.from_params(tiny_params), "visible"))
+    compiled = (buckets._fuse, whole._compiled(CDDFuse.from_params(tiny_params), "visible"))
     before = sum(function._cache_size() for function in compiled)
     files = [folder / "out" / f"{pair.name}.png" for pair in pairs]
     assert fuse_pairs(Fuser(tiny_params), pairs, files) == 50
     assert sum(function._cache_size() for function in compiled) - before == 6
-    pair = (images.read_image(file) for file in (pairs[24].visible, pairs[24].infrared))
-    alone, together = Fuser(tiny_params)(*pair), images.read_image(files[24])
+    pair = (image_files.read_image(file) for file in (pairs[24].visible, pairs[24].infrared))
+    alone, together = Fuser(tiny_params)(*pair), image_files.read_image(files[24])
     # Both are rounded to whole levels, and may fall on both sides of a half.
     assert abs(np.int16(alone) - together).max() <= 1
     assert (alone != together).mean() < 0.01
@@ -145,8 +146,8 @@ def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatc
 
 def test_a_pair_that_cannot_be_read_does_not_spoil_the_plan(tmp_path):
     for name, vi, ir in (("a", (9, 8), (9, 8)), ("b", (9, 8), (7, 8)), ("c", (6, 5), (6, 5))):
-        images.write_png(tmp_path / "vi" / f"{name}.png", np.zeros(vi, np.uint8))
-        images.write_png(tmp_path / "ir" / f"{name}.png", np.zeros(ir, np.uint8))
+        image_files.write_png(tmp_path / "vi" / f"{name}.png", np.zeros(vi, np.uint8))
+        image_files.write_png(tmp_path / "ir" / f"{name}.png", np.zeros(ir, np.uint8))
     (tmp_path / "ir" / "c.png").write_bytes(b"no image")
     pairs = find_pairs(tmp_path / "ir", tmp_path / "vi").pairs
     assert sizes_of(pairs) == [(9, 8)]
@@ -164,5 +165,5 @@ def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, mon
     # A bucket that memory does not hold is left aside; here the image itself fits.
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = memory.whole_arrays() * 8 * 4 * 9 * 6
-    monkeypatch.setattr(fusion, "fuse_in_bucket", None)
+    monkeypatch.setattr(pair, "fuse_in_bucket", None)
     np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax import check_data, commands, images
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax import check_data, console
+from cddfuse_jax.images import image_files
+from cddfuse_jax.scenes.pairs import synthetic_pair
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def folders(tmp_path):
     for seed, name in enumerate("abcd"):
         visible, infrared = synthetic_pair(seed, 120, 160)
         colour = np.rint(visible[..., None] * [255, 200, 100]).astype(np.uint8)
-        images.write_png(tmp_path / "vi" / f"{name}.png", colour)
+        image_files.write_png(tmp_path / "vi" / f"{name}.png", colour)
         deep = (7000 + 900 * infrared).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / "ir" / f"{name}.tif")
     return tmp_path
@@ -27,7 +28,7 @@ def check(folders, monkeypatch, capsys, *more):
     paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi")]
     monkeypatch.setattr(sys, "argv", ["check_data", *paths, *more])
     with pytest.raises(SystemExit) as end:
-        commands.run(check_data.main)
+        console.run(check_data.main)
     return end.value.code, *(text.splitlines() for text in capsys.readouterr())
 
 
@@ -50,14 +51,14 @@ def test_a_good_folder(folders, monkeypatch, capsys):
 
 def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     (folders / "vi" / "a.png").write_text("no image")
-    images.write_png(folders / "vi" / "b.png", np.zeros((60, 80), np.uint8))
+    image_files.write_png(folders / "vi" / "b.png", np.zeros((60, 80), np.uint8))
     (folders / "vi" / "c.bmp").touch()
     _, infrared = synthetic_pair(3, 120, 160)
-    images.write_png(
+    image_files.write_png(
         folders / "ir" / "d.png", np.rint(255 * np.roll(infrared, -12, 0)).astype("u1")
     )
     (folders / "ir" / "d.tif").unlink()
-    images.write_png(folders / "ir" / "e.png", np.zeros((60, 80), np.uint8))
+    image_files.write_png(folders / "ir" / "e.png", np.zeros((60, 80), np.uint8))
     code, out, _ = check(folders, monkeypatch, capsys)
     errors = [line for line in out if line.startswith("error")]
     warnings = [line for line in out if line.startswith("warning")]

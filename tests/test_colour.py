@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cddfuse_jax.colour import colour_source, is_coloured, with_chroma
-from cddfuse_jax.levels import LUMA, to_8_bit
+from cddfuse_jax.images.colour import colour_source, is_coloured, with_chroma
+from cddfuse_jax.images.levels import LUMA, to_8_bit
 
 
 def chroma_of(rgb):

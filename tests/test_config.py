@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.losses import LossWeights
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.recipe import make_model
+from cddfuse_jax.training.losses import LossWeights
+from cddfuse_jax.training.recipe import make_model
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 IVF = str(FOLDER / "ivf.py")

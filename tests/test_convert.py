@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from cddfuse_jax.checkpoints import load_meta, load_params
-from cddfuse_jax.commands import InputError, run
+from cddfuse_jax.console import run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.weights.files import load_meta, load_params
 
 SCRIPT = Path(__file__).resolve().parents[1] / "convert_torch_weights.py"
 

@@ -5,17 +5,22 @@ import jax
 import numpy as np
 import pytest
 
-from cddfuse_jax import commands, decompose, images, losses, pictures
-from cddfuse_jax.decomposition import decompose as decompose_pair
+from cddfuse_jax import console, decompose
+from cddfuse_jax.decomposition import pictures
+from cddfuse_jax.decomposition.features import decompose as decompose_pair
+from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.training import losses
 
 
 @pytest.fixture
 def folders(tmp_path):
     for seed, name in enumerate("ab"):
         for side, image in zip(("vi", "ir"), synthetic_pair(seed, 40, 56), strict=True):
-            images.write_png(tmp_path / side / f"{name}.png", np.rint(255 * image).astype(np.uint8))
+            image_files.write_png(
+                tmp_path / side / f"{name}.png", np.rint(255 * image).astype(np.uint8)
+            )
     return tmp_path
 
 
@@ -23,7 +28,7 @@ def run(folders, weights, monkeypatch, *more):
     paths = [f"--{side}={folders / side}" for side in ("vi", "ir", "out")]
     monkeypatch.setattr(sys, "argv", ["decompose", f"--weights={weights}", *paths, *more])
     with pytest.raises(SystemExit) as end:
-        commands.run(decompose.main)
+        console.run(decompose.main)
     return end.value.code
 
 
@@ -59,11 +64,13 @@ def test_a_folder_becomes_pictures_a_table_and_a_distribution(
     assert [row["image"] for row in rows] == ["a", "b"]
     model = CDDFuse.from_params(tiny_params)
     for row in rows:
-        pair = (images.read_luma(folders / side / f"{row['image']}.png") for side in ("vi", "ir"))
+        pair = (
+            image_files.read_luma(folders / side / f"{row['image']}.png") for side in ("vi", "ir")
+        )
         parts = decompose_pair(model, tiny_params, *pair, "visible")
         assert float(row["cc_base"]) == pytest.approx(parts.cc_base, rel=1e-4)
         assert float(row["cc_detail"]) == pytest.approx(parts.cc_detail, rel=1e-4)
-    drawn = images.read_image(out / "b.png")  # of the last pair: its panels are in the figure
+    drawn = image_files.read_image(out / "b.png")  # of the last pair: its panels are in the figure
     height = 3 * 40 + 2 * pictures.GAP
     np.testing.assert_array_equal(drawn[-height:, : 3 * 56 + 2 * pictures.GAP][:, 60:],
                                   pictures.grid(parts)[:, 60:])  # fmt: skip

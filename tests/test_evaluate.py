@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cddfuse_jax import commands
-from cddfuse_jax.commands import InputError
+from cddfuse_jax import console
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluate import evaluate, main, parse_run
-from cddfuse_jax.images import write_png
+from cddfuse_jax.evaluation.scoring import Run, find_scenes, score_scenes
+from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.baselines import BASELINES
-from cddfuse_jax.scoring import Run, find_scenes, score_scenes
 
 NAMES = ("a", "b", "c")
 
@@ -43,7 +43,7 @@ def run_command(folders: Path, monkeypatch, *more: str, fused: str | None = None
         arguments += [option, str(folders / name)]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, *more])
     with pytest.raises(SystemExit) as end:
-        commands.run(main)
+        console.run(main)
     return end.value.code
 
 

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from cddfuse_jax import commands, export
-from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax import console, export
+from cddfuse_jax.fusing.whole import make_fuse
 
 pytest.importorskip("flatbuffers", reason="exporting needs the extra [export]")
 
@@ -25,7 +25,7 @@ assert not any(name.startswith(("cddfuse_jax", "flax")) for name in sys.modules)
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        commands.run(export.main)
+        console.run(export.main)
     return end.value.code
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax.commands import InputError
 from cddfuse_jax.data.pipeline import batches
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import FolderPairs
-from cddfuse_jax.processes import Address, joined
-from cddfuse_jax.run_checkpoints import CheckpointError, Checkpoints
+from cddfuse_jax.distributed.processes import Address, joined
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.train import train_and_evaluate
+from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
 
 
 def assert_same(a, b):

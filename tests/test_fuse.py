@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax import commands, images
+from cddfuse_jax import console
 from cddfuse_jax.fuse import main
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.images import image_files
+from cddfuse_jax.scenes.pairs import synthetic_pair
 
 NAMES = ("a", "b", "c")
 
@@ -21,10 +22,12 @@ def folders(tmp_path):
     """Three pairs, visible in colour."""
     rng = np.random.default_rng(0)
     for name in NAMES:
-        images.write_png(
+        image_files.write_png(
             tmp_path / "vi" / f"{name}.png", rng.integers(0, 256, (44, 48, 3), np.uint8)
         )
-        images.write_png(tmp_path / "ir" / f"{name}.png", rng.integers(0, 256, (44, 48), np.uint8))
+        image_files.write_png(
+            tmp_path / "ir" / f"{name}.png", rng.integers(0, 256, (44, 48), np.uint8)
+        )
     return tmp_path
 
 
@@ -38,7 +41,7 @@ def fuse(folders, tiny_weights, monkeypatch):
         arguments += [str(part) for item in paths.items() for part in item]
         monkeypatch.setattr(sys, "argv", ["fuse", *arguments, *map(str, more)])
         with pytest.raises(SystemExit) as end:
-            commands.run(main)
+            console.run(main)
         return end.value.code
 
     return command
@@ -49,21 +52,23 @@ def test_a_folder_is_what_the_fuser_gives(fuse, folders, tiny_params, capsys):
     assert "3 fused, 0 failed" in capsys.readouterr().out
     fuser = Fuser(tiny_params)
     for name in NAMES:
-        visible, infrared = (images.read_image(folders / x / f"{name}.png") for x in ("vi", "ir"))
-        fused = images.read_image(folders / "out" / f"{name}.png")
+        visible, infrared = (
+            image_files.read_image(folders / x / f"{name}.png") for x in ("vi", "ir")
+        )
+        fused = image_files.read_image(folders / "out" / f"{name}.png")
         assert fused.shape == (44, 48, 3)
         np.testing.assert_array_equal(fused, fuser(visible, infrared))
 
 
 def test_grey_in_or_color_none_gives_grey(fuse, folders):
     assert fuse("--color", "none") == 0
-    assert images.read_photo(folders / "out" / "a.png").pixels.shape == (44, 48)
+    assert image_files.read_photo(folders / "out" / "a.png").pixels.shape == (44, 48)
     for name in NAMES:
-        images.write_png(
-            folders / "vi" / f"{name}.png", images.read_grey(folders / f"vi/{name}.png")
+        image_files.write_png(
+            folders / "vi" / f"{name}.png", image_files.read_grey(folders / f"vi/{name}.png")
         )
     assert fuse("--color", "visible", "--overwrite") == 0
-    assert images.read_photo(folders / "out" / "a.png").pixels.shape == (44, 48)
+    assert image_files.read_photo(folders / "out" / "a.png").pixels.shape == (44, 48)
 
 
 def test_existing_outputs_stop_the_command_before_it_starts(fuse, folders, capsys):
@@ -74,7 +79,7 @@ def test_existing_outputs_stop_the_command_before_it_starts(fuse, folders, capsy
     assert [file.name for file in (folders / "out").iterdir()] == ["b.png"]
     assert (folders / "out" / "b.png").read_bytes() == b"precious"
     assert fuse("--overwrite") == 0
-    assert images.read_image(folders / "out" / "b.png").shape == (44, 48, 3)
+    assert image_files.read_image(folders / "out" / "b.png").shape == (44, 48, 3)
 
 
 def test_inputs_are_never_overwritten(fuse, folders, capsys):
@@ -93,7 +98,7 @@ def test_inputs_are_never_overwritten(fuse, folders, capsys):
 def test_one_pair_to_a_file(fuse, folders, capsys):
     files = "--vi", folders / "vi" / "a.png", "--ir", folders / "ir" / "b.png"
     assert fuse(*files, "--out", folders / "fused.png") == 0
-    assert images.read_image(folders / "fused.png").shape == (44, 48, 3)
+    assert image_files.read_image(folders / "fused.png").shape == (44, 48, 3)
     assert fuse(*files) == 0
     assert (folders / "out" / "a.png").read_bytes() == (folders / "fused.png").read_bytes()
     assert fuse(*files, "--out", folders / "vi" / "a.png", "--overwrite") == 2
@@ -107,8 +112,8 @@ def test_one_pair_to_a_file(fuse, folders, capsys):
 
 def test_problems_are_a_line_each_and_the_rest_is_fused(fuse, folders, capsys):
     (folders / "ir" / "a.png").write_text("no image")
-    images.write_png(folders / "ir" / "b.png", np.zeros((22, 24), np.uint8))
-    images.write_png(folders / "ir" / "lonely.png", np.zeros((22, 24), np.uint8))
+    image_files.write_png(folders / "ir" / "b.png", np.zeros((22, 24), np.uint8))
+    image_files.write_png(folders / "ir" / "lonely.png", np.zeros((22, 24), np.uint8))
     assert fuse() == 1
     out, err = capsys.readouterr()
     assert "1 fused, 3 failed" in out
@@ -135,13 +140,13 @@ def test_other_cameras(fuse, folders, capsys):
         "note: 1 image: alpha dropped (ir/c.png)",
     ]
     assert fuse("--resize", "visible", "--overwrite") == 0
-    assert images.read_size(folders / "out" / "a.png") == (22, 24)
+    assert image_files.read_size(folders / "out" / "a.png") == (22, 24)
 
 
 def test_a_misregistered_pair_is_fused_with_a_warning(fuse, folders, capsys):
     visible, infrared = (np.rint(255 * x).astype(np.uint8) for x in synthetic_pair(3, 160, 200))
-    images.write_png(folders / "vi" / "a.png", visible)
-    images.write_png(folders / "ir" / "a.png", np.roll(infrared, 14, 1))
+    image_files.write_png(folders / "vi" / "a.png", visible)
+    image_files.write_png(folders / "ir" / "a.png", np.roll(infrared, 14, 1))
     assert fuse() == 0
     warnings = [x for x in capsys.readouterr().err.splitlines() if x.startswith("warning")]
     assert len(warnings) == 1
@@ -153,8 +158,8 @@ def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params):
     assert fuse("--evaluate") == 0
     summary = json.loads((folders / "out" / "report" / "summary.json").read_text())
     assert summary["images"] == list(NAMES)
-    fused = images.read_photo(folders / "out" / "a.png").pixels
-    visible, infrared = (images.read_image(folders / x / "a.png") for x in ("vi", "ir"))
+    fused = image_files.read_photo(folders / "out" / "a.png").pixels
+    visible, infrared = (image_files.read_image(folders / x / "a.png") for x in ("vi", "ir"))
     np.testing.assert_array_equal(fused, Fuser(tiny_params, color="none")(visible, infrared))
 
 
@@ -181,7 +186,7 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
     for number in range(60):
         for side in ("vi", "ir"):
             file = folders / side / f"{number}.png"
-            images.write_png(file, rng.integers(0, 256, (256, 256), np.uint8))
+            image_files.write_png(file, rng.integers(0, 256, (256, 256), np.uint8))
     command = [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", str(tiny_weights)]
     for side in ("vi", "ir", "out"):
         command += [f"--{side}", str(folders / side)]
@@ -200,7 +205,7 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
     assert process.returncode == 130
     written = list((folders / "out").iterdir())
     assert 1 <= len(written) < 63
-    assert all(images.read_image(file).shape[:2] in ((44, 48), (256, 256)) for file in written)
+    assert all(image_files.read_image(file).shape[:2] in ((44, 48), (256, 256)) for file in written)
 
 
 def test_a_limit_of_memory_that_is_none_is_told_in_a_line(fuse, folders, capsys):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import cddfuse_jax
-from cddfuse_jax import levels
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.images import levels
 from cddfuse_jax.models.cddfuse import CDDFuse
 
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cddfuse_jax.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.torch_weights import name_table, to_torch
-from cddfuse_jax.train_step import Stage, TrainState, update
+from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.update import Stage, TrainState, update
+from cddfuse_jax.weights.torch_names import name_table, to_torch
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = ("square", "odd", "wide")

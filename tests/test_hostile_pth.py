@@ -10,7 +10,7 @@ import pytest
 from pth_writer import Call, Global, Opcodes, Storage, Tensor, opcodes, write_pth
 from test_pth_file import NUMBERS, read_error
 
-from cddfuse_jax.pth_file import read_pth
+from cddfuse_jax.weights.pth_file import read_pth
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cddfuse_jax import huge_pages
-from cddfuse_jax.huge_pages import wanted
+from cddfuse_jax.runtime import huge_pages
+from cddfuse_jax.runtime.huge_pages import wanted
 
 GLIBC = ("glibc", "2.36")
 MADVISE = "always [madvise] never\n"

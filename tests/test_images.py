@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax import images, levels
-from cddfuse_jax.commands import InputError, replacing
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.images import image_files, levels
 
 
 def save(path, array, mode=None):
@@ -20,7 +21,7 @@ def test_grey_is_weighted_and_rounded(tmp_path):
     # 0.299, 0.587 and 0.114 of: 255 each alone; 10, 20, 30 = 18.15; 1, 2, 3 = 1.815; white = 255.
     colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30], [1, 2, 3], [255, 255, 255]]
     file = save(tmp_path / "colour.png", [colours])
-    grey = images.read_grey(file)
+    grey = image_files.read_grey(file)
     assert grey.dtype == np.uint8
     assert grey.tolist() == [[76, 150, 29, 18, 2, 255]]
 
@@ -28,15 +29,15 @@ def test_grey_is_weighted_and_rounded(tmp_path):
 def test_half_is_rounded_to_even(tmp_path):
     # 0.114 * 250 = 28.5 and 0.299 * 250 = 74.75.
     file = save(tmp_path / "colour.png", [[[0, 0, 250], [250, 0, 0]]])
-    assert images.read_grey(file).tolist() == [[28, 75]]
+    assert image_files.read_grey(file).tolist() == [[28, 75]]
 
 
 def test_luma_is_float32_and_not_rounded(tmp_path):
-    luma = images.read_luma(save(tmp_path / "colour.png", [[[255, 0, 0], [51, 102, 204]]]))
+    luma = image_files.read_luma(save(tmp_path / "colour.png", [[[255, 0, 0], [51, 102, 204]]]))
     assert luma.dtype == np.float32
     # 0.2 * 0.299 + 0.4 * 0.587 + 0.8 * 0.114 = 0.3858
     np.testing.assert_allclose(luma, [[0.299, 0.3858]], rtol=0, atol=6e-8)
-    grey = images.read_luma(save(tmp_path / "grey.png", [[0, 51, 255]]))
+    grey = image_files.read_luma(save(tmp_path / "grey.png", [[0, 51, 255]]))
     np.testing.assert_array_equal(grey, np.float32([[0, 0.2, 1]]))
 
 
@@ -44,7 +45,7 @@ def test_luma_is_float32_and_not_rounded(tmp_path):
 def test_other_8_bit_modes_are_read(tmp_path, mode):
     # Two levels only, which every mode can hold.
     file = save(tmp_path / "image.png", [[[0, 0, 0], [255, 255, 255]]], mode)
-    assert images.read_grey(file).tolist() == [[0, 255]]
+    assert image_files.read_grey(file).tolist() == [[0, 255]]
 
 
 def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
@@ -53,12 +54,12 @@ def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
     for suffix in (".png", ".tif"):
         file = tmp_path / f"deep{suffix}"
         Image.fromarray(stored).save(file)
-        photo = images.read_photo(file)
+        photo = image_files.read_photo(file)
         assert photo.pixels.dtype == np.uint16 and photo.notes == ()
         np.testing.assert_array_equal(photo.pixels, stored)
         expected = np.clip((stored - 7001.0) / 998, 0, 1)
         np.testing.assert_allclose(levels.network_input(photo.pixels), expected, atol=6e-8)
-        np.testing.assert_array_equal(images.read_grey(file), np.rint(expected * 255))
+        np.testing.assert_array_equal(image_files.read_grey(file), np.rint(expected * 255))
     low, high = levels.measured_range(stored, levels.parse_percentiles("10,90"))
     assert (low, high) == (7100, 7900)
     assert levels.intensities(stored, (low, high))[0, :102].tolist()[98:] == (
@@ -90,7 +91,7 @@ def test_16_bit_big_endian_and_32_bit_tiff(tmp_path):
     celsius = stored.astype(np.float32) / 7
     Image.fromarray(celsius).save(tmp_path / "celsius.tif")
     for name, expected in (("big", stored), ("wide", wide), ("celsius", celsius)):
-        pixels = images.read_photo(tmp_path / f"{name}.tif").pixels
+        pixels = image_files.read_photo(tmp_path / f"{name}.tif").pixels
         assert pixels.dtype == expected.dtype
         np.testing.assert_array_equal(pixels, expected)
 
@@ -107,7 +108,7 @@ def test_16_bit_colour_says_that_it_is_read_as_8_bit(tmp_path):
     file.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
-    photo = images.read_photo(file)
+    photo = image_files.read_photo(file)
     assert photo.pixels.tolist() == [[[0x80, 0, 0]]]
     assert photo.notes == ("16-bit colour read as 8-bit",)
 
@@ -122,11 +123,11 @@ def test_alpha_is_dropped_with_a_note(tmp_path, mode):
     else:
         image = image.convert(mode)
     image.save(tmp_path / "image.png")
-    photo = images.read_photo(tmp_path / "image.png")
+    photo = image_files.read_photo(tmp_path / "image.png")
     assert photo.notes == ("alpha dropped",)
-    assert images.read_grey(tmp_path / "image.png").tolist() == [[90, 200]]
+    assert image_files.read_grey(tmp_path / "image.png").tolist() == [[90, 200]]
     Image.fromarray(colours[..., :3]).save(tmp_path / "plain.png")
-    assert images.read_photo(tmp_path / "plain.png").notes == ()
+    assert image_files.read_photo(tmp_path / "plain.png").notes == ()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -138,11 +139,11 @@ def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     exif[0x0112] = orientation
     file = tmp_path / f"photo{suffix}"
     Image.fromarray(stored).save(file, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
-    photo = images.read_photo(file)
+    photo = image_files.read_photo(file)
     # Where the bright upper left corner must be seen, by the EXIF standard.
     corner = ["top left", "top right", "bottom right", "bottom left"] * 2
     side = [(16, 32)] * 4 + [(32, 16)] * 4
-    assert photo.pixels.shape[:2] == images.read_size(file) == side[orientation - 1]
+    assert photo.pixels.shape[:2] == image_files.read_size(file) == side[orientation - 1]
     rows = slice(0, 8) if "top" in corner[orientation - 1] else slice(-8, None)
     columns = slice(0, 8) if "left" in corner[orientation - 1] else slice(-8, None)
     assert photo.pixels[rows, columns].min() > 200
@@ -161,12 +162,12 @@ def test_arrays_are_read(tmp_path):
         (np.array([[[65535, 0, 0]]], ">u2"), [[0.299]]),
     ):
         np.save(file, stored)
-        np.testing.assert_allclose(images.read_luma(file), expected, atol=6e-8)
-        assert images.read_size(file) == stored.shape[:2]
+        np.testing.assert_allclose(image_files.read_luma(file), expected, atol=6e-8)
+        assert image_files.read_size(file) == stored.shape[:2]
     celsius = np.linspace(-20, 80, 1001).reshape(7, 143)
     np.save(file, celsius)
     np.testing.assert_allclose(
-        images.read_luma(file), np.clip((celsius + 19.9) / 99.8, 0, 1), atol=1e-6
+        image_files.read_luma(file), np.clip((celsius + 19.9) / 99.8, 0, 1), atol=1e-6
     )
     for wrong, message in (
         (np.zeros((3, 4, 5)), "must be HxW, .* got 3x4x5 float64; transpose"),
@@ -179,14 +180,14 @@ def test_arrays_are_read(tmp_path):
     ):
         np.save(file, wrong)
         with pytest.raises(InputError, match=message) as caught:
-            images.read_luma(file)
+            image_files.read_luma(file)
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
 def test_broken_files_are_named_in_one_line(tmp_path, suffix):
     file = save(tmp_path / f"image{suffix}", np.random.default_rng(0).integers(0, 256, (40, 50)))
-    assert images.read_size(file) == (40, 50)
+    assert image_files.read_size(file) == (40, 50)
     file.write_bytes(file.read_bytes()[:-500])
     cases = [(file, "broken"), (tmp_path / f"gone{suffix}", "no such file")]
     text = tmp_path / f"text{suffix}"
@@ -194,22 +195,22 @@ def test_broken_files_are_named_in_one_line(tmp_path, suffix):
     cases.append((text, "not an image"))
     for path, message in cases:
         with pytest.raises(InputError, match=message) as caught:
-            images.read_grey(path)
+            image_files.read_grey(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     for path, message in cases[1:]:
         with pytest.raises(InputError, match=message):
-            images.read_size(path)
+            image_files.read_size(path)
 
 
 def test_png_is_written_whole_or_not_at_all(tmp_path):
     file = tmp_path / "new" / "fused.png"
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    images.write_png(file, image)
-    np.testing.assert_array_equal(images.read_image(file), image)
+    image_files.write_png(file, image)
+    np.testing.assert_array_equal(image_files.read_image(file), image)
     with pytest.raises(KeyboardInterrupt), replacing(file) as temporary:
         temporary.write_bytes(b"half")
         raise KeyboardInterrupt
-    np.testing.assert_array_equal(images.read_image(file), image)
+    np.testing.assert_array_equal(image_files.read_image(file), image)
     assert [path.name for path in file.parent.iterdir()] == ["fused.png"]
     with pytest.raises(InputError, match="cannot write"):
-        images.write_png(file / "below.png", image)
+        image_files.write_png(file / "below.png", image)

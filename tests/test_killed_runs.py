@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from test_parallel import REPOSITORY, environment, free_port
 
-from cddfuse_jax.checkpoints import load_meta, load_params
+from cddfuse_jax.weights.files import load_meta, load_params
 
 
 class Training:

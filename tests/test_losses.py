@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cddfuse_jax import losses
+from cddfuse_jax.training import losses
 
 
 def image(rows) -> jax.Array:

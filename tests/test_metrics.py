@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import CHANGES, MEANINGS, PROTOCOLS
 from cddfuse_jax.metrics.vif import blur, gaussian

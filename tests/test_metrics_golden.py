@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cddfuse_jax.images import read_grey
+from cddfuse_jax.images.image_files import read_grey
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.published import PUBLISHED

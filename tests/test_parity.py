@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import parity
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.images import write_png
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.parity import Comparison, compare, table
 
 EPSILON = 2.0**-23

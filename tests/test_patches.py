@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax.commands import InputError
 from cddfuse_jax.data import patches
+from cddfuse_jax.errors import InputError
 
 
 def read(path):

@@ -7,9 +7,9 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from cddfuse_jax.commands import InputError
 from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_epoch
 from cddfuse_jax.data.sources import FolderPairs, H5Patches, SyntheticPairs
+from cddfuse_jax.errors import InputError
 
 
 class Numbered:

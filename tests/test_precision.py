@@ -11,17 +11,17 @@ from jax.extend.core import jaxprs_in_params
 from test_golden import GOLDEN, STAGES, nhwc
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.buckets import fuse_in_bucket
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.fusion import make_fuse
-from cddfuse_jax.losses import fusion_loss
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.buckets import fuse_in_bucket
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.strips import fuse_in_strips
+from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.optimizers import adam, learning_rate
-from cddfuse_jax.precision import PRECISIONS, computed, features_dtype
-from cddfuse_jax.recipe import check_resumable, make_model
-from cddfuse_jax.streaming import fuse_in_strips
-from cddfuse_jax.train_step import Stage, TrainState, update
+from cddfuse_jax.models.precision import PRECISIONS, computed, features_dtype
+from cddfuse_jax.training.losses import fusion_loss
+from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.recipe import check_resumable, make_model
+from cddfuse_jax.training.update import Stage, TrainState, update
 
 IMAGE = jnp.zeros((1, 16, 16, 1), jnp.float32)
 

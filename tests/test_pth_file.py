@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pth_writer import Call, Global, Storage, Tensor, opcodes, write_pth
 
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.pth_file import read_pth
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.weights.pth_file import read_pth
 
 NUMBERS = Storage(np.arange(24, dtype=np.float32))
 

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.images import write_png
+from cddfuse_jax.evaluation.page import pictured
+from cddfuse_jax.evaluation.plots import axis_ticks
+from cddfuse_jax.evaluation.scoring import Run, Scene
+from cddfuse_jax.evaluation.tables import Evaluation, Row
+from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import PROTOCOLS
-from cddfuse_jax.pairs import Pair
-from cddfuse_jax.report import pictured
-from cddfuse_jax.score_plots import axis_ticks
-from cddfuse_jax.score_tables import Evaluation, Row
-from cddfuse_jax.scoring import Run, Scene
 
 ODD = 'a <b>&amp; "c"'
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cddfuse_jax import commands
-from cddfuse_jax.images import read_grey, write_png
+from cddfuse_jax import console
+from cddfuse_jax.images.image_files import read_grey, write_png
 
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "score_table.py"
 
@@ -40,7 +40,7 @@ def test_two_seeds_of_one_set(score_table, tmp_path, monkeypatch, capsys):
     arguments = f"--weights w0 --weights w1 --data {tmp_path}/data --out {tmp_path}/out"
     monkeypatch.setattr(sys, "argv", ["score_table", *arguments.split()])
     with pytest.raises(SystemExit) as end:
-        commands.run(score_table.main)
+        console.run(score_table.main)
     assert end.value.code == 0
     assert calls == [("w0", "visible"), ("w1", "visible")]
     out, err = capsys.readouterr()
@@ -58,6 +58,6 @@ def test_no_test_set_is_refused(score_table, tmp_path, monkeypatch, capsys):
     arguments = f"--weights w --data {tmp_path} --out {tmp_path}/out"
     monkeypatch.setattr(sys, "argv", ["score_table", *arguments.split()])
     with pytest.raises(SystemExit) as end:
-        commands.run(score_table.main)
+        console.run(score_table.main)
     assert end.value.code == 2
     assert "no test set is in" in capsys.readouterr().err

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from test_parallel import REPOSITORY, environment, free_port
 
-from cddfuse_jax import images, processes
-from cddfuse_jax.fuser import Fuser
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.images import image_files
 
 NAMES = tuple("abcdefg")
 SIZES = ((41, 44), (44, 41))  # two programs
@@ -29,7 +30,7 @@ def folders(tmp_path_factory) -> Path:
     for number, name in enumerate(NAMES):
         for kind in ("vi", "ir"):
             pixels = rng.integers(0, 256, SIZES[number % 2], np.uint8)
-            images.write_png(root / kind / f"{name}.png", pixels)
+            image_files.write_png(root / kind / f"{name}.png", pixels)
     (root / "ir" / f"{BAD}.png").write_bytes(b"no picture")
     return root
 

@@ -8,12 +8,12 @@ import pytest
 import reference
 from test_models import QUICK, draw_params
 
-from cddfuse_jax import memory
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.fusion import make_fuse
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing import memory
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.strips import fuse_in_strips
+from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
-from cddfuse_jax.streaming import fuse_in_strips
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30
@@ -95,7 +95,7 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     seen = []
     monkeypatch.setattr(
-        "cddfuse_jax.fusion.fuse_in_strips",
+        "cddfuse_jax.fusing.whole.fuse_in_strips",
         lambda *arguments: seen.append(arguments[4]) or fuse_in_strips(*arguments),
     )
     visible, infrared = np.float32(draw_pair((27, 6)))

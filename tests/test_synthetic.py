@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cddfuse_jax.scenes.canvas import Canvas
-from cddfuse_jax.synthetic import (
+from cddfuse_jax.scenes.pairs import (
     _infrared_camera,
     _visible_camera,
     synthetic_pair,

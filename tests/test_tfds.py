@@ -6,11 +6,11 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from cddfuse_jax import commands
-from cddfuse_jax.commands import InputError
+from cddfuse_jax import console
 from cddfuse_jax.data import tfds_builder
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.data.sources import FolderPairs, TfdsPairs
+from cddfuse_jax.errors import InputError
 
 for module in ("tensorflow_datasets", "array_record", "importlib_resources"):
     pytest.importorskip(module, reason="needs the extra [tfds]")
@@ -83,7 +83,7 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
     arguments = f"tfds_builder --data {tmp_path / 'none'} --out {tmp_path}"
     monkeypatch.setattr(sys, "argv", arguments.split())
     with pytest.raises(SystemExit) as end:
-        commands.run(tfds_builder.main)
+        console.run(tfds_builder.main)
     assert end.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 

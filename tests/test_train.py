@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.checkpoints import load_meta, load_params
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.optimizers import learning_rate
-from cddfuse_jax.run_checkpoints import Checkpoints
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.train import train_and_evaluate
-from cddfuse_jax.train_log import NonFiniteError, read_scalars
+from cddfuse_jax.training.checkpoints import Checkpoints
+from cddfuse_jax.training.log import NonFiniteError, read_scalars
+from cddfuse_jax.training.optimizers import learning_rate
+from cddfuse_jax.weights.files import load_meta, load_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -4,12 +4,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cddfuse_jax import commands, images
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.frames import FolderFrames, Frame, VideoFrames
+from cddfuse_jax import console
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.fuse import main
-from cddfuse_jax.fuser import Fuser
-from cddfuse_jax.video import SmoothedRange, check_timing, fuse_video, paired
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.video import SmoothedRange, check_timing, fuse_video, paired
+from cddfuse_jax.images import image_files
+from cddfuse_jax.images.frames import FolderFrames, Frame, VideoFrames
 
 av = pytest.importorskip("av", reason="videos need the extra [video]")
 
@@ -67,7 +68,7 @@ def fuse(tiny_weights, monkeypatch):
         arguments = ["fuse", "--weights", tiny_weights, "--vi", visible, "--ir", infrared]
         monkeypatch.setattr(sys, "argv", [*map(str, arguments), "--out", str(out), *more])
         with pytest.raises(SystemExit) as end:
-            commands.run(main)
+            console.run(main)
         return end.value.code
 
     return command
@@ -92,8 +93,8 @@ def test_two_videos_become_one_with_the_sound_of_the_visible(fuse, tmp_path, cap
 
 def test_frames_are_fused_as_images_are_apart_from_the_stretch(tmp_path, tiny_params):
     for number in range(3):
-        images.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
-        images.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
+        image_files.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
+        image_files.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
     folders = [FolderFrames(tmp_path / side, Fraction(10)) for side in ("vi", "ir")]
     fuser = Fuser(tiny_params, stretch=False, color="none")
     assert fuse_video(fuser, *folders, tmp_path / "out.mkv") == 3
@@ -168,7 +169,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     for side, shape in (("vi", (21, 23, 3)), ("ir", (21, 23))):
         for number in range(2):
             image = np.random.default_rng(number).integers(0, 256, shape, np.uint8)
-            images.write_png(tmp_path / side / f"{number}.png", image)
+            image_files.write_png(tmp_path / side / f"{number}.png", image)
     folders = tmp_path / "vi", tmp_path / "ir"
     assert fuse(*folders, tmp_path / "out.mp4", "--fps", "12") == 0
     frames = list(VideoFrames(tmp_path / "out.mp4"))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import sobel
 
-from cddfuse_jax import commands, fuse, images
-from cddfuse_jax.checkpoints import load_params
-from cddfuse_jax.fuser import Fuser
+from cddfuse_jax import console, fuse
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.synthetic import synthetic_pair
-from cddfuse_jax.weights import DEFAULT
+from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.shipped import DEFAULT
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,10 @@ def test_the_command_uses_them_when_none_are_named(pair, tmp_path, monkeypatch):
     files = [tmp_path / f"{name}.png" for name in ("visible", "infrared", "fused")]
     pixels = [np.rint(255 * image).astype(np.uint8) for image in pair]
     for file, image in zip(files, pixels, strict=False):
-        images.write_png(file, image)
+        image_files.write_png(file, image)
     options = zip(("--vi", "--ir", "--out"), map(str, files), strict=True)
     monkeypatch.setattr(sys, "argv", ["fuse", *(word for option in options for word in option)])
     with pytest.raises(SystemExit) as end:
-        commands.run(fuse.main)
+        console.run(fuse.main)
     assert end.value.code == 0
-    np.testing.assert_array_equal(images.read_photo(files[2]).pixels, Fuser()(*pixels))
+    np.testing.assert_array_equal(image_files.read_photo(files[2]).pixels, Fuser()(*pixels))

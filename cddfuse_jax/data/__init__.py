@@ -1,0 +1,1 @@
+"""Sources of pairs -> batches; patches as the release cuts them; a TFDS dataset."""

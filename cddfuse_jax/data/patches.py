@@ -12,9 +12,10 @@ import h5py
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cddfuse_jax import commands, images
-from cddfuse_jax.commands import InputError
-from cddfuse_jax.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax import console, files
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import image_files
+from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"
@@ -71,8 +72,8 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: a file cannot be read, or the sizes differ.
     """
-    infrared = images.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
-    visible = images.read_luma(pair.visible)
+    infrared = image_files.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
+    visible = image_files.read_luma(pair.visible)
     check_same_size(pair, infrared, visible)
     return infrared, visible
 
@@ -88,18 +89,18 @@ def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: i
     pairs, only_infrared, only_visible = find_pairs(infrared, visible)
     failed = len(only_infrared) + len(only_visible)
     for file in only_infrared:
-        commands.report(f"{file}: left out, no image of that name in {visible}")
+        console.report(f"{file}: left out, no image of that name in {visible}")
     for file in only_visible:
-        commands.report(f"{file}: left out, no image of that name in {infrared}")
+        console.report(f"{file}: left out, no image of that name in {infrared}")
     cut_pairs = kept = dropped = 0
     try:
-        with commands.replacing(out) as temporary, h5py.File(temporary, "w") as file:
+        with files.replacing(out) as temporary, h5py.File(temporary, "w") as file:
             groups = file.create_group(INFRARED_GROUP), file.create_group(VISIBLE_GROUP)
-            for pair in commands.progress(pairs, "cutting patches", unit="pair"):
+            for pair in console.progress(pairs, "cutting patches", unit="pair"):
                 try:
                     *modalities, low = pair_patches(*read_pair(pair), size, stride)
                 except InputError as error:
-                    commands.report(f"pair {pair.name} left out: {error}")
+                    console.report(f"pair {pair.name} left out: {error}")
                     failed += 1
                     continue
                 for group, patches in zip(groups, modalities, strict=True):
@@ -119,7 +120,7 @@ def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: i
 
 def main() -> int:
     """Read the arguments and write the file."""
-    parser = commands.ArgumentParser(
+    parser = console.ArgumentParser(
         prog="python -m cddfuse_jax.data.patches",
         description="Cut image pairs into training patches, in the release's HDF5 format.",
     )
@@ -133,4 +134,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    console.run(main)

@@ -7,7 +7,6 @@ import grain
 import ml_collections
 import numpy as np
 
-from cddfuse_jax.commands import InputError
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import (
     FolderPairs,
@@ -17,6 +16,7 @@ from cddfuse_jax.data.sources import (
     SyntheticPairs,
     TfdsPairs,
 )
+from cddfuse_jax.errors import InputError
 
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 

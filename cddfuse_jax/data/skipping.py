@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Iterator
 
-from cddfuse_jax.commands import InputError, report_error
+from cddfuse_jax.console import report_error
 from cddfuse_jax.data.sources import Images, Source
+from cddfuse_jax.errors import InputError
 
 
 class SkippingSource:

@@ -11,11 +11,12 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from cddfuse_jax.commands import InputError, report
+from cddfuse_jax.console import report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
-from cddfuse_jax.levels import luma
-from cddfuse_jax.pairs import find_pairs, read_pair_size
-from cddfuse_jax.synthetic import synthetic_pair
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.levels import luma
+from cddfuse_jax.images.pairs import find_pairs, read_pair_size
+from cddfuse_jax.scenes.pairs import synthetic_pair
 
 Images = dict[str, np.ndarray]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cddfuse_jax.commands import ArgumentParser, InputError, progress, report, run
-from cddfuse_jax.images import read_image
-from cddfuse_jax.levels import grey_8_bit
-from cddfuse_jax.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax.console import ArgumentParser, progress, report, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import read_image
+from cddfuse_jax.images.levels import grey_8_bit
+from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
 
 try:
     import tensorflow_datasets as tfds

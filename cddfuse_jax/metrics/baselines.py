@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 
 
 def maximum(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:

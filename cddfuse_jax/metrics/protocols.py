@@ -8,7 +8,7 @@ them to say.
 
 from typing import NamedTuple
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.qabf import edge_preservation_corrected
 from cddfuse_jax.metrics.signature import Score

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 
 PAPER = "CDDFuse, CVPR 2023, tables 1, 2 and 5"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cddfuse_jax.commands import InputError
+from cddfuse_jax.errors import InputError
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 

@@ -1,0 +1,1 @@
+"""The network as Flax modules: pure functions of a params pytree."""

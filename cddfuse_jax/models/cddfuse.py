@@ -12,8 +12,8 @@ from cddfuse_jax.models.convolutions import Border, conv1x1, conv3x3, whole_imag
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
+from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
-from cddfuse_jax.precision import summing_dtype
 
 Residual = Literal["visible", "sum", "none"]
 RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")

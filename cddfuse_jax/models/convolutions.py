@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cddfuse_jax.precision import summing_dtype
+from cddfuse_jax.models.precision import summing_dtype
 
 _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
 _NHWC = ("NHWC", "HWIO", "NHWC")

@@ -22,7 +22,7 @@ from cddfuse_jax.models.convolutions import (
     whole_image,
 )
 from cddfuse_jax.models.kernels import kernel
-from cddfuse_jax.precision import summing_dtype
+from cddfuse_jax.models.precision import summing_dtype
 
 
 class LayerNorm(nn.Module):

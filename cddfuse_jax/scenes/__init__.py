@@ -1,1 +1,1 @@
-"""What the procedural pairs are painted of: canvas, scenery, warm targets."""
+"""Procedural pairs, the data that needs no download: canvas, scenery, warm targets."""

@@ -1,0 +1,75 @@
+"""What every command says and how it ends: arguments, lines, progress bars, exit codes."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from tqdm import tqdm
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import DISK_FULL
+
+_teller = {"silent": False, "name": ""}
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser whose complaint about a wrong argument is a single line."""
+
+    def error(self, message: str):
+        """Print ``message`` on one line and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run ``main`` as a program: exit with its code, an `InputError`'s, or 130 for Ctrl-C."""
+    try:
+        code = main() or 0
+    except InputError as error:
+        report_error(str(error))
+        code = error.exit_code
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
+        code = 1
+    except KeyboardInterrupt:
+        report("interrupted: files already written are whole, nothing else was kept")
+        code = 130
+    sys.exit(code)
+
+
+def leave_telling_to_others(name: str) -> None:
+    """From now on print errors and what is this process's own alone, each line under this name."""
+    _teller.update(silent=True, name=f"{name}: ")
+
+
+def report(line: str) -> None:
+    """Print one line to standard error without tearing a progress bar."""
+    if not _teller["silent"]:
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+
+def report_own(line: str) -> None:
+    """Print one line about this process's own share of the work, whichever process this is."""
+    tqdm.write(_teller["name"] + line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def report_error(line: str) -> None:
+    """Print one line that says what went wrong, whichever process this is."""
+    report_own(f"error: {line}")
+
+
+def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
+    """Print one line per note, with how many images and which of them it is about."""
+    for note, names in notes.items():
+        more = ", ..." if len(names) > 3 else ""
+        images = "1 image" if len(names) == 1 else f"{len(names)} images"
+        report_own(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
+
+
+def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:
+    """Progress bar with ETA on standard error; silent where that is not a terminal."""
+    disable = True if _teller["silent"] else None
+    return tqdm(items, desc=label, total=total, disable=disable, dynamic_ncols=True, **options)

@@ -1,0 +1,1 @@
+"""Base and detail features, measured and drawn."""

@@ -1,0 +1,254 @@
+"""The processes of a run, one or more per machine: joining, sharing work, ending together.
+
+One process on its own needs none of this: every function then answers at once.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import itertools
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+from jax.experimental import multihost_utils
+
+from cddfuse_jax.console import leave_telling_to_others
+from cddfuse_jax.distributed.watch import Watch, runtime
+from cddfuse_jax.errors import InputError
+
+FOLDER = "cddfuse_jax/meetings/"  # in the store that all processes share
+PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
+POLL_SECONDS = 0.05
+Item = TypeVar("Item")
+
+
+class Address(NamedTuple):
+    """Where the processes of a run meet, given by flags where no cluster tells.
+
+    Attributes:
+        coordinator: HOST:PORT of process 0, the same for all.
+        num_processes: how many there are.
+        process_id: which this one is, from 0.
+    """
+
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+ALONE = Address()
+_NOTHING: Any = object()
+_meetings = itertools.count()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `address` reads."""
+    group = parser.add_argument_group("several processes (docs/pods.md)")
+    for field, kind, metavar, description in (
+        ("coordinator", str, "HOST:PORT", "of process 0, where neither a TPU pod nor Slurm tells"),
+        ("num_processes", int, "N", "with --coordinator: how many processes work together"),
+        ("process_id", int, "I", "with --coordinator: which of them this is, from 0"),
+    ):
+        group.add_argument(f"--{field}", type=kind, metavar=metavar, help=description)
+
+
+def address(arguments: argparse.Namespace) -> Address:
+    """Return what the options of `add_flags` say."""
+    return Address(arguments.coordinator, arguments.num_processes, arguments.process_id)
+
+
+def count() -> int:
+    """Return how many processes there are."""
+    return runtime().num_processes
+
+
+def is_first() -> bool:
+    """Tell whether this process prints, logs and names files; always so when it is alone."""
+    return runtime().process_id == 0
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """Return this process's items: every process another share, together all, each in order."""
+    return list(items[runtime().process_id :: count()])
+
+
+def joint(shares: Sequence[Sequence[Item]]) -> list[Item]:
+    """Return the items of all processes' shares in the order that `share` was given."""
+    rows = itertools.zip_longest(*shares, fillvalue=_NOTHING)
+    return [item for row in rows for item in row if item is not _NOTHING]
+
+
+def gather(value: Any) -> list[Any]:
+    """Return what every process gives, in their order; wait for the last, which may take hours.
+
+    All must call this, in the same order. It needs no device, so it may wait where a reduction
+    would give up, and its values are what JSON can hold: numbers come out as they went in, tuples
+    as lists.
+    """
+    if count() == 1:
+        return [value]
+    store, place = runtime().client, f"{FOLDER}{next(_meetings)}/"
+    text = json.dumps(value)
+    parts = [text[start : start + PART] for start in range(0, len(text), PART)]
+    for number, part in enumerate(parts):
+        store.key_value_set(f"{place}{runtime().process_id}/{number}", part)
+    store.key_value_set(f"{place}{runtime().process_id}", str(len(parts)))  # all of it is there
+
+    def read(process: int) -> Any:
+        while True:  # not blocking in the store, where Ctrl-C would not be heard
+            try:
+                parts = range(int(store.key_value_try_get(f"{place}{process}")))
+                break
+            except jax.errors.JaxRuntimeError as error:
+                if "NOT_FOUND" not in str(error):
+                    raise
+                time.sleep(POLL_SECONDS)
+        return json.loads("".join(store.key_value_try_get(f"{place}{process}/{i}") for i in parts))
+
+    return [read(process) for process in range(count())]
+
+
+def all_agree(fine: bool) -> bool:
+    """Tell whether ``fine`` holds on every process. All must call this, in the same order."""
+    return all(gather(bool(fine)))
+
+
+def wait_for_all() -> None:
+    """Return when all processes have called this, which may take them hours."""
+    gather(None)
+
+
+def check_same(names: Sequence[str], what: str) -> None:
+    """Check that all processes see the same, and wait until all have called this.
+
+    Raises:
+        InputError: ``names`` differ.
+    """
+    if len(set(gather(hashlib.sha256("\n".join(names).encode()).hexdigest()))) > 1:
+        raise InputError(
+            f"the processes do not see the same {what}; give all of them the same folders, on a "
+            "disk that they share or copied to each"
+        )
+
+
+@contextlib.contextmanager
+def joined(address: Address = ALONE, stop_together: bool = False) -> Iterator[None]:
+    """Join the other processes, and end with them: all well, or all soon after one fails.
+
+    Joins by ``address``, and without one on a TPU pod or under Slurm by what they tell. It must
+    come before anything else asks JAX for devices. A process that fails or falls silent ends all
+    others within half a minute, each with a line that says which it was and why.
+
+    Args:
+        address: where they meet.
+        stop_together: whether JAX's runtime takes SIGTERM, for `StopSignal`; else it ends the
+            process that gets it, and so the others.
+
+    Raises:
+        InputError: the address is incomplete or wrong, or the others cannot be reached.
+    """
+    if not _join(address, stop_together):
+        yield
+        return
+    if not is_first():
+        leave_telling_to_others(f"process {runtime().process_id}")
+    watch = Watch()
+    try:
+        yield
+    except BaseException as error:
+        # The others may be in the middle of a reduction with this one, so nothing that waits for
+        # them, such as an orderly shutdown, would return.
+        watch.fail(error)
+    watch.leave()
+
+
+def _join(address: Address, stop_together: bool) -> bool:
+    given = [value is not None for value in address]
+    if any(given) and not all(given):
+        raise InputError(
+            "--coordinator, --num_processes and --process_id belong together, got only "
+            + ", ".join(f"--{name}" for name, x in address._asdict().items() if x is not None)
+        )
+    options: dict[str, Any] = {}
+    if all(given):
+        host, colon, port = address.coordinator.rpartition(":")
+        if not (host and colon and port.isdecimal()):
+            raise InputError(
+                f"--coordinator must be HOST:PORT of process 0, got {address.coordinator!r}"
+            )
+        if not 0 <= address.process_id < address.num_processes:
+            raise InputError(
+                "--process_id must be from 0 to --num_processes - 1, got "
+                f"{address.process_id} of {address.num_processes}"
+            )
+        if address.process_id == 0:
+            _check_port(address.coordinator, int(port))
+        options |= {
+            "coordinator_address": address.coordinator,
+            "num_processes": address.num_processes,
+            "process_id": address.process_id,
+            "cluster_detection_method": "deactivate",
+        }
+    elif not _in_cluster():
+        return False
+    jax.config.update("jax_enable_preemption_service", stop_together)
+    try:
+        jax.distributed.initialize(**options)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"the processes cannot join ({reason})") from None
+    return count() > 1
+
+
+def _check_port(coordinator: str, port: int) -> None:
+    # The runtime aborts the process when it cannot listen.
+    try:
+        with socket.create_server(("", port)):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--coordinator {coordinator}: cannot listen on that port ({error.strerror}); "
+            "name a free one, the same for all processes"
+        ) from None
+
+
+def _in_cluster() -> bool:
+    """Tell whether JAX can find the other processes by itself: more than one Slurm task, or TPU."""
+    step = ("SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")  # absent outside of srun
+    if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and all(name in os.environ for name in step):
+        return True
+    chips = any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0"))
+    return importlib.util.find_spec("libtpu") is not None and chips
+
+
+class StopSignal:
+    """Ask a run to save and stop at SIGINT or SIGTERM; a second SIGINT interrupts at once.
+
+    Among several processes a SIGTERM to any of them stops all, after one and the same update. A
+    Ctrl-C there is an interruption: only SIGTERM is passed on.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._together = count() > 1
+        if self._together:  # JAX's runtime has taken SIGTERM, to agree on the update to stop after
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame) -> None:
+        self.received = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self, step: int) -> bool:
+        """Tell whether to stop after update number ``step``."""
+        if self._together and multihost_utils.reached_preemption_sync_point(step):
+            self.received = signal.SIGTERM
+        return self.received is not None

@@ -1,0 +1,1 @@
+"""Fused images -> scores, tables, plots and a report page."""

@@ -1,0 +1,207 @@
+"""`Fuser`: fusing NumPy arrays, for programs and notebooks, with the results of the command."""
+
+import copy
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.memory import parse_size
+from cddfuse_jax.fusing.whole import make_fuse, plan_buckets
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
+from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
+from cddfuse_jax.models.precision import Precision, known_precision
+from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.shipped import DEFAULT
+
+LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
+
+
+class Fuser:
+    """Fuses visible and infrared images (or MRI and CT, PET, SPECT).
+
+    ::
+
+        fuser = Fuser()  # or Fuser("CDDFuse_IVF.pth")
+        fused = fuser(visible, infrared)
+
+    The luma of both is fused, stretched to the whole range, and given the chroma of the one that
+    has colour (`cddfuse_jax.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
+
+    Args:
+        weights: A .pth file of the release, a training run's workdir, a converted checkpoint, or
+            the params themselves. By default those that come with the package.
+        residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
+            infrared-visible weights) or "none" (medical weights). None takes what the weights were
+            trained with if they tell, else "visible".
+        color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
+            "infrared", or "none" for grey, which is the release's protocol.
+        stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
+        percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
+            are fused in strips, with the same result. None: half of what is free.
+        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
+            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
+            which is an approximation (docs/speed.md tells how near).
+
+    Raises:
+        InputError: no weights there, an unknown option, or no size as ``max_memory``.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike | Mapping[str, Any] = DEFAULT,
+        residual: Residual | None = None,
+        color: Color = "auto",
+        stretch: bool = True,
+        percentiles: tuple[float, float] = levels.AUTO,
+        max_memory: int | str | None = None,
+        precision: Precision = "float32",
+    ):
+        for name, value, known in (("color", color, COLORS), ("residual", residual, RESIDUALS)):
+            if value is not None and value not in known:
+                raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
+        if isinstance(weights, Mapping):
+            params, trained_with = weights, "visible"
+        else:
+            params = load_params(weights)
+            trained_with = load_meta(weights).get("config", {}).get("residual", "visible")
+        self.residual: Residual = residual or trained_with
+        self.color: Color = color
+        self.stretch = stretch
+        self.percentiles = levels.Percentiles(*percentiles)
+        limit = None if max_memory is None else parse_size(str(max_memory))
+        self._make_fuse = functools.partial(
+            make_fuse, params, self.residual, limit, known_precision(precision)
+        )
+        self._fuse = self._make_fuse()
+        self._plan = functools.partial(plan_buckets, params, max_memory=limit)
+        self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Prepare for many images of many sizes, so that few are compiled for.
+
+        Without it, each size compiles as it comes. With it, at most six shapes do, and images are
+        fused inside the smallest of these that holds them: the same result, at the cost of the
+        pixels between. It pays where sizes are many and images few, as in a folder of crops. What
+        comes in another size still compiles for that.
+
+        Args:
+            sizes: (height, width) of every image to come, as often as it comes. They replace those
+                of an earlier call.
+        """
+        self._buckets = self._plan(sizes)
+
+    def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
+        """Return this fuser with its computing on a device.
+
+        Args:
+            device: One of this process's.
+            sharing: How many fusers work at a time in the memory that this one uses.
+        """
+        fuser = copy.copy(self)
+        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
+        return fuser
+
+    def __call__(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
+        """Fuse one pair, or a batch of pairs one by one.
+
+        Args:
+            visible: HxW or HxWx3, uint8 or float in [0, 1]; a batch is NxHxW or NxHxWx3. Three axes
+                are one colour image if the last has length 3. Other integer types, and floats of
+                another range, are scaled as the command scales such files.
+            infrared: Likewise, of the same height, width and number.
+
+        Returns:
+            HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
+            its pairs is. float32 in [0, 1] if either image is of a float type, else uint8.
+
+        Raises:
+            InputError: the shapes or values are none of these.
+        """
+        visible, infrared = np.asarray(visible), np.asarray(infrared)
+        as_floats = "f" in (visible.dtype.kind, infrared.dtype.kind)
+        first, is_batch = _as_batch(visible, "visible")
+        second, is_also = _as_batch(infrared, "infrared")
+        if is_batch != is_also or len(first) != len(second):
+            raise InputError(
+                "visible and infrared must be two images or two batches of one length, got "
+                f"shapes {visible.shape} and {infrared.shape}"
+            )
+        results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
+        if any(result.ndim == 3 for result in results):
+            results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
+        fused = np.stack(results) if is_batch else results[0]
+        return fused if as_floats else levels.to_8_bit(fused)
+
+    def fuse_pair(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
+        """Fuse two images, HxW or HxWx3 each, to float32 in [0, 1], HxW or HxWx3.
+
+        Raises:
+            InputError: the sizes differ, are below 2x2, or a value is not usable.
+        """
+        luma = self.luma(visible, infrared)
+        return self.finished(luma, visible, infrared)
+
+    def luma(
+        self,
+        visible: np.ndarray,
+        infrared: np.ndarray,
+        visible_limits: tuple[float, float] | None = None,
+        infrared_limits: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Return what the network makes of two images' luma: float32 HxW in (0, 1), not stretched.
+
+        Args:
+            visible: HxW or HxWx3.
+            infrared: HxW or HxWx3 of the same size.
+            visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
+            infrared_limits: Likewise.
+
+        Raises:
+            InputError: as `fuse_pair`.
+        """
+        if visible.shape[:2] != infrared.shape[:2]:
+            shapes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (visible, infrared))
+            raise InputError(f"both images must have one size, got {shapes}; resize one")
+        if min(visible.shape[:2]) < LEAST_SIDE:
+            height, width = visible.shape[:2]
+            raise InputError(f"images must be at least 2x2, got {width}x{height}")
+        inputs = []
+        for pixels, limits in ((visible, visible_limits), (infrared, infrared_limits)):
+            if limits is None and levels.is_deep(pixels):
+                limits = levels.measured_range(pixels, self.percentiles)
+            inputs.append(levels.network_input(pixels, limits))
+        return self._fuse(*inputs, self._buckets.get(visible.shape[:2]))
+
+    def finished(
+        self,
+        luma: np.ndarray,
+        visible: np.ndarray,
+        infrared: np.ndarray,
+        limits: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
+        if self.stretch:
+            luma = levels.stretched(luma, limits)
+        source = colour_source(visible, infrared, self.color)
+        return luma if source is None else with_chroma(luma, source)
+
+
+def _as_batch(images: np.ndarray, name: str) -> tuple[np.ndarray, bool]:
+    """Return images as a batch and whether they were one."""
+    shape = images.shape
+    if images.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be an array of real numbers, got {images.dtype}")
+    if len(shape) == 2 or (len(shape) == 3 and shape[-1] == 3):
+        return images[None], False
+    if len(shape) == 3 or (len(shape) == 4 and shape[-1] == 3):
+        if shape[0] == 0:
+            raise InputError(f"{name} must hold at least one image, got shape {shape}")
+        return images, True
+    raise InputError(f"{name} must be HxW or HxWx3, or a batch NxHxW or NxHxWx3, got shape {shape}")

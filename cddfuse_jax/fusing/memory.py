@@ -1,0 +1,111 @@
+"""How much memory fusing needs, how much there is, and how many rows of an image fit."""
+
+import os
+import re
+from pathlib import Path
+
+import jax
+
+from cddfuse_jax.errors import InputError
+
+SHARE = 0.5  # of the memory that is free: what a whole image may take when no limit is given
+PROGRAM_BYTES = 700e6  # Python, the libraries, the weights and the compiler
+# Per pixel and feature channel, in arrays of the features' own type; see docs/speed.md.
+WHOLE_ARRAYS_ON_CPU = 16  # where the modalities are encoded one after the other
+WHOLE_ARRAYS = 28
+STRIP_ARRAYS = 17
+KEPT_ARRAYS = 3
+MOST_ROWS = 64
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def parse_size(text: str) -> int:
+    """Return a size in bytes, as in ``8GiB`` (or ``8G``), ``500MB`` or ``6e9``.
+
+    Raises:
+        InputError: it is none.
+    """
+    parts = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    try:
+        number, unit, binary = parts.groups()
+        thousand = 1024 if binary or not text.rstrip().upper().endswith("B") else 1000
+        size = int(float(number) * thousand ** _UNITS[unit.upper()])
+    except (AttributeError, ValueError, OverflowError):
+        size = 0
+    if size < 1:
+        raise InputError(f"a size of memory is a number and a unit, as 8GiB or 500MB, got {text!r}")
+    return size
+
+
+def available() -> float:
+    """Return the bytes that may still be used: of the accelerator, else of the machine."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    free = float("inf")
+    information = Path("/proc/meminfo")
+    if information.is_file():
+        free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", information.read_text())[1])
+    elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    group = Path("/sys/fs/cgroup")  # a container's own limit
+    try:
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        free = min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # there is none, or it is the word "max"
+        pass
+    return free
+
+
+def whole_arrays() -> int:
+    """Return what fusing a whole image takes, in arrays of the features' shape and type."""
+    return WHOLE_ARRAYS_ON_CPU if jax.default_backend() == "cpu" else WHOLE_ARRAYS
+
+
+def whole_pixels(features: int, itemsize: int, limit: int | None, sharing: int = 1) -> float:
+    """Return how many pixels an image may have and still be fused whole; as `strip_rows`."""
+    return _room(limit) / sharing / (whole_arrays() * features * itemsize)
+
+
+def devices_in_one_memory() -> int:
+    """Return how many of this process's devices share their memory; 1 if each has its own."""
+    devices = jax.local_devices()
+    return 1 if "bytes_limit" in (devices[0].memory_stats() or {}) else len(devices)
+
+
+def strip_rows(
+    height: int, width: int, features: int, itemsize: int, limit: int | None, sharing: int = 1
+) -> int | None:
+    """Return how many rows to fuse at a time, or None where the whole image fits.
+
+    Args:
+        height: of the image, in pixels.
+        width: likewise.
+        features: the network's channels.
+        itemsize: bytes of a number.
+        limit: bytes that the process may hold; None for `SHARE` of what is available, which picks
+            strips but refuses nothing.
+        sharing: how many images are fused at a time in this memory.
+
+    Raises:
+        InputError: not even single rows fit in ``limit``.
+    """
+    array = features * itemsize * width  # bytes of one row
+    room = _room(limit) / sharing
+    if whole_arrays() * array * height <= room:
+        return None
+    # A pass reads two more rows on each side.
+    fitting = (room - KEPT_ARRAYS * array * height) / (STRIP_ARRAYS * array) - 4
+    if fitting < 1 and limit is not None:
+        least = PROGRAM_BYTES + sharing * (KEPT_ARRAYS * height + 5 * STRIP_ARRAYS) * array
+        raise InputError(
+            f"fusing {width}x{height} takes at least {least / 2**30:.1f} GiB, got a limit of "
+            f"{limit / 2**30:.1f} GiB; allow more memory or resize the images"
+        )
+    # Powers of two, so that images of one width and different heights share what is compiled.
+    return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2
+
+
+def _room(limit: int | None) -> float:
+    """Return the bytes that an image's features may take."""
+    return SHARE * available() if limit is None else limit - PROGRAM_BYTES

@@ -1,0 +1,76 @@
+"""The compute core: one pair of grey images through the network."""
+
+import functools
+from collections.abc import Iterable
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from cddfuse_jax.fusing import buckets
+from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
+from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
+from cddfuse_jax.fusing.strips import fuse_in_strips
+from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.precision import Precision, computed, features_dtype
+
+
+class Fuse(Protocol):
+    """Fuses the luma of one pair, see `make_fuse`."""
+
+    def __call__(
+        self, visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None
+    ) -> np.ndarray:
+        """Map two float32 HxW in [0, 1] to float32 HxW in (0, 1)."""
+        ...
+
+
+def make_fuse(
+    params,
+    residual: Residual = "visible",
+    max_memory: int | None = None,
+    precision: Precision = "float32",
+    device: jax.Device | None = None,
+    sharing: int = 1,
+) -> Fuse:
+    """Return the function that fuses the luma of one pair.
+
+    It takes visible and infrared, float32 HxW in [0, 1] of one size from 2x2 up, and returns what
+    the network computes: float32 HxW in (0, 1), not stretched. Each image size compiles
+    once, whatever the weights; where a ``bucket`` that holds the image is given, each bucket.
+
+    An image too large for ``max_memory`` bytes, or for the share of free memory that
+    `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
+
+    ``precision`` is that of the network's features and products, see `precision`. All is computed
+    on ``device``, by default JAX's; ``sharing`` such functions run at a time in one memory.
+    """
+    model = CDDFuse.from_params(params, dtype=features_dtype(precision))
+    apply = _compiled(model, residual)
+    variables = jax.device_put({"params": params}, device)
+
+    def fuse(visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None) -> np.ndarray:
+        numbers = (model.features, visible.dtype.itemsize, max_memory, sharing)
+        if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
+            return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
+        rows = strip_rows(*visible.shape, *numbers)
+        if rows:
+            return fuse_in_strips(
+                variables["params"], visible, infrared, residual, rows, model.dtype
+            )
+        images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
+        return np.asarray(apply(variables, *images))[0, :, :, 0]
+
+    return computed(fuse, precision)
+
+
+def plan_buckets(params, sizes: Iterable[Size], max_memory: int | None = None) -> dict[Size, Size]:
+    """Choose few buckets for many sizes, as `buckets.plan`, none too large to be fused whole."""
+    features = CDDFuse.from_params(params).features
+    most = whole_pixels(features, np.dtype(np.float32).itemsize, max_memory)
+    return buckets.plan(sizes, most_pixels=most)
+
+
+@functools.cache
+def _compiled(model: CDDFuse, residual: Residual):
+    return jax.jit(functools.partial(model.apply, method="fuse", residual=residual))

@@ -1,0 +1,136 @@
+"""Frames in time order, from a video file or a folder of images, one at a time."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import read_photo
+from cddfuse_jax.images.pairs import images_by_stem
+
+try:
+    import av
+except ImportError:
+    av = None
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+INSTALL = "videos need an extra: pip install 'cddfuse-jax[video]'"
+
+
+class Frame(NamedTuple):
+    """Stored values, HxW or HxWx3, and the time in seconds since the first frame."""
+
+    pixels: np.ndarray
+    seconds: float
+
+
+class Frames(Protocol):
+    """What `fuse_video` reads: how many frames, how fast, and the frames themselves."""
+
+    path: Path
+    count: int
+    rate: Fraction
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def is_video(path: Path) -> bool:
+    """Tell by the ending whether a path names a video file."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+
+
+def open_frames(path: Path, rate: Fraction | None) -> Frames:
+    """Open a video file, or a folder of frames that were taken at ``rate`` per second.
+
+    Raises:
+        InputError: nothing of that kind there, or a folder without a rate.
+    """
+    if path.is_dir():
+        return FolderFrames(path, rate)
+    return VideoFrames(path)
+
+
+class FolderFrames:
+    """The images of a folder as frames, sorted by name.
+
+    Raises:
+        InputError: the folder is missing or empty, or no rate is given; from the iterator: a file
+            cannot be read.
+    """
+
+    def __init__(self, path: Path, rate: Fraction | None):
+        self.path, self.files = path, list(images_by_stem(path).values())
+        if not self.files:
+            raise InputError(f"{path}: no frames; PNG, JPEG, TIFF, BMP and .npy are read")
+        if rate is None:
+            raise InputError(f"{path}: a folder has no frame rate; give --fps")
+        self.count, self.rate = len(self.files), rate
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, file in enumerate(self.files):
+            yield Frame(read_photo(file).pixels, float(number / self.rate))
+
+
+class VideoFrames:
+    """The first video stream of a file; grey and 16-bit grey streams stay what they are.
+
+    Raises:
+        InputError: PyAV is missing, or the file is no video; from the iterator: it is broken.
+    """
+
+    def __init__(self, path: Path):
+        if av is None:
+            raise InputError(INSTALL)
+        self.path = path
+        with opened(path) as container:
+            stream = container.streams.video[0]
+            if not stream.average_rate:
+                raise InputError(f"{path}: the video tells no frame rate")
+            self.rate = Fraction(stream.average_rate)
+            # Counted, not believed: many files do not tell, and packets are quickly skipped.
+            self.count = sum(packet.size > 0 for packet in container.demux(stream))
+            self.has_sound = bool(container.streams.audio)
+
+    def __iter__(self) -> Iterator[Frame]:
+        with opened(self.path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            first = None
+            try:
+                for number, frame in enumerate(container.decode(stream)):
+                    time = number / self.rate if frame.time is None else frame.time
+                    first = time if first is None else first
+                    yield Frame(_pixels(frame), float(time - first))
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self.path}: broken video ({_line(error)})") from None
+
+
+def opened(path: Path):
+    """Open a container for reading, and make sure that it has a video stream.
+
+    Raises:
+        InputError: it is no video file.
+    """
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f"{path}: not a video that can be read ({_line(error)})") from None
+    if not container.streams.video:
+        container.close()
+        raise InputError(f"{path}: has no video stream")
+    return container
+
+
+def _pixels(frame) -> np.ndarray:
+    name = frame.format.name
+    if name.startswith("gray"):
+        deep = frame.format.components[0].bits > 8
+        return frame.to_ndarray(format="gray16le" if deep else "gray")
+    return frame.to_ndarray(format="rgb24")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

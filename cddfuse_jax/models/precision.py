@@ -1,0 +1,60 @@
+"""In which numbers the network computes: of features, and of matrix products and convolutions.
+
+Parameters, sums over pixels, losses and the optimizer are in float32 whatever the precision.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from cddfuse_jax.errors import InputError
+
+Precision = Literal["bf16", "float32", "highest"]
+PRECISIONS: tuple[Precision, ...] = ("bf16", "float32", "highest")
+
+
+def known_precision(precision: str, name: str = "precision") -> Precision:
+    """Return ``precision`` if it is one.
+
+    Raises:
+        InputError: it is none; ``name`` tells whose value it is.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"{name} is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return precision
+
+
+def features_dtype(precision: Precision):
+    """Return the type of features: None, which is the images' own, or bfloat16."""
+    return jnp.bfloat16 if precision == "bf16" else None
+
+
+def summing_dtype(x: jax.Array):
+    """Return the type in which to sum over many numbers like those of ``x``: float32 or wider."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def computing(precision: Precision) -> contextlib.AbstractContextManager:
+    """Return the context in which products and convolutions are traced.
+
+    "highest" makes them full float32 where the backend's default is coarser: bfloat16 on TPUs, TF32
+    on NVIDIA GPUs. The other two leave JAX's own setting alone.
+    """
+    if precision == "highest":
+        return jax.default_matmul_precision("highest")
+    return contextlib.nullcontext()
+
+
+def computed(function: Callable, precision: Precision) -> Callable:
+    """Return ``function``, traced in the context of `computing`; its derivatives too."""
+
+    @functools.wraps(function)
+    def in_context(*arguments, **options):
+        with computing(precision):
+            return function(*arguments, **options)
+
+    return in_context

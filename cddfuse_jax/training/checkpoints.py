@@ -1,0 +1,184 @@
+"""The checkpoints of a training run: ``WORKDIR/checkpoints/STEP/{params,optimizer,meta}``.
+
+A step is written beside its place and renamed when it is whole; ``meta`` keeps a digest of its
+numbers, so that damage which still reads as a checkpoint is found as well.
+"""
+
+import functools
+import hashlib
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cddfuse_jax.console import report
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.distributed.watch import is_lost_connection
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.training.update import TrainState
+from cddfuse_jax.weights.files import checkpoint_root, one_line
+
+
+class CheckpointError(InputError):
+    """A checkpoint could not be written; those before it are as they were."""
+
+    exit_code = 1
+
+
+class Checkpoints:
+    """The checkpoints of one run; the newest ``keep`` are kept.
+
+    With several processes, all must make the same calls in the same order.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, keep: int = 3):
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            # The next update overwrites the donated buffers that a save reads.
+            enable_async_checkpointing=False,
+            # What a killed run left of a save.
+            cleanup_tmp_directories=True,
+        )
+        self._root = checkpoint_root(workdir)
+        try:
+            self._manager = ocp.CheckpointManager(self._root, options=options)
+        except OSError as error:
+            raise InputError(f"cannot write {self._root}: {error.strerror or error}") from None
+
+    def latest_step(self) -> int | None:
+        """Return the step of the newest whole checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, meta: dict[str, Any]) -> None:
+        """Write the state under its step, with ``meta`` as JSON beside it.
+
+        Raises:
+            CheckpointError: it could not be written; the checkpoints before it are untouched.
+        """
+        step, last = int(state.step), self.latest_step()
+        if step == last:
+            return
+        _silence_aftermath()
+        optimizer = {"step": state.step, "opt_state": state.opt_state}
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimizer=ocp.args.StandardSave(optimizer),
+                    meta=ocp.args.JsonSave(meta | {"digest": _digest(state)}),
+                ),
+            )
+        except Exception as error:  # depends on which of its files could not be written
+            if is_lost_connection(error):
+                raise
+            kept = "there is none before it" if last is None else f"that of step {last} is whole"
+            raise CheckpointError(
+                f"the checkpoint of step {step} could not be written to {self._root} "
+                f"({_reason(error)}); {kept}: make room and give the same command again"
+            ) from None
+
+    def restore_newest(
+        self, like: TrainState, check: Callable[[dict[str, Any]], None]
+    ) -> TrainState | None:
+        """Return the newest state that is whole; damaged ones are renamed STEP.broken and reported.
+
+        Args:
+            like: has the state's shapes, and the shardings it is to have.
+            check: given ``meta``, raises `InputError` if this checkpoint is not to be used.
+
+        Returns:
+            The state, or None if there is no whole one.
+        """
+        while (step := self.latest_step()) is not None:
+            state, damage = None, ""
+            try:
+                meta = self.meta(step)
+                check(meta)
+                state = self.restore(step, like)
+                if meta.get("digest", "") not in ("", _digest(state)):
+                    damage = "its numbers are not those that were saved"
+            except InputError:
+                raise
+            except Exception as error:  # depends on the byte that is damaged
+                if is_lost_connection(error):
+                    raise
+                damage = one_line(error)
+            if processes.all_agree(not damage):
+                return state
+            self._set_aside(step, damage)
+        return None
+
+    def _set_aside(self, step: int, damage: str) -> None:
+        if processes.is_first():
+            number, place = 1, self._root / f"{step}.broken"
+            while place.exists():
+                number, place = number + 1, self._root / f"{step}.broken{number}"
+            os.rename(self._root / str(step), place)
+            report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
+        processes.wait_for_all()  # nobody looks before it is renamed
+        self._manager.reload()
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """Return what was saved as ``meta`` with a step."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
+            "meta"
+        ]
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """Return the state of a step; ``like`` has its shapes, and the shardings it is to have."""
+        optimizer = {"step": like.step, "opt_state": like.opt_state}
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(like.params),
+                optimizer=ocp.args.StandardRestore(optimizer),
+            ),
+        )
+        return TrainState(params=restored["params"], **restored["optimizer"])
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()
+
+
+def _digest(state: TrainState) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _silence_aftermath() -> None:
+    """Leave the one line of a failed save alone.
+
+    Every other array that was not written either says so, in logs and to an event loop that is
+    closed by then, or to threads that may not start; the first failure is raised all the same.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    show = sys.unraisablehook
+    late = ("Event loop is closed", "cannot schedule new futures")
+
+    def show_others(found) -> None:
+        if not str(found.exc_value).startswith(late):
+            show(found)
+
+    sys.unraisablehook = show_others
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's words in the libraries' message, or else all of it."""
+    found = re.search(r"([^:]+) \[os_error_code=", str(error))
+    return found[1].strip() if found else one_line(error)

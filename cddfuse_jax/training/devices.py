@@ -1,0 +1,124 @@
+"""One update over every device of every process, mapped by shard_map or by pmap."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.training.update import TrainState
+
+AXIS = "data"
+MAPS = ("shard_map", "pmap")
+Update = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+
+
+class Devices:
+    """All devices of all processes in one row, in which a batch is split and a state is repeated.
+
+    The first rows of a batch go to the first process's first device, and so on, so that device
+    number i gets the same rows however many processes share the devices.
+
+    Args:
+        parallel: "shard_map" or "pmap".
+        batch_size: of all devices together.
+        accumulate: microbatches that a device's share is computed in.
+        devices: which to use; by default all there are.
+
+    Attributes:
+        mesh: the row of devices.
+        replicated: the sharding of what every device has whole: states and metrics.
+
+    Raises:
+        InputError: the map is unknown, or the batch does not divide over devices and microbatches.
+    """
+
+    def __init__(
+        self,
+        parallel: str,
+        batch_size: int,
+        accumulate: int = 1,
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        if parallel not in MAPS:
+            raise InputError(f"config.parallel must be {' or '.join(MAPS)}, got {parallel!r}")
+        devices = sorted(
+            devices or jax.devices(), key=lambda device: (device.process_index, device.id)
+        )
+        if accumulate < 1 or batch_size % (len(devices) * accumulate):
+            raise InputError(
+                "config.batch_size must be a multiple of devices times config.accumulate, got "
+                f"{batch_size} for {len(devices)} devices times {accumulate}; change either"
+            )
+        self.parallel = parallel
+        self.mesh = Mesh(np.asarray(devices), (AXIS,))
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
+        self._split = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        local = [device for device in devices if device.process_index == jax.process_index()]
+        self._local = NamedSharding(Mesh(np.asarray(local), (AXIS,)), PartitionSpec())
+
+    def build(self, make: Callable[[], Any]) -> Any:
+        """Return the arrays that ``make()`` computes, whole on every device."""
+        return jax.jit(make, out_shardings=self.replicated)()
+
+    def mapped(self, update: Update) -> Update:
+        """Map `training.update.update`, all keyword arguments but ``axis`` bound, over the devices.
+
+        The result takes the state as `build` places it, whose buffers it reuses, and this
+        process's rows of the batch, (rows, h, w, 1) NumPy arrays; it returns the state after and
+        the metrics, equal on all devices.
+        """
+        mapped = self.compiled(update)
+        ready: list[Update] = []
+
+        def step(state, *images):
+            if self.parallel == "pmap":
+                images = [x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images]
+            placed = [self._placed(rows) for rows in images]
+            if not ready:
+                seen = (state, *placed)
+                if self.parallel == "pmap":  # is compiled for one process's part, called with all
+                    seen = (_relabelled(state, self._local), *images)
+                ready.append(mapped.lower(*seen).compile())
+                # Where a process compiles for long, the others' first reduction would give up.
+                processes.wait_for_all()
+            return ready[0](state, *placed)
+
+        return step
+
+    def compiled(self, update: Update) -> Any:
+        """Return the compiled function in `mapped`, which can also be lowered to read its program.
+
+        Beside the state it takes whole (n, h, w, 1) batches under shard_map, and under pmap those
+        of this process with a leading axis of its devices.
+        """
+        update = functools.partial(update, axis=AXIS)
+        if self.parallel == "pmap":
+            return jax.pmap(
+                update,
+                axis_name=AXIS,
+                in_axes=(None, 0, 0),
+                out_axes=None,
+                devices=list(self.mesh.devices),
+                donate_argnums=0,
+            )
+        split, whole = PartitionSpec(AXIS), PartitionSpec()
+        specs = {"in_specs": (whole, split, split), "out_specs": whole}
+        return jax.jit(jax.shard_map(update, mesh=self.mesh, **specs), donate_argnums=0)
+
+    def _placed(self, rows: np.ndarray) -> jax.Array:
+        return jax.make_array_from_process_local_data(self._split, rows)
+
+
+def _relabelled(tree, sharding: NamedSharding):
+    """Return replicated arrays, the very same buffers, as spread by another sharding."""
+
+    def relabel(array: jax.Array) -> jax.Array:
+        shards = [shard.data for shard in array.addressable_shards]
+        return jax.make_array_from_single_device_arrays(array.shape, sharding, shards)
+
+    return jax.tree.map(relabel, tree)

@@ -1,0 +1,227 @@
+"""The two stages' losses, as in the release (`LossWeights` also gives the paper's)."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cddfuse_jax.models.cddfuse import CDDFuse, Residual, select_residual
+from cddfuse_jax.models.precision import summing_dtype
+
+Parts = dict[str, jax.Array]
+OfWholeBatch = Callable[[Parts], Parts]
+
+
+class LossWeights(NamedTuple):
+    """Coefficients of the loss parts; the defaults are the release's."""
+
+    ssim: float = 5.0  # stage I, beside 1 · MSE of each modality
+    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
+    fusion_gradient: float = 10.0  # stage II, beside 1 · intensity
+    decomposition: float = 2.0  # both stages
+
+
+RELEASE = LossWeights()
+
+
+def reconstruction_loss(
+    params,
+    visible: jax.Array,
+    infrared: jax.Array,
+    *,
+    weights: LossWeights = RELEASE,
+    residual: bool = True,
+    model: CDDFuse | None = None,
+    of_whole_batch: OfWholeBatch | None = None,
+) -> tuple[jax.Array, Parts]:
+    """Stage I: each modality is encoded and decoded on its own.
+
+    5·SSIM + MSE of each modality, 2·decomposition, and 5·L1 between the spatial gradients of the
+    visible image and its reconstruction.
+
+    Args:
+        params: the network's; those of the fusion layers are not used and may be absent.
+        visible: (n, h, w, 1) in [0, 1], h and w at least 6 for SSIM's reflected border.
+        infrared: like ``visible``.
+        weights: the coefficients.
+        residual: whether the decoder adds the image that it reconstructs.
+        model: the network; by default the one that ``params`` fit.
+        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
+
+    Returns:
+        The total and its parts by name, unweighted, all scalars.
+    """
+    model = model or CDDFuse.from_params(params)
+    apply = functools.partial(model.apply, {"params": params})
+    images = jnp.concatenate([visible, infrared])
+    base, detail, _ = apply(images, method="encode")
+    restored = apply(base, detail, images if residual else None, method="decode")
+    restored_visible, restored_infrared = jnp.split(restored, 2)
+    parts = {
+        "ssim_vis": ssim_loss(visible, restored_visible),
+        "ssim_ir": ssim_loss(infrared, restored_infrared),
+        "mse_vis": jnp.mean(jnp.square(visible - restored_visible)),
+        "mse_ir": jnp.mean(jnp.square(infrared - restored_infrared)),
+        "gradient": spatial_gradient_loss(visible, restored_visible),
+        **decomposition(base, detail, of_whole_batch),
+    }
+    total = (
+        weights.ssim * (parts["ssim_vis"] + parts["ssim_ir"])
+        + parts["mse_vis"]
+        + parts["mse_ir"]
+        + weights.reconstruction_gradient * parts["gradient"]
+        + weights.decomposition * parts["decomposition"]
+    )
+    return total, parts
+
+
+def fusion_loss(
+    params,
+    visible: jax.Array,
+    infrared: jax.Array,
+    *,
+    weights: LossWeights = RELEASE,
+    residual: Residual = "visible",
+    model: CDDFuse | None = None,
+    of_whole_batch: OfWholeBatch | None = None,
+) -> tuple[jax.Array, Parts]:
+    """Stage II: the fused image follows the brighter image and the stronger gradient.
+
+    L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition.
+
+    Args:
+        params: the network's.
+        visible: (n, h, w, 1) in [0, 1].
+        infrared: like ``visible``.
+        weights: the coefficients.
+        residual: what the decoder adds, as in `CDDFuse.fuse`.
+        model: the network; by default the one that ``params`` fit.
+        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
+
+    Returns:
+        The total and its parts by name, unweighted, all scalars.
+    """
+    model = model or CDDFuse.from_params(params)
+    apply = functools.partial(model.apply, {"params": params})
+    base, detail, _ = apply(jnp.concatenate([visible, infrared]), method="encode")
+    sums = (sum(jnp.split(feature, 2)) for feature in (base, detail))
+    fused = apply(
+        *apply(*sums, method="fuse_features"),
+        select_residual(residual, visible, infrared),
+        method="decode",
+    )
+    intensity = jnp.mean(jnp.abs(jnp.maximum(visible, infrared) - fused))
+    strongest = jnp.maximum(gradient_magnitude(visible), gradient_magnitude(infrared))
+    gradient = jnp.mean(jnp.abs(strongest - gradient_magnitude(fused)))
+    parts = {
+        "fusion": intensity + weights.fusion_gradient * gradient,
+        "intensity": intensity,
+        "gradient": gradient,
+        **decomposition(base, detail, of_whole_batch),
+    }
+    return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
+
+
+def decomposition(
+    base: jax.Array, detail: jax.Array, of_whole_batch: OfWholeBatch | None = None
+) -> Parts:
+    """cc(detail)² / (1.01 + cc(base)): small when base features agree and detail features do not.
+
+    This is the one part of a loss that is no mean over samples but a function of two such means, so
+    a batch that is computed in shares must tell every share the correlations of the whole: the mean
+    over the shares of the gradients is then the whole batch's gradient, not an approximation.
+
+    Args:
+        base: (2n, h, w, c), the visible images' features, then the infrared ones.
+        detail: like ``base``.
+        of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
+            they are a share of; without it they are the batch.
+
+    Returns:
+        "cc_base", "cc_detail" and "decomposition": values of the whole batch; their gradients are
+        those of these samples' correlations.
+    """
+    cc = {
+        "cc_base": correlation(*jnp.split(base, 2)),
+        "cc_detail": correlation(*jnp.split(detail, 2)),
+    }
+    if of_whole_batch is not None:
+        own = jax.lax.stop_gradient(cc)
+        # c - own is 0 with the gradient of c: no collective is ever differentiated.
+        cc = {name: whole + (cc[name] - own[name]) for name, whole in of_whole_batch(own).items()}
+    return cc | {"decomposition": jnp.square(cc["cc_detail"]) / (1.01 + cc["cc_base"])}
+
+
+def correlation(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean over samples and channels of the Pearson correlation over pixels, each in [-1, 1]."""
+    a, b = (x.astype(summing_dtype(x)) for x in (a, b))
+    a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
+
+    def norm(x):
+        # sqrt has no gradient at 0, where a flat feature map lands; the release gives NaN there.
+        square = jnp.sum(jnp.square(x), (1, 2))
+        return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+    eps = float(np.finfo(np.float32).eps)
+    cc = jnp.sum(a * b, (1, 2)) / (eps + norm(a) * norm(b))
+    return jnp.mean(jnp.clip(cc, -1.0, 1.0))
+
+
+def ssim_loss(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean of clip(1 - SSIM, 0, 1) / 2 for images (n, h, w, 1) in [0, 1]; 11x11 gaussian window."""
+    blurred = blur(jnp.concatenate([a, b, a * a, b * b, a * b]))
+    mean_a, mean_b, square_a, square_b, product = jnp.split(blurred, 5)
+    variances = square_a - mean_a * mean_a + square_b - mean_b * mean_b
+    covariance = product - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    ssim = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a * mean_a + mean_b * mean_b + c1) * (variances + c2)
+    )
+    return jnp.mean(jnp.clip(1 - ssim, 0.0, 1.0)) / 2
+
+
+def gaussian_window() -> np.ndarray:
+    """Return the release's 11x11 window of sigma 1.5 with all its float32 roundings.
+
+    SSIM takes small variances as differences of large means: the window's last digit shows in the
+    loss's sixth.
+    """
+    offsets = np.arange(-5, 6, dtype=np.float64)
+    taps = np.exp(-(offsets**2) / (2 * 1.5**2)).astype(np.float32)
+    taps = taps / np.float32(taps.sum(dtype=np.float64))
+    return np.outer(taps, taps)
+
+
+def blur(image: jax.Array) -> jax.Array:
+    """Filter (n, h, w, 1) with `gaussian_window`, borders reflected, to the same shape."""
+    return jax.lax.conv_general_dilated(
+        jnp.pad(image, ((0, 0), (5, 5), (5, 5), (0, 0)), mode="reflect"),
+        jnp.asarray(gaussian_window()[:, :, None, None], image.dtype),
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+
+
+def sobel(image: jax.Array, padding: str) -> tuple[jax.Array, jax.Array]:
+    """Sobel responses along x and y of (n, h, w, 1); ``padding`` is a mode of `jax.numpy.pad`."""
+    x = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=padding)
+    rows = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
+    columns = x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]
+    return rows[:, :, 2:] - rows[:, :, :-2], columns[:, 2:] - columns[:, :-2]
+
+
+def spatial_gradient_loss(a: jax.Array, b: jax.Array) -> jax.Array:
+    """L1 between the spatial gradients (Sobel / 8, replicated border) of two (n, h, w, 1)."""
+    difference = jnp.stack(sobel(a, "edge")) / 8 - jnp.stack(sobel(b, "edge")) / 8
+    return jnp.mean(jnp.abs(difference))
+
+
+def gradient_magnitude(image: jax.Array) -> jax.Array:
+    """|Sobel_x| + |Sobel_y| of (n, h, w, 1), zeros beyond the border."""
+    along_x, along_y = sobel(image, "constant")
+    return jnp.abs(along_x) + jnp.abs(along_y)

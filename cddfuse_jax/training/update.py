@@ -1,0 +1,161 @@
+"""The training state and one pure update per stage, for a batch or a device's share of one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.training.losses import Parts
+from cddfuse_jax.training.optimizers import update_count
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that an update reads and changes.
+
+    Attributes:
+        step: updates made in both stages, an int32 scalar.
+        params: parameters by module.
+        opt_state: clip and Adam state by module.
+    """
+
+    step: jax.Array
+    params: dict[str, Any]
+    opt_state: dict[str, optax.OptState]
+
+
+class Stage(NamedTuple):
+    """One of the two training stages.
+
+    Attributes:
+        name: "reconstruction" (stage I) or "fusion" (stage II).
+        loss: (params, visible, infrared, of_whole_batch=) to the total and its parts, as in
+            `losses`.
+        modules: which modules train; the others stay as they are.
+    """
+
+    name: str
+    loss: Callable[..., tuple[jax.Array, Parts]]
+    modules: tuple[str, ...]
+
+
+def init_state(
+    model: CDDFuse, key: jax.Array, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Return the state before the first update, with torch's default initial weights."""
+    image = jnp.zeros((1, 8, 8, model.channels), jnp.float32)
+    params = model.init(key, image, image)["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params={module: params[module] for module in MODULES},
+        opt_state={module: optimizer.init(params[module]) for module in MODULES},
+    )
+
+
+def update(
+    state: TrainState,
+    visible: jax.Array,
+    infrared: jax.Array,
+    *,
+    stage: Stage,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    accumulate: int = 1,
+    axis: str | None = None,
+) -> tuple[TrainState, Parts]:
+    """Make one update: each of the stage's modules clips and steps on its own.
+
+    Args:
+        state: the state before.
+        visible: (n, h, w, 1) in [0, 1]; with ``axis``, this device's share of the batch.
+        infrared: like ``visible``.
+        stage: the loss, and the modules that train.
+        optimizer: a module's, see `optimizers.adam`.
+        schedule: its learning rate by the module's own count of updates, for the metrics.
+        accumulate: in how many microbatches, which must divide n, the gradient is computed.
+        axis: name of the mapped axis of devices, all of which make this update of equal shares.
+
+    Returns:
+        The state after, and scalars by name: ``total``, the loss parts, and for each trained module
+        ``grad_norm/MODULE`` (before clipping) and ``lr/MODULE``.
+    """
+    (total, parts), gradients = batch_gradient(
+        state.params, visible, infrared, stage=stage, accumulate=accumulate, axis=axis
+    )
+    params, opt_state = dict(state.params), dict(state.opt_state)
+    metrics = {"total": total, **parts}
+    for module, gradient in gradients.items():
+        metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
+        metrics[f"lr/{module}"] = schedule(update_count(opt_state[module]))
+        updates, opt_state[module] = optimizer.update(gradient, opt_state[module])
+        params[module] = optax.apply_updates(params[module], updates)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+
+
+def batch_gradient(
+    params: dict[str, Any],
+    visible: jax.Array,
+    infrared: jax.Array,
+    *,
+    stage: Stage,
+    accumulate: int = 1,
+    axis: str | None = None,
+) -> tuple[tuple[jax.Array, Parts], dict[str, Any]]:
+    """Return the loss, its parts and the gradient of the whole batch, however it is shared out.
+
+    Microbatches cost a first pass over all of them, encoder only and without gradients, that finds
+    the correlations of the whole batch (see `losses.decomposition`); with these known, the mean of
+    the microbatches' gradients is exact. Devices send two correlations in the middle of a step
+    and, in one reduction at its end, the gradient of the stage's modules with the loss parts.
+
+    Args: as in `update`.
+
+    Returns:
+        ((total, parts), gradient by module), equal on all devices.
+    """
+    if axis is not None:
+        # Under shard_map, the gradient of what is equal on all devices arrives summed over them;
+        # of what may vary it stays this device's own, as under pmap.
+        params = jax.lax.pcast(params, axis, to="varying")
+    trained = {module: params[module] for module in stage.modules}
+
+    def loss(trained, visible, infrared, of_whole_batch):
+        return stage.loss({**params, **trained}, visible, infrared, of_whole_batch=of_whole_batch)
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    if accumulate == 1:
+        return _mean(gradient(trained, visible, infrared, lambda cc: _mean(cc, axis)), axis)
+
+    microbatches = jax.tree.map(
+        lambda images: images.reshape(accumulate, -1, *images.shape[1:]), (visible, infrared)
+    )
+
+    def correlations(microbatch):  # XLA drops the decoder, which these two do not need
+        parts = stage.loss(params, *microbatch)[1]
+        return {name: parts[name] for name in ("cc_base", "cc_detail")}
+
+    each = jax.lax.map(correlations, microbatches)
+    whole = _mean(jax.tree.map(jnp.mean, each), axis)
+
+    def add(sums, microbatch):
+        return jax.tree.map(jnp.add, sums, gradient(trained, *microbatch, lambda _: whole)), None
+
+    first = jax.tree.map(lambda images: images[0], microbatches)
+    shapes = jax.eval_shape(lambda *images: gradient(trained, *images, lambda _: whole), *first)
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    if axis is not None:
+        sums = jax.lax.pcast(sums, axis, to="varying")
+    sums, _ = jax.lax.scan(add, sums, microbatches)
+    return _mean(jax.tree.map(lambda leaf: leaf / accumulate, sums), axis)
+
+
+def _mean(tree, axis: str | None):
+    """Average over devices, as one vector: one reduction however many tensors there are."""
+    if axis is None:
+        return tree
+    vector, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.pmean(vector, axis))
