@@ -9,25 +9,32 @@ devices are used; docs/pods.md tells how to use several machines.
 import argparse
 import functools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
+from cddfuse_jax.config import check, check_resumable
 from cddfuse_jax.console import ArgumentParser, report, run
-from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_epoch
+from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
 from cddfuse_jax.decomposition.pictures import decomposition_picture
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.models.precision import computed
 from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.training.checkpoints import Checkpoints
-from cddfuse_jax.training.devices import Devices
+from cddfuse_jax.training.devices import Devices, Update
+from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
-from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.recipe import check_resumable, make_model, make_stages
-from cddfuse_jax.training.update import TrainState, init_state, update
+from cddfuse_jax.training.optimizers import Optimizer
+from cddfuse_jax.training.recipe import (
+    make_model,
+    make_optimizers,
+    make_stages,
+    starting_params,
+)
+from cddfuse_jax.training.update import Stage, TrainState, init_state, update
 
 
 def train_and_evaluate(
@@ -52,9 +59,10 @@ def train_and_evaluate(
         CheckpointError: a checkpoint cannot be written.
         NonFiniteError: a loss part or gradient is no longer finite.
     """
+    check(config)
     workdir = Path(workdir)
     devices = Devices(config.parallel, config.batch_size, config.accumulate)
-    source = make_source(config.data, config.skip_bad_pairs)
+    source, held_out_source = make_sources(config)
     epoch = steps_per_epoch(source, config.batch_size, config.data.crops_per_pair)
     dataset = batches(
         source,
@@ -65,37 +73,31 @@ def train_and_evaluate(
         crops_per_pair=config.data.crops_per_pair,
         share=(jax.process_index(), jax.process_count()),
     )
+    held_out = held_out_source and HeldOut(held_out_source, config.held_out.crop, config.precision)
     model = make_model(config)
-    schedule = learning_rate(epoch, **config.learning_rate)
-    optimizer = adam(schedule, config.clip_norm)
-    updates = [
-        (
-            stage,
-            devices.mapped(
-                computed(
-                    functools.partial(
-                        update,
-                        stage=stage,
-                        optimizer=optimizer,
-                        schedule=schedule,
-                        accumulate=config.accumulate,
-                    ),
-                    config.precision,
-                )
-            ),
-        )
-        for stage in make_stages(config, model)
-    ]
+    optimizers = make_optimizers(config, epoch)
+    stages = make_stages(config, model)
+    updates = [mapped_update(config, devices, stage, optimizers) for stage in stages]
     fusion_start = config.reconstruction_epochs * epoch
     total = fusion_start + config.fusion_epochs * epoch
 
-    checkpoints = Checkpoints(workdir, config.keep_checkpoints)
-    meta = {"config": config.to_dict(), "steps_per_epoch": epoch, "pairs": len(source)}
-    state = devices.build(lambda: init_state(model, jax.random.key(config.seed), optimizer))
-    saved = checkpoints.restore_newest(state, lambda saved: check_resumable(saved, meta))
-    if saved is not None:
-        state = saved
+    checkpoints = Checkpoints(workdir, config.keep_checkpoints, landmarks=[fusion_start])
+    meta = {
+        "config": config.to_dict(),
+        "steps_per_epoch": epoch,
+        "pairs": len(source),
+        "held out": len(held_out_source or ()),
+    }
+
+    def fresh_state():
+        return init_state(starting_params(config, model), optimizers, ema=config.ema > 0)
+
+    like = devices.shapes(fresh_state)
+    state = checkpoints.restore_newest(like, lambda saved: check_resumable(saved, meta))
+    if state is not None:
         report(f"resuming {workdir} after step {int(state.step)} of {total}")
+    else:
+        state = devices.build(fresh_state)
     start = int(state.step)
 
     with TrainLog(
@@ -104,7 +106,9 @@ def train_and_evaluate(
 
         def picture(step):
             pair = {name: image[:320, :320] for name, image in source[0].items()}
-            params = jax.device_get(state.params)  # one process draws, so on a device of its own
+            params = jax.device_get(
+                state.fusing_params
+            )  # one process draws, on a device of its own
             exact = model.clone(dtype=None)
             return log.picture(
                 step, decomposition_picture(exact, params, **pair, residual=config.residual)
@@ -112,14 +116,21 @@ def train_and_evaluate(
 
         step, steps = start, prefetch(dataset, start)
         while step < total:
-            stage, apply_update = updates[step >= fusion_start]
+            stage = stages[step >= fusion_start]
             batch = next(steps)
+            apply_update = updates[step >= fusion_start]
             state, metrics = apply_update(state, batch["visible"], batch["infrared"])
             step += 1
             log.update(step, stage.name, metrics, pairs=config.batch_size)
 
-            stopping = should_stop(step)
-            if stopping or step in (fusion_start, total) or step % config.checkpoint_every == 0:
+            milestone = step in (fusion_start, total)
+            stopping, is_best = should_stop(step), False
+            if held_out and (milestone or step % config.held_out.every == 0):
+                log.flush()
+                losses = held_out.loss(stage, state.fusing_params)
+                log.held_out(step, stage.name, losses)
+                is_best = checkpoints.is_best(step, stage.name, losses["total"])
+            if stopping or milestone or is_best or step % config.checkpoint_every == 0:
                 log.flush()  # a state that is not finite must not be saved
                 checkpoints.save(state, meta)
             if log.writes and step % (config.picture_every * epoch) == 0 and step < total:
@@ -129,11 +140,27 @@ def train_and_evaluate(
         if log.writes and step == total:
             report(f"trained {total} steps")
             print("checkpoint:", workdir / "checkpoints" / str(total))
+            if checkpoints.best:
+                print("best:      ", workdir / "checkpoints" / str(checkpoints.best.step))
             print("scalars:   ", workdir / "tensorboard")
             print("picture:   ", picture(total))
             print("            rows: visible, infrared, fused; columns: image, base, detail")
     checkpoints.close()
     return state
+
+
+def mapped_update(
+    config: ConfigDict, devices: Devices, stage: Stage, optimizers: Mapping[str, Optimizer]
+) -> Update:
+    """Return a stage's update over all devices, as the config says."""
+    bound = functools.partial(
+        update,
+        stage=stage,
+        optimizers=optimizers,
+        ema=config.ema,
+        accumulate=config.accumulate,
+    )
+    return devices.mapped(computed(bound, config.precision))
 
 
 def main() -> int:
@@ -143,7 +170,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every field of the config is an option: --config.batch_size=4, "
-        "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config.py.",
+        "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config/fields.py.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="configs/NAME.py")
     parser.add_argument(

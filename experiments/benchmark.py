@@ -43,7 +43,7 @@ from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.runtime import huge_pages
 from cddfuse_jax.training.losses import fusion_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.update import Stage, TrainState, update
+from cddfuse_jax.training.update import Stage, init_state, update
 
 RESULT = Path(__file__).parent / "results" / "benchmark.json"
 MULTIPLY_ADDS = 1.10e6  # per pixel of a pair: the least that this network takes
@@ -88,13 +88,12 @@ def ours(case: str, params) -> Callable[[], Any]:
     visible, infrared = random_pairs(case)
     if case.startswith("fuse"):
         return functools.partial(make_fuse(params), visible[0], infrared[0])
-    model, schedule = CDDFuse(), learning_rate(100)
-    optimizer = adam(schedule)
+    model = CDDFuse()
+    optimizers = dict.fromkeys(MODULES, adam(learning_rate(100)))
     stage = Stage("fusion", functools.partial(fusion_loss, model=model), MODULES)
-    pure = functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule)
+    pure = functools.partial(update, stage=stage, optimizers=optimizers)
     step = jax.jit(pure, donate_argnums=0)
-    moments = {module: optimizer.init(params[module]) for module in MODULES}
-    state = jax.device_put(TrainState(jnp.zeros((), jnp.int32), params, moments))
+    state = jax.device_put(init_state(params, optimizers))
 
     def train():
         nonlocal state

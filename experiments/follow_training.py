@@ -7,7 +7,6 @@ Step 0 is the network before training, drawn anew from the run's seed. Means ove
 which training is to raise and to bring to 0; the others are the parts of stage II's loss.
 """
 
-import functools
 import json
 import statistics
 from pathlib import Path
@@ -21,9 +20,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import read_pair, select_pairs
-from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.recipe import make_model, make_stages
-from cddfuse_jax.training.update import init_state
+from cddfuse_jax.training.recipe import make_model, make_stages, starting_params
 from cddfuse_jax.weights.files import FOLDER, load_meta, load_params, saved_steps
 
 
@@ -50,8 +47,7 @@ def main() -> None:
     def params(step: int):
         if step:
             return load_params(given.workdir / FOLDER / str(step))
-        make = functools.partial(init_state, model, optimizer=adam(learning_rate(1)))
-        return jax.jit(make)(jax.random.key(config.seed)).params
+        return jax.jit(lambda: starting_params(config, model))()
 
     weights = {step: params(step) for step in steps}
     measured: dict[int, list[dict[str, float]]] = {step: [] for step in steps}

@@ -14,8 +14,7 @@ import time
 import jax
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.recipe import make_model, make_stages
+from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages, starting_params
 from cddfuse_jax.training.update import init_state, update
 
 
@@ -23,13 +22,12 @@ def main(path: str, overrides: list[str]) -> None:
     """Print the measurement."""
     config = configs.load(path, overrides)
     model, side = make_model(config), config.data.crop or 128
-    schedule = learning_rate(100)
-    optimizer = adam(schedule, config.clip_norm)
-    state = jax.jit(init_state, static_argnums=(0, 2))(model, jax.random.key(0), optimizer)
+    optimizers = make_optimizers(config, steps_per_epoch=100)
+    state = jax.jit(lambda: init_state(starting_params(config, model), optimizers))()
     shape = (2, config.batch_size, side, side, 1)
     visible, infrared = jax.random.uniform(jax.random.key(1), shape)
     for stage in make_stages(config, model):
-        pure = functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule)
+        pure = functools.partial(update, stage=stage, optimizers=optimizers)
         clock = time.perf_counter()
         step = jax.jit(pure, donate_argnums=0).lower(state, visible, infrared).compile()
         compiled = time.perf_counter() - clock

@@ -21,9 +21,8 @@ from pth_writer import write_pth
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.train import train_and_evaluate
-from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model
-from cddfuse_jax.training.update import init_state
+from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights import files, torch_names
 
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
@@ -94,9 +93,7 @@ def tiny_config():
 
 @pytest.fixture(scope="session")
 def tiny_initial_params(tiny_config):
-    model = make_model(tiny_config)
-    optimizer = adam(learning_rate(2))
-    return init_state(model, jax.random.key(tiny_config.seed), optimizer).params
+    return init_params(make_model(tiny_config), jax.random.key(tiny_config.seed))
 
 
 @pytest.fixture(scope="session")

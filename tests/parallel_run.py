@@ -19,10 +19,11 @@ from ml_collections import ConfigDict
 from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.distributed import processes
+from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.devices import Devices
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model, make_stages
-from cddfuse_jax.training.update import init_state, update
+from cddfuse_jax.training.update import init_params, init_state, update
 
 BATCH, STEPS = 8, 6  # updates of each stage
 BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8}
@@ -58,15 +59,15 @@ def collectives(hlo: str) -> list[tuple[str, int]]:
 @functools.cache  # compiled once for all ways
 def initial_state(config: str):
     config = ConfigDict(json.loads(config))
-    optimizer = adam(learning_rate(1), config.clip_norm)
-    make = functools.partial(init_state, make_model(config), optimizer=optimizer)
-    return jax.device_get(jax.jit(make)(jax.random.key(0)))
+    optimizers = dict.fromkeys(MODULES, adam(learning_rate(1), config.clip_norm))
+    make = functools.partial(init_params, make_model(config))
+    return jax.device_get(init_state(jax.jit(make)(jax.random.key(0)), optimizers))
 
 
 def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     model = make_model(config)
     schedule = learning_rate(STEPS // 2, initial=1e-3, decay_epochs=1)
-    optimizer = adam(schedule, config.clip_norm)
+    optimizers = dict.fromkeys(MODULES, adam(schedule, config.clip_norm))
     chosen = jax.devices()[: count or 1]
     devices = Devices(how, BATCH, accumulate, chosen)
     share = (jax.process_index(), jax.process_count())
@@ -74,9 +75,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     state = jax.device_put(initial_state(config.to_json()), devices.replicated)
     losses, result = [], {}
     for stage in make_stages(config, model):
-        bound = functools.partial(
-            update, stage=stage, optimizer=optimizer, schedule=schedule, accumulate=accumulate
-        )
+        bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
         mapped = devices.mapped(bound) if count else jax.jit(bound)
         if how == "shard_map" and count > 1 and share == (0, 1):
             batch = dataset[0]

@@ -17,7 +17,8 @@ def test_ivf_is_the_release():
     assert (config.reconstruction_epochs, config.fusion_epochs, config.batch_size) == (40, 80, 8)
     assert config.clip_norm == 0.01
     assert config.learning_rate.to_dict() == {
-        "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6
+        "schedule": "staircase", "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6,
+        "warmup": 0,
     }  # fmt: skip
     assert LossWeights(**config.loss) == LossWeights()
     assert make_model(config) == CDDFuse()

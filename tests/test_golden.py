@@ -12,7 +12,7 @@ import pytest
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.update import Stage, TrainState, update
+from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.torch_names import name_table, to_torch
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -157,17 +157,11 @@ def test_trajectory(params, dtype):
     golden = np.load(GOLDEN / "trajectory.npz")
     records = json.loads((GOLDEN / "trajectory.json").read_text())
     visible, infrared = (nhwc(golden[name], dtype) for name in ("vis", "ir"))
-    schedule = learning_rate(steps_per_epoch=3, decay_epochs=2)
-    optimizer = adam(schedule)
+    optimizers = dict.fromkeys(MODULES, adam(learning_rate(steps_per_epoch=3, decay_epochs=2)))
     updates = [
-        jax.jit(functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule))
-        for stage in STAGES
+        jax.jit(functools.partial(update, stage=stage, optimizers=optimizers)) for stage in STAGES
     ]
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state={module: optimizer.init(params[module]) for module in params},
-    )
+    state = init_state(params, optimizers)
     for record in records["f64"]:
         batch = record["batch"]
         state, metrics = updates[record["stage"] - 1](state, visible[batch], infrared[batch])

@@ -11,6 +11,7 @@ from jax.extend.core import jaxprs_in_params
 from test_golden import GOLDEN, STAGES, nhwc
 
 from cddfuse_jax import config as configs
+from cddfuse_jax.config import check_resumable
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.buckets import fuse_in_bucket
 from cddfuse_jax.fusing.fuser import Fuser
@@ -20,8 +21,8 @@ from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.precision import PRECISIONS, computed, features_dtype
 from cddfuse_jax.training.losses import fusion_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
-from cddfuse_jax.training.recipe import check_resumable, make_model
-from cddfuse_jax.training.update import Stage, TrainState, update
+from cddfuse_jax.training.recipe import make_model
+from cddfuse_jax.training.update import Stage, init_state, update
 
 IMAGE = jnp.zeros((1, 16, 16, 1), jnp.float32)
 
@@ -30,12 +31,9 @@ def update_of(params, precision):
     """A stage II update in the given precision, and the state it is for."""
     model = CDDFuse.from_params(params, dtype=features_dtype(precision))
     stage = Stage("fusion", functools.partial(fusion_loss, model=model), MODULES)
-    schedule = learning_rate(3)
-    optimizer = adam(schedule)
-    moments = {module: optimizer.init(params[module]) for module in MODULES}
-    state = TrainState(jnp.zeros((), jnp.int32), params, moments)
-    step = functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule)
-    return computed(step, precision), state
+    optimizers = dict.fromkeys(MODULES, adam(learning_rate(3)))
+    step = functools.partial(update, stage=stage, optimizers=optimizers)
+    return computed(step, precision), init_state(params, optimizers)
 
 
 def equations(jaxpr):
@@ -120,15 +118,11 @@ def test_bf16_trains_to_the_same_losses(release_params):
     visible, infrared = (nhwc(golden[name], np.float32) for name in ("vis", "ir"))
     stage = STAGES[0]
     loss = functools.partial(stage.loss, model=CDDFuse(dtype=jnp.bfloat16))
-    schedule = learning_rate(steps_per_epoch=3, decay_epochs=2)
-    optimizer = adam(schedule)
+    optimizers = dict.fromkeys(MODULES, adam(learning_rate(steps_per_epoch=3, decay_epochs=2)))
     step = jax.jit(
-        functools.partial(
-            update, stage=stage._replace(loss=loss), optimizer=optimizer, schedule=schedule
-        )
+        functools.partial(update, stage=stage._replace(loss=loss), optimizers=optimizers)
     )
-    moments = {module: optimizer.init(release_params[module]) for module in release_params}
-    state = TrainState(jnp.zeros((), jnp.int32), release_params, moments)
+    state = init_state(release_params, optimizers)
     errors = []
     for record in (each for each in records if each["stage"] == 1):
         batch = (images[record["batch"]] for images in (visible, infrared))

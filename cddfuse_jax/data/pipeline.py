@@ -7,6 +7,7 @@ import grain
 import ml_collections
 import numpy as np
 
+from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import (
     FolderPairs,
@@ -21,31 +22,68 @@ from cddfuse_jax.errors import InputError
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
-def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Source:
-    """Open the source that a config's ``data`` describes.
+def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
+    """Open the pairs to train on, and those held out, as a config's ``data`` and ``held_out`` say.
 
-    ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``),
-    "tfds" (``directory``, ``split``) or "synthetic" (``count``, ``height``, ``width``).
-    With ``skip_bad``, pairs that cannot be read are replaced, see `SkippingSource`.
+    Raises:
+        InputError: as `make_source`; or no pair is left to train on, or a list names others.
+    """
+    held_out = config.held_out
+    sources = _open(config.data, config.skip_bad_pairs)
+    source = Joined(sources)
+    chosen = named(source, config.data.names) if config.data.names else set(range(len(source)))
+    out = named(source, held_out.names) if held_out.names else set()
+    if held_out.every_nth:
+        out |= every_nth(sources, held_out.every_nth)
+    if not chosen - out:
+        raise InputError(f"all {len(source)} pairs are held out: none is left to train on")
+    training = _selected(source, chosen - out)
+    holding: list[Source] = [_selected(source, out)] if out else []
+    if held_out.visible or held_out.infrared:
+        folders = config.copy_and_resolve_references().data
+        folders.update(source="folders", visible=held_out.visible, infrared=held_out.infrared)
+        holding += _open(folders, config.skip_bad_pairs)
+    kept = SkippingSource if config.skip_bad_pairs else (lambda source: source)
+    return kept(training), kept(spread(Joined(holding), held_out.count)) if holding else None
+
+
+def make_source(data: ml_collections.ConfigDict) -> Source:
+    """Open the pairs that a config's ``data`` describes.
+
+    ``data.source`` is "folders" (it reads ``visible`` and ``infrared``, each a folder or several
+    as A,B), "hdf5" (``file``), "tfds" (``directory``, ``split``) or "synthetic" (``count``,
+    ``height``, ``width``).
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
     """
-    if skip_bad:
-        return SkippingSource(_open(data, keep_bad=True))
-    return _open(data)
+    sources = _open(data)
+    return sources[0] if len(sources) == 1 else Joined(sources)
 
 
-def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> Source:
+def _selected(source: Source, indices: set[int]) -> Source:
+    return source if len(indices) == len(source) else Subset(source, sorted(indices))
+
+
+def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Source]:
     match data.source:
         case "folders":
-            return FolderPairs(_given(data, "infrared"), _given(data, "visible"), keep_bad)
+            visible, infrared = (_given(data, side).split(",") for side in ("visible", "infrared"))
+            if len(visible) != len(infrared):
+                raise InputError(
+                    "data.visible and data.infrared must name as many folders, got "
+                    f"{len(visible)} and {len(infrared)}"
+                )
+            return [
+                FolderPairs(infrared=i, visible=v, keep_bad=keep_bad)
+                for v, i in zip(visible, infrared, strict=True)
+            ]
         case "hdf5":
-            return H5Patches(_given(data, "file"))
+            return [H5Patches(_given(data, "file"))]
         case "tfds":
-            return TfdsPairs(_given(data, "directory"), _given(data, "split"))
+            return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
         case "synthetic":
-            return SyntheticPairs(data.count, data.height, data.width)
+            return [SyntheticPairs(data.count, data.height, data.width)]
     near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
@@ -152,7 +190,7 @@ def prefetch(
 
 def _check_sizes(source: Source, crop: int) -> None:
     first = None
-    for name, height, width in source.sizes():
+    for name, height, width in filter(None, source.sizes()):
         first = first or (name, height, width)
         if crop and min(height, width) < crop:
             raise InputError(

@@ -1,10 +1,10 @@
 """A source that replaces pairs which cannot be read, so that one bad file does not end a run."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from cddfuse_jax.console import report_error
-from cddfuse_jax.data.sources import Images, Source
+from cddfuse_jax.data.sources import Images, Size, Source
 from cddfuse_jax.errors import InputError
 
 
@@ -34,8 +34,12 @@ class SkippingSource:
                 self._note(candidate, error)
         raise InputError(f"none of the {len(self)} pairs can be read")
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield name, height and width of every pair whose header can be read."""
+    def names(self) -> Sequence[str]:
+        """Return the name of every pair."""
+        return self.source.names()
+
+    def sizes(self) -> Sequence[Size | None]:
+        """Return file, height and width of every pair, None where its header cannot be read."""
         return self.source.sizes()
 
     def _note(self, index: int, error: InputError) -> None:

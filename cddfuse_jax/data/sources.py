@@ -1,11 +1,11 @@
 """Where pairs come from: two folders, an HDF5 file, a TFDS dataset, or the procedural scenes.
 
 A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared": HxWx1}, float32 in
-[0, 1]. ``sizes()`` tells name, height and width of every pair without reading any pixel.
+[0, 1]. ``names()`` and ``sizes()`` tell of every pair without reading any pixel.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Protocol
 
 import h5py
@@ -19,6 +19,7 @@ from cddfuse_jax.images.pairs import find_pairs, read_pair_size
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
 Images = dict[str, np.ndarray]
+Size = tuple[str, int, int]  # what it is of, height, width
 
 
 class Source(Protocol):
@@ -28,8 +29,12 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Images: ...
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield name, height and width of every pair."""
+    def names(self) -> Sequence[str]:
+        """Return the name of every pair."""
+        ...
+
+    def sizes(self) -> Sequence[Size | None]:
+        """Return file, height and width of every pair, None where its header cannot be read."""
         ...
 
 
@@ -83,9 +88,13 @@ class FolderPairs:
             raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield visible file, height and width of every pair, as the headers said at the start."""
-        yield from filter(None, self._sizes)
+    def names(self) -> list[str]:
+        """Return the pairs' names, without ending."""
+        return [pair.name for pair in self.pairs]
+
+    def sizes(self) -> list[Size | None]:
+        """Return visible file, height and width of every pair, as the headers said at the start."""
+        return self._sizes
 
 
 class H5Patches:
@@ -154,9 +163,13 @@ class H5Patches:
             raise InputError(f"{self.path}: patch {key} cannot be read ({error})") from None
         return {"visible": visible, "infrared": infrared}
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield name, height and width of every patch."""
-        yield from self._sizes
+    def names(self) -> list[str]:
+        """Return the patches' numbers."""
+        return self.keys
+
+    def sizes(self) -> list[Size]:
+        """Return name, height and width of every patch."""
+        return self._sizes
 
     def _opened(self) -> h5py.File:
         # A handle must not cross a fork.
@@ -207,9 +220,13 @@ class TfdsPairs:
         infrared = example["infrared"].astype(np.float32) / np.float32(255)
         return {"visible": luma(example["visible"])[..., None], "infrared": infrared}
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield name, height and width of every pair, as they are stored beside the images."""
-        yield from self._sizes
+    def names(self) -> list[str]:
+        """Return the pairs' names, as they are stored beside the images."""
+        return [name for name, _, _ in self._sizes]
+
+    def sizes(self) -> list[Size]:
+        """Return name, height and width of every pair, as they are stored beside the images."""
+        return self._sizes
 
     def _open(self, skip: tuple[str, ...] = ()):
         import tensorflow_datasets as tfds  # an extra, and slow to import
@@ -245,6 +262,10 @@ class SyntheticPairs:
         visible, infrared = synthetic_pair(scene, self.height, self.width)
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
 
-    def sizes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield the one size that all scenes have."""
-        yield "procedural scenes", self.height, self.width
+    def names(self) -> list[str]:
+        """Return the scenes' numbers."""
+        return [str(index) for index in range(self.count)]
+
+    def sizes(self) -> list[Size]:
+        """Return the one size that all scenes have, for each."""
+        return [("procedural scenes", self.height, self.width)] * self.count

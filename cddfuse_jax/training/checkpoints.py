@@ -1,4 +1,4 @@
-"""The checkpoints of a training run: ``WORKDIR/checkpoints/STEP/{params,optimizer,meta}``.
+"""The checkpoints of a training run: ``WORKDIR/checkpoints/STEP/{params,ema,optimizer,meta}``.
 
 A step is written beside its place and renamed when it is whole; ``meta`` keeps a digest of its
 numbers, so that damage which still reads as a checkpoint is found as well.
@@ -11,8 +11,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -32,15 +32,34 @@ class CheckpointError(InputError):
     exit_code = 1
 
 
-class Checkpoints:
-    """The checkpoints of one run; the newest ``keep`` are kept.
+class Best(NamedTuple):
+    """The checkpoint with the lowest loss on held-out pairs.
 
-    With several processes, all must make the same calls in the same order.
+    Attributes:
+        step: its step.
+        stage: the stage that the loss is of; losses of two stages do not compare.
+        loss: the total.
     """
 
-    def __init__(self, workdir: str | os.PathLike, keep: int = 3):
+    step: int
+    stage: str
+    loss: float
+
+
+class Checkpoints:
+    """The checkpoints of one run: the newest ``keep``, the best, and the ``landmarks`` are kept.
+
+    With several processes, all must make the same calls in the same order.
+
+    Attributes:
+        best: of those saved so far, None before any loss was told.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, keep: int = 3, landmarks: Collection[int] = ()):
+        self.best: Best | None = None
+        self._keep, self._landmarks = keep, landmarks
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
+            preservation_policy=self,
             # The next update overwrites the donated buffers that a save reads.
             enable_async_checkpointing=False,
             # What a killed run left of a save.
@@ -51,6 +70,23 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._root, options=options)
         except OSError as error:
             raise InputError(f"cannot write {self._root}: {error.strerror or error}") from None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Tell Orbax which of the checkpoints, in the order of their steps, to keep."""
+        del context
+        kept = {checkpoint.step for checkpoint in checkpoints[-self._keep :]}
+        kept.update(self._landmarks, [self.best.step] if self.best else [])
+        return [checkpoint.step in kept for checkpoint in checkpoints]
+
+    def is_best(self, step: int, stage: str, loss: float) -> bool:
+        """Take the loss on held-out pairs; tell whether it is the lowest of its stage.
+
+        If so, the state of that step is to be saved at once.
+        """
+        if self.best and self.best.stage == stage and self.best.loss <= loss:
+            return False
+        self.best = Best(step, stage, loss)
+        return True
 
     def latest_step(self) -> int | None:
         """Return the step of the newest whole checkpoint."""
@@ -67,13 +103,16 @@ class Checkpoints:
             return
         _silence_aftermath()
         optimizer = {"step": state.step, "opt_state": state.opt_state}
+        mean = {} if state.ema is None else {"ema": ocp.args.StandardSave(state.ema)}
+        best = list(self.best) if self.best else None
         try:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(state.params),
                     optimizer=ocp.args.StandardSave(optimizer),
-                    meta=ocp.args.JsonSave(meta | {"digest": _digest(state)}),
+                    meta=ocp.args.JsonSave(meta | {"best": best, "digest": _digest(state)}),
+                    **mean,
                 ),
             )
         except Exception as error:  # depends on which of its files could not be written
@@ -112,6 +151,7 @@ class Checkpoints:
                     raise
                 damage = one_line(error)
             if processes.all_agree(not damage):
+                self.best = Best(*meta["best"]) if meta.get("best") else None
                 return state
             self._set_aside(step, damage)
         return None
@@ -135,14 +175,17 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state of a step; ``like`` has its shapes, and the shardings it is to have."""
         optimizer = {"step": like.step, "opt_state": like.opt_state}
+        mean = {} if like.ema is None else {"ema": ocp.args.StandardRestore(like.ema)}
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 params=ocp.args.StandardRestore(like.params),
                 optimizer=ocp.args.StandardRestore(optimizer),
+                **mean,
             ),
         )
-        return TrainState(params=restored["params"], **restored["optimizer"])
+        means = {"ema": restored["ema"]} if mean else {}
+        return TrainState(params=restored["params"], **restored["optimizer"], **means)
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -65,6 +65,13 @@ class Devices:
         """Return the arrays that ``make()`` computes, whole on every device."""
         return jax.jit(make, out_shardings=self.replicated)()
 
+    def shapes(self, make: Callable[[], Any]) -> Any:
+        """Return shapes, types and sharding of what `build` would return."""
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated),
+            jax.eval_shape(make),
+        )
+
     def mapped(self, update: Update) -> Update:
         """Map `training.update.update`, all keyword arguments but ``axis`` bound, over the devices.
 

@@ -73,6 +73,17 @@ class TrainLog:
         previous, self._pending = self._pending, None
         self._read(previous)
 
+    def held_out(self, step: int, stage: str, losses: dict[str, float]) -> None:
+        """Write the losses on held-out pairs after update number ``step``."""
+        report(
+            f"held-out pairs after step {step} ({stage}): "
+            + ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        )
+        if self._writer:
+            for name, value in losses.items():
+                self._writer.add_scalar(f"held_out/{stage}/{name}", value, step)
+            self._writer.flush()
+
     def picture(self, step: int, picture: np.ndarray) -> Path:
         """Write a uint8 picture as PNG and to TensorBoard; return the file's path."""
         path = self.workdir / "pictures" / f"step_{step:06d}.png"

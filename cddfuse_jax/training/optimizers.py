@@ -1,26 +1,84 @@
 """Adam, gradient clipping and the learning rate, one optimiser for each of the four modules."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from cddfuse_jax.errors import InputError
+
+SCHEDULES = ("staircase", "cosine", "constant")
+
+
+class Optimizer(NamedTuple):
+    """One module's optimiser: an `optax.GradientTransformation` that also tells its rate.
+
+    Attributes:
+        init: params to state.
+        update: (gradient, state) to (updates, state).
+        rate: learning rate by the count of the module's own updates so far.
+    """
+
+    init: optax.TransformInitFn
+    update: optax.TransformUpdateFn
+    rate: optax.Schedule
+
 
 def learning_rate(
     steps_per_epoch: int,
+    updates: int = 0,
     *,
+    schedule: str = "staircase",
     initial: float = 1e-4,
     decay: float = 0.5,
     decay_epochs: int = 20,
     floor: float = 1e-6,
+    warmup: int = 0,
 ) -> optax.Schedule:
-    """Halve the rate every 20 epochs down to a floor, by the count of the module's own updates.
+    """Return a module's learning rate by the count k of its own updates.
 
-    max(initial · decay^(k // decay_epochs), floor) with k = count // steps_per_epoch. The fusion
-    layers' count starts with stage II, so they begin at ``initial`` when the encoder has decayed.
+    The fusion layers' count starts with stage II, so they begin at ``initial`` when the encoder's
+    rate has decayed.
+
+    Args:
+        steps_per_epoch: updates in an epoch.
+        updates: how many the module makes in the whole run; "cosine" ends there.
+        schedule: "staircase", as in the release: max(initial · decay^(epoch // decay_epochs),
+            floor) with epoch = k // steps_per_epoch. "cosine": from ``initial`` to ``floor`` along
+            half a cosine over ``updates``. "constant": ``initial``.
+        initial: the highest rate.
+        decay: factor of a step of the staircase.
+        decay_epochs: epochs of a step of the staircase.
+        floor: the lowest rate.
+        warmup: updates at the beginning in which the rate rises evenly, initial · (k + 1) / warmup;
+            they count as updates of the schedule.
+
+    Raises:
+        InputError: there is no such schedule, or a cosine's warm-up is longer than the run.
     """
-    return optax.exponential_decay(
-        initial, decay_epochs * steps_per_epoch, decay, staircase=True, end_value=floor
-    )
+    match schedule:
+        case "staircase":
+            rate = optax.exponential_decay(
+                initial, decay_epochs * steps_per_epoch, decay, staircase=True, end_value=floor
+            )
+        case "cosine":
+            if warmup > updates:
+                raise InputError(
+                    "config.learning_rate.warmup must be at most the updates that each module "
+                    f"makes, got {warmup} for {updates}"
+                )
+            # A stage of no epochs leaves modules without updates.
+            rate = optax.cosine_decay_schedule(initial, max(updates, 1), alpha=floor / initial)
+        case "constant":
+            rate = optax.constant_schedule(initial)
+        case _:
+            raise InputError(
+                f"config.learning_rate.schedule is one of {', '.join(SCHEDULES)}, got {schedule!r}"
+            )
+    if not warmup:
+        return rate
+    return lambda count: jnp.minimum(rate(count), initial * (count + 1) / warmup)
 
 
 def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
@@ -34,15 +92,16 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
-def adam(schedule: optax.Schedule, max_norm: float = 0.01) -> optax.GradientTransformation:
+def adam(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
     """Return the optimiser of one module: clip its gradient, then Adam (0.9, 0.999, 1e-8)."""
-    return optax.chain(
+    chain = optax.chain(
         clip_by_norm(max_norm),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(rate),
     )
+    return Optimizer(*chain, rate)
 
 
-def update_count(opt_state) -> jax.Array:
+def update_count(opt_state: Any) -> jax.Array:
     """Return how many updates an `adam` state has seen, an int32 scalar."""
     return opt_state[1].count

@@ -1,15 +1,19 @@
-"""What a config says about a run: the network, the two stages, and what it can be resumed from."""
+"""What a config says about a run: the network, its first weights, two stages, four optimisers."""
 
 import functools
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import MODULES, RESIDUALS, CDDFuse
 from cddfuse_jax.models.precision import features_dtype, known_precision
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
-from cddfuse_jax.training.update import Stage
+from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate
+from cddfuse_jax.training.update import Stage, init_params
+from cddfuse_jax.weights.files import load_params
 
 
 def make_model(config: ConfigDict) -> CDDFuse:
@@ -51,30 +55,49 @@ def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
     )
 
 
-def check_resumable(saved: dict, now: dict) -> None:
-    """Refuse to go on with another model or other data than the checkpoint was trained with.
-
-    Precision may change, as may `remat`: a checkpoint is float32 with each.
+def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optimizer]:
+    """Return each module's optimiser, whose rate follows the updates that the module makes.
 
     Raises:
-        InputError: naming every field that shapes either and differs.
+        InputError: the schedule is unknown or does not fit the run.
     """
-    before, after = (dict(configs.flat(meta["config"])) for meta in (saved, now))
-    for meta, fields in ((saved, before), (now, after)):
-        fields |= {"steps_per_epoch": meta["steps_per_epoch"], "pairs found": meta.get("pairs")}
-    shaping = ("model.", "data.", "batch_size", "seed", "residual", "steps_per_epoch", "pairs")
-    # Data may move; its count is checked.
-    paths = ("data.infrared", "data.visible", "data.file", "data.directory")
-    different = [
-        f"{field} was {before.get(field)!r} and is {after.get(field)!r}"
-        for field in sorted(before.keys() | after.keys())
-        if field.startswith(shaping)
-        and field not in paths
-        and field != "model.remat"
-        and before.get(field) != after.get(field)
-    ]
-    if different:
-        raise InputError(
-            f"this workdir was trained with another config: {'; '.join(different)}; "
-            "use the same values or another --workdir"
+    both = config.reconstruction_epochs + config.fusion_epochs
+    epochs = dict.fromkeys(MODULES, config.fusion_epochs) | {"encoder": both, "decoder": both}
+    return {
+        module: adam(
+            learning_rate(
+                steps_per_epoch, epochs[module] * steps_per_epoch, **config.learning_rate
+            ),
+            config.clip_norm,
         )
+        for module in MODULES
+    }
+
+
+def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
+    """Return the params before the first update: those of ``init_from``, or random ones.
+
+    Raises:
+        InputError: there are no weights there, or they are of a network of other sizes.
+    """
+    random = functools.partial(init_params, model, jax.random.key(config.seed))
+    if not config.init_from:
+        return random()
+    params = load_params(config.init_from)
+    found = CDDFuse.from_params(params)
+    sizes = {
+        field: (getattr(found, field), wanted)
+        for field, wanted in config.model.items()
+        if field != "remat" and getattr(found, field) != wanted
+    }
+    if sizes:
+        raise InputError(
+            f"config.init_from={config.init_from}: weights of another network, "
+            + ", ".join(
+                f"{field} {of} instead of {wanted}" for field, (of, wanted) in sizes.items()
+            )
+            + "; set config.model to theirs"
+        )
+    return jax.tree.map(
+        lambda like, leaf: jnp.asarray(leaf, like.dtype), jax.eval_shape(random), params
+    )

@@ -1,6 +1,6 @@
 """The training state and one pure update per stage, for a batch or a device's share of one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.losses import Parts
-from cddfuse_jax.training.optimizers import update_count
+from cddfuse_jax.training.optimizers import Optimizer, update_count
 
 
 class TrainState(struct.PyTreeNode):
@@ -21,11 +21,18 @@ class TrainState(struct.PyTreeNode):
         step: updates made in both stages, an int32 scalar.
         params: parameters by module.
         opt_state: clip and Adam state by module.
+        ema: running mean of ``params``, or None where a run keeps none.
     """
 
     step: jax.Array
     params: dict[str, Any]
     opt_state: dict[str, optax.OptState]
+    ema: dict[str, Any] | None = None
+
+    @property
+    def fusing_params(self) -> dict[str, Any]:
+        """The params to fuse with: the running mean where one is kept."""
+        return self.params if self.ema is None else self.ema
 
 
 class Stage(NamedTuple):
@@ -43,16 +50,22 @@ class Stage(NamedTuple):
     modules: tuple[str, ...]
 
 
-def init_state(
-    model: CDDFuse, key: jax.Array, optimizer: optax.GradientTransformation
-) -> TrainState:
-    """Return the state before the first update, with torch's default initial weights."""
+def init_params(model: CDDFuse, key: jax.Array) -> dict[str, Any]:
+    """Return torch's default initial weights, by module."""
     image = jnp.zeros((1, 8, 8, model.channels), jnp.float32)
     params = model.init(key, image, image)["params"]
+    return {module: params[module] for module in MODULES}
+
+
+def init_state(
+    params: dict[str, Any], optimizers: Mapping[str, Optimizer], ema: bool = False
+) -> TrainState:
+    """Return the state before the first update; ``ema`` makes it keep a running mean."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params={module: params[module] for module in MODULES},
-        opt_state={module: optimizer.init(params[module]) for module in MODULES},
+        params=params,
+        opt_state={module: optimizers[module].init(params[module]) for module in MODULES},
+        ema=jax.tree.map(jnp.copy, params) if ema else None,
     )
 
 
@@ -62,8 +75,8 @@ def update(
     infrared: jax.Array,
     *,
     stage: Stage,
-    optimizer: optax.GradientTransformation,
-    schedule: optax.Schedule,
+    optimizers: Mapping[str, Optimizer],
+    ema: float = 0.0,
     accumulate: int = 1,
     axis: str | None = None,
 ) -> tuple[TrainState, Parts]:
@@ -74,8 +87,10 @@ def update(
         visible: (n, h, w, 1) in [0, 1]; with ``axis``, this device's share of the batch.
         infrared: like ``visible``.
         stage: the loss, and the modules that train.
-        optimizer: a module's, see `optimizers.adam`.
-        schedule: its learning rate by the module's own count of updates, for the metrics.
+        optimizers: one for each module, see `optimizers.adam`.
+        ema: decay of the running mean of the params, for a state that keeps one: after update t
+            (from 0) it moves by max(1 - ema, 9 / (10 + t)) of the way to them, so that the
+            first updates do not weigh on it.
         accumulate: in how many microbatches, which must divide n, the gradient is computed.
         axis: name of the mapped axis of devices, all of which make this update of equal shares.
 
@@ -90,10 +105,14 @@ def update(
     metrics = {"total": total, **parts}
     for module, gradient in gradients.items():
         metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
-        metrics[f"lr/{module}"] = schedule(update_count(opt_state[module]))
-        updates, opt_state[module] = optimizer.update(gradient, opt_state[module])
+        metrics[f"lr/{module}"] = optimizers[module].rate(update_count(opt_state[module]))
+        updates, opt_state[module] = optimizers[module].update(gradient, opt_state[module])
         params[module] = optax.apply_updates(params[module], updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+    mean = state.ema
+    if mean is not None:
+        mean = optax.incremental_update(params, mean, jnp.maximum(1 - ema, 9 / (10 + state.step)))
+    after = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema=mean)
+    return after, metrics
 
 
 def batch_gradient(

@@ -59,7 +59,8 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
 
     Args:
         weights: a .pth file of the release's format, the workdir of a training run or a converted
-            checkpoint (the newest step), or one step's folder.
+            checkpoint (the newest step), or one step's folder. Where a run kept a running mean of
+            its params (``config.ema``), that is loaded.
 
     Returns:
         Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
@@ -70,13 +71,13 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     if _is_pth(weights):
         return torch_names.load(weights)
     folder = _step_folder(weights)
+    # A run that keeps a running mean of its params trains for that mean.
+    tree = folder / ("ema" if (folder / "ema").is_dir() else "params")
     handler = ocp.PyTreeCheckpointHandler()
     try:
-        metadata = handler.metadata(folder / "params")
+        metadata = handler.metadata(tree)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
-        return handler.restore(
-            folder / "params", args=ocp.args.PyTreeRestore(restore_args=as_numpy)
-        )
+        return handler.restore(tree, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     except Exception as error:  # what a damaged file raises depends on the byte that is damaged
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
 

@@ -1,0 +1,69 @@
+"""Reading `--config=FILE --config.field=value`."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from cddfuse_jax.config.fields import check, flat
+from cddfuse_jax.errors import InputError
+
+
+def load(path: str, overrides: list[str]) -> ConfigDict:
+    """Read a config file's ``get_config()`` and apply ``--config.field=value`` arguments to it.
+
+    Raises:
+        InputError: no such file, no ``get_config``, a field that the config lacks (the nearest one
+            is suggested), or a value of the wrong type or outside its range.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such config file; configs/ holds those of this project")
+    try:
+        config = _parse(path, [])
+        known = dict(flat(config))
+    except Exception as error:  # a config is Python: it can fail in any way
+        raise InputError(f"{path}: cannot be read as a config ({_one_line(error)})") from None
+    for argument in overrides:
+        field = argument.removeprefix("--config.").partition("=")[0]
+        if field not in known:
+            raise InputError(f"the config has no field {field!r}{_nearest(field, known)}")
+    try:
+        config = _parse(path, overrides)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise InputError(_wrong_value(overrides, known, error)) from None
+    check(config)
+    return config
+
+
+def _parse(path: str, overrides: list[str]) -> ConfigDict:
+    # Every config is loaded under this name, and a former one's get_config would shine through.
+    sys.modules.pop("config_config", None)
+    values = flags.FlagValues()
+    arguments = ["train", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    values(arguments)
+    return values.config
+
+
+def _nearest(field: str, known: dict[str, Any]) -> str:
+    by_last = {name.rpartition(".")[2]: name for name in known}
+    for candidates, wanted in ((known, field), (by_last, field.rpartition(".")[2])):
+        if near := difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.5):
+            return f"; did you mean {by_last.get(near[0], near[0])}?"
+    return f"; it has {', '.join(known)}"
+
+
+def _wrong_value(overrides: list[str], known: dict[str, Any], error: Exception) -> str:
+    for argument in overrides:
+        field, _, value = argument.removeprefix("--config.").partition("=")
+        if f"--config.{field}={value}" in str(error) and field in known:
+            kind = type(known[field]).__name__
+            return f"config.{field} must be of type {kind} like {known[field]!r}, got {value!r}"
+    return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,95 @@
+"""Several sources as one, some pairs of a source, and the pairs that are held out of training."""
+
+import bisect
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+from cddfuse_jax.data.sources import Images, Size, Source
+from cddfuse_jax.errors import InputError
+
+
+class Joined:
+    """The pairs of several sources, one source after the other."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources = sources
+        self._ends = list(itertools.accumulate(map(len, sources)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Images:
+        number = bisect.bisect_right(self._ends, index)
+        return self.sources[number][index - (self._ends[number - 1] if number else 0)]
+
+    def names(self) -> list[str]:
+        """Return the name of every pair; two sources may share some."""
+        return [name for source in self.sources for name in source.names()]
+
+    def sizes(self) -> list[Size | None]:
+        """Return file, height and width of every pair, None where its header cannot be read."""
+        return [size for source in self.sources for size in source.sizes()]
+
+
+class Subset:
+    """Some pairs of a source, by their numbers."""
+
+    def __init__(self, source: Source, indices: Iterable[int]):
+        self.source, self.indices = source, list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Images:
+        return self.source[self.indices[index]]
+
+    def names(self) -> list[str]:
+        """Return the name of every pair."""
+        names = self.source.names()
+        return [names[index] for index in self.indices]
+
+    def sizes(self) -> list[Size | None]:
+        """Return file, height and width of every pair, None where its header cannot be read."""
+        sizes = self.source.sizes()
+        return [sizes[index] for index in self.indices]
+
+
+def named(source: Source, file: str | os.PathLike) -> set[int]:
+    """Return the numbers of the pairs that a text file names, a name a line, endings left out.
+
+    Raises:
+        InputError: the file cannot be read, is empty, or names what is not among the pairs.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: no text file with a name a line ({error})") from None
+    wanted = {PurePath(line.strip()).stem for line in lines if line.strip()}
+    found = [PurePath(name).stem for name in source.names()]
+    if not wanted:
+        raise InputError(f"{file}: names no pair; write one name a line")
+    if missing := sorted(wanted.difference(found)):
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{file}: {len(missing)} of {len(wanted)} names are not among the {len(found)} pairs: "
+            f"{shown}"
+        )
+    return {index for index, name in enumerate(found) if name in wanted}
+
+
+def every_nth(sources: Sequence[Source], n: int) -> set[int]:
+    """Return the numbers, in `Joined`, of each source's n-th pair, its 2n-th, and so on."""
+    chosen, start = set(), 0
+    for source in sources:
+        chosen.update(range(start + n - 1, start + len(source), n))
+        start += len(source)
+    return chosen
+
+
+def spread(source: Source, count: int) -> Source:
+    """Return at most ``count`` pairs of a source, evenly spread over it; all of them for 0."""
+    if not count or count >= len(source):
+        return source
+    return Subset(source, (index * len(source) // count for index in range(count)))

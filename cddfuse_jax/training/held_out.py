@@ -1,0 +1,62 @@
+"""The loss on pairs that are not trained on."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from cddfuse_jax.data.sources import Images, Source
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.models.precision import Precision, computed
+from cddfuse_jax.training.update import Stage
+
+Tree = dict[str, Any]
+
+
+class HeldOut:
+    """Held-out pairs, of each of which the window in the middle is used.
+
+    With several processes each computes the loss of its share of the pairs, on its first device.
+
+    Args:
+        source: the pairs.
+        crop: side of the window in pixels; where the smallest image is smaller, its side.
+        precision: in which the loss is computed.
+    """
+
+    def __init__(self, source: Source, crop: int, precision: Precision):
+        self.source = source
+        sides = (min(size[1:]) for size in source.sizes() if size is not None)
+        self.crop = min([crop, *sides])
+        self._precision = precision
+        self._compiled: dict[str, Any] = {}
+
+    def loss(self, stage: Stage, params: Tree) -> dict[str, float]:
+        """Return the stage's total and loss parts, means over the pairs, equal on all processes.
+
+        Raises:
+            InputError: a pair cannot be read.
+        """
+        params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
+        own = []
+        for index in processes.share(range(len(self.source))):
+            window = _middle(self.source[index], self.crop)
+            parts = self._of(stage)(params, window["visible"][None], window["infrared"][None])
+            own.append({name: float(value) for name, value in parts.items()})
+        every = processes.joint(processes.gather(own))
+        return {name: float(np.mean([parts[name] for parts in every])) for name in every[0]}
+
+    def _of(self, stage: Stage):
+        def parts(params, visible, infrared):
+            total, parts = stage.loss(params, visible, infrared)
+            return {"total": total, **parts}
+
+        if stage.name not in self._compiled:
+            self._compiled[stage.name] = jax.jit(computed(parts, self._precision))
+        return self._compiled[stage.name]
+
+
+def _middle(pair: Images, side: int) -> Images:
+    height, width, _ = pair["visible"].shape
+    top, left = (height - side) // 2, (width - side) // 2
+    return {name: image[top : top + side, left : left + side] for name, image in pair.items()}
