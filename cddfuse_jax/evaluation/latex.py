@@ -12,12 +12,12 @@ _SYMBOLS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$"}
 DIGITS = 3
 
 
-def latex_table(evaluation: Evaluation, ranking: Ranking, digits: int = DIGITS) -> str:
+def latex_table(evaluation: Evaluation, digits: int = DIGITS) -> str:
     """Write a table environment with a row per method and a column per score.
 
     It needs the package booktabs. Published rows stand below a rule and are not ranked.
     """
-    names = list(evaluation.metrics)
+    names, ranking = list(evaluation.metrics), evaluation.ranking
     heads = [f"{escape(n)} {escape(evaluation.metrics[n].arrow)}" for n in names]
     lines = [
         r"% \usepackage{booktabs}",

@@ -15,7 +15,7 @@ from cddfuse_jax.metrics.record import Metric
 _PLACES = {1: ' class="best"', 2: ' class="second"'}
 
 
-def write_report(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
+def write_report(path: Path, evaluation: Evaluation) -> None:
     """Write the page.
 
     Pictures are embedded as JPEG of at most 640 pixels, smaller the more there are; beyond what a
@@ -40,8 +40,8 @@ def write_report(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
     text = page.substitute(
         title=escape(f"Fusion scores: {evaluation.dataset or ', '.join(r.name for r in runs)}"),
         summary=escape(title(evaluation)),
-        means=_means_table(evaluation, ranking, heading),
-        compared=_comparisons(ranking, metrics, heading),
+        means=_means_table(evaluation, heading),
+        compared=_comparisons(evaluation.ranking, metrics, heading),
         notes=_list("Notes", evaluation.notes),
         plots="".join(plots),
         broken=_broken_line(published),
@@ -59,8 +59,8 @@ def write_report(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _means_table(evaluation: Evaluation, ranking: Ranking, heading) -> str:
-    lines = []
+def _means_table(evaluation: Evaluation, heading) -> str:
+    lines, ranking = [], evaluation.ranking
     for row in evaluation.rows:
         cells = []
         for score in evaluation.metrics:

@@ -1,12 +1,17 @@
 """Several methods on the same images: ranks, and what of their differences is beyond chance."""
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.evaluation.rows import Row
 from cddfuse_jax.metrics.record import Metric
+
+if TYPE_CHECKING:
+    from cddfuse_jax.evaluation.rows import Row
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -81,15 +86,11 @@ def rank(rows: list[Row], metrics: dict[str, Metric], reference: str | None) -> 
 
 
 def _ranks(values: list[float]) -> list[float]:
-    from scipy.stats import rankdata  # here: scipy.stats takes a second to import
-
-    return [float(x) for x in rankdata(values)]
+    return [float(x) for x in scipy.stats.rankdata(values)]
 
 
 def _intervals(label: str, metrics, values) -> dict[str, tuple[float, float]]:
     """Bias-corrected and accelerated bootstrap intervals of the means, over the images."""
-    from scipy.stats import bootstrap
-
     intervals = {}
     for name in metrics:
         of = values[label, name]
@@ -98,7 +99,7 @@ def _intervals(label: str, metrics, values) -> dict[str, tuple[float, float]]:
         elif np.ptp(of) == 0:
             intervals[name] = (float(of[0]), float(of[0]))
         else:
-            found = bootstrap(
+            found = scipy.stats.bootstrap(
                 (of,),
                 np.mean,
                 n_resamples=RESAMPLES,
@@ -129,16 +130,14 @@ def _comparisons(scored: list[Row], metrics, values, reference: str) -> list[Com
 
 def _signed_ranks(differences: np.ndarray) -> tuple[float, float]:
     """Effect and p of paired differences; images without a difference are left out, as is usual."""
-    from scipy.stats import rankdata, wilcoxon
-
     differences = differences[differences != 0]
     if not differences.size:
         return 0.0, 1.0
-    ranks = rankdata(np.abs(differences))
+    ranks = scipy.stats.rankdata(np.abs(differences))
     effect = float((ranks * np.sign(differences)).sum() / ranks.sum())
     if len(differences) < _FEWEST:
         return effect, math.nan
-    return effect, float(wilcoxon(differences).pvalue)
+    return effect, float(scipy.stats.wilcoxon(differences).pvalue)
 
 
 def holm(p_values: list[float]) -> list[float]:

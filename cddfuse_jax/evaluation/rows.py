@@ -5,6 +5,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from cddfuse_jax.evaluation.matching import Run, Scene
+from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.scoring import SceneScores
 from cddfuse_jax.metrics.protocols import Protocol
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -49,6 +50,7 @@ class Evaluation(NamedTuple):
     scenes: list[Scene]
     pairs: int
     rows: list[Row]
+    ranking: Ranking
     leftovers: dict[str, list[str]]
     errors: list[str]
     notes: list[str]

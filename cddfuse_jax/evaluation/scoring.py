@@ -23,6 +23,7 @@ from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 
+DEFAULT_BASELINES = ("max", "mean")
 LARGEST_CROP = 1  # pixels by which sizes may differ
 
 

@@ -12,6 +12,10 @@ import cddfuse_jax
 from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
 
+_MEANS_COLUMNS = (
+    "protocol", "kind", "name", "score", "better", "mean", "low", "high", "rank", "reference",
+    "difference", "effect", "p", "p_holm",
+)  # fmt: skip
 MARKS = {0: "", 1: "*", 2: "+"}  # of the best and the second row in a score
 
 
@@ -30,18 +34,18 @@ def columns(evaluation: Evaluation) -> list[str]:
     return table if set(chosen) >= set(evaluation.protocol.metrics) else chosen
 
 
-def terminal_table(evaluation: Evaluation, ranking: Ranking | None = None) -> str:
+def terminal_table(evaluation: Evaluation) -> str:
     """Lay out the table of means: a title with the protocol, then a line per row.
 
-    With ``ranking`` the best row of each score has a * and the second a +, and the mean rank over
+    With several runs the best row of each score has a * and the second a +, and the mean rank over
     all scores stands at the end.
     """
-    shown, ranked = columns(evaluation), ranking is not None
+    shown, ranking, ranked = columns(evaluation), evaluation.ranking, len(evaluation.runs) > 1
     arrows = {s: evaluation.metrics[s].arrow if ranked else "" for s in shown}
     lines = [["", *(s + arrows[s] for s in shown), *(["mean rank"] if ranked else [])]]
     for row in evaluation.rows:
         cells = [cell(row, score) for score in shown]
-        if ranking is not None:
+        if ranked:
             marks = [MARKS[ranking.place(row.label, score)] or " " for score in shown]
             cells = [c + mark for c, mark in zip(cells, marks, strict=True)]
             cells.append(f"{ranking.mean_ranks[row.label]:.2f}" if row.images else "-")
@@ -51,7 +55,7 @@ def terminal_table(evaluation: Evaluation, ranking: Ranking | None = None) -> st
     for name, *cells in lines:
         padded = [c.rjust(width) for c, width in zip(cells, widths[1:], strict=True)]
         text.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
-    if ranking is not None:
+    if ranked:
         text.append("* best, + second; mean rank: over all scores, 1 is best")
         text += comparison_lines(ranking)
     return "\n".join(text)
@@ -113,15 +117,13 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
                     writer.writerow(start + [f"{scores[score]:.10g}" for score in names])
 
 
-def write_means(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
+def write_means(path: Path, evaluation: Evaluation) -> None:
     """Write a line per row and score: mean, interval, rank, and the comparison's figures."""
+    ranking = evaluation.ranking
     compared = {(c.method, c.score): c for c in ranking.comparisons}
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            "protocol kind name score better mean low high rank reference difference effect p "
-            "p_holm".split()
-        )
+        writer.writerow(_MEANS_COLUMNS)
         for row in (row for row in evaluation.rows if row.images):
             for name, metric in evaluation.metrics.items():
                 low, high = ranking.intervals[row.label][name]
@@ -136,8 +138,9 @@ def write_means(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
                 writer.writerow(line)
 
 
-def write_summary(path: Path, evaluation: Evaluation, ranking: Ranking) -> None:
+def write_summary(path: Path, evaluation: Evaluation) -> None:
     """Write means and deviations with all that they depend on; an infinite PSNR is "inf"."""
+    ranking = evaluation.ranking
     summary = {
         "protocol": {
             "name": evaluation.protocol.name,

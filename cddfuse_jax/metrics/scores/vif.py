@@ -72,5 +72,5 @@ def blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
     (n, H - N + 1, W - N + 1).
     """
     margin = len(window) // 2
-    rows = correlate1d(planes, window, axis=2)[:, :, margin:-margin]
-    return correlate1d(rows, window, axis=1)[:, margin:-margin]
+    rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
+    return scipy.ndimage.correlate1d(rows, window, axis=1)[:, margin:-margin]
