@@ -22,7 +22,7 @@ from cddfuse_jax.images.image_files import naming, write_png
 from cddfuse_jax.images.pairs import RESIZES, Pair, Resize, read_pair, select_pairs
 from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
 from cddfuse_jax.weights import shipped
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.files import load_params, trained_residual
 
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
@@ -96,16 +96,14 @@ def main() -> int:
     if not given.overwrite:
         refuse_existing([*files, table, picture])
     params = load_params(given.weights)
-    trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
+    residual = given.residual or trained_residual(given.weights) or "visible"
     model = CDDFuse.from_params(params)
     for line in alone:
         report(line)
     measured: dict[str, Decomposition] = {}
     for pair, file in progress(list(zip(pairs, files, strict=True)), "decomposing", unit="pair"):
         try:
-            parts = decompose_file(
-                model, params, pair, given.residual or trained_with, given.resize
-            )
+            parts = decompose_file(model, params, pair, residual, given.resize)
         except InputError as error:
             report(str(error))
             continue

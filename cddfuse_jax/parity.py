@@ -28,7 +28,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
 from cddfuse_jax.scenes.pairs import synthetic_pair
-from cddfuse_jax.weights import torch_names
+from cddfuse_jax.weights import torch_weights
 from cddfuse_jax.weights.files import load_params
 
 FACTOR = 1.5
@@ -164,7 +164,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
-    for name, tensors in torch_names.state_dicts(params).items():
+    for name, tensors in torch_weights.state_dicts(params).items():
         state = {
             key.removeprefix("module."): torch.from_numpy(array.copy())
             for key, array in tensors.items()
