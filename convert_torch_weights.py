@@ -9,10 +9,8 @@ come with the package. Each of them works as --weights everywhere.
 
 import argparse
 
-import jax
-
-from cddfuse_jax.console import ArgumentParser, run
-from cddfuse_jax.weights import files, torch_weights
+from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.runtime.program import start
 
 # What a run keeps beside its params for itself: it is not true of the params alone.
 OF_THE_RUN = ("digest",)
@@ -47,6 +45,11 @@ def main() -> None:
     parser.add_argument("source", metavar="SOURCE", help="weights to read")
     parser.add_argument("target", metavar="TARGET", help="what to write")
     arguments = parser.parse_args()
+
+    import jax
+
+    from cddfuse_jax.weights import files, torch_weights
+
     params = files.load_params(arguments.source)
     if arguments.to_torch:
         torch_weights.save(params, arguments.target)
@@ -61,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -15,7 +15,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
 FOLDER = "checkpoints"
