@@ -1,4 +1,4 @@
-"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of infrared and visible, or of two medical images.
+"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of visible and infrared, or of two medical images.
 
 from cddfuse_jax import Fuser
 
