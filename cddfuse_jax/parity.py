@@ -244,8 +244,8 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
-    pair = pairs.Pair(Path(visible).stem, Path(infrared), Path(visible))
-    pairs.check_same_size(pair, ir, vis)
+    pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
+    pairs.check_same_size(pair, vis, ir)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

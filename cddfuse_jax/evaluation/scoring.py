@@ -70,7 +70,7 @@ def find_scenes(runs: list[Run], infrared: Path, visible: Path) -> Selection:
     Raises:
         InputError: a folder is missing, holds two images of one stem, or no scene is in all.
     """
-    sources = find_pairs(infrared, visible)
+    sources = find_pairs(visible, infrared)
     pairs = {pair.name: pair for pair in sources.pairs}
     fused = {folder: images_by_stem(folder) for run in runs for folder in run.folders}
     common = sorted(set(pairs).intersection(*fused.values()))
@@ -169,7 +169,7 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
 
     try:
         infrared, visible = read_grey(pair.infrared), read_grey(pair.visible)
-        check_same_size(pair, infrared, visible)
+        check_same_size(pair, visible, infrared)
         for path, image in ((pair.infrared, infrared), (pair.visible, visible)):
             _note_flat(result.notes, path, image)
         for name in baselines:
@@ -186,7 +186,7 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
                 stored = read_image(path)
                 result.coloured[-1] |= bool(is_coloured(stored))
                 fused = grey_8_bit(stored)
-                check_same_size(pair._replace(infrared=path), fused, visible)
+                check_same_size(pair._replace(infrared=path), visible, fused)
                 _note_flat(result.notes, path, fused)
                 result.runs[-1].append(score(fused))
                 result.stretched[-1] &= bool(fused.min() == 0 and fused.max() == 255)
