@@ -101,7 +101,7 @@ def test_links_lead_to_pictures(parsed):
 
 
 def fake_evaluation(count: int) -> Evaluation:
-    scenes = [Scene(Pair(str(i), Path("i"), Path("v")), ((Path("f"),),)) for i in range(count)]
+    scenes = [Scene(Pair(str(i), Path("v"), Path("i")), ((Path("f"),),)) for i in range(count)]
     values = [dict.fromkeys(METRICS, 0.0) for _ in range(count)]
     if count > 501:
         values[501] = dict.fromkeys(METRICS, 1.0)
