@@ -115,5 +115,10 @@ def main() -> int:
     return 1 if evaluation.errors else 0
 
 
+def program() -> None:
+    """Run the command as the program ``cddfuse-metrics``."""
+    start(main)
+
+
 if __name__ == "__main__":
     start(main)

@@ -66,7 +66,7 @@ def evaluate(
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
     selection = find_scenes(runs, visible, infrared)
     for folder, pattern in selection.patterns.items():
-        if pattern not in (PLACE, Path(folder).name):
+        if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
             report(f"{folder}: images are named {pattern}")
     for folder, left in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
@@ -128,10 +128,6 @@ def _check_runs(runs: list[Run], reference: str | None) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"runs need names that differ, two are {name!r}; give NAME=DIR")
-    folders = [folder.resolve() for run in runs for folder in run.folders]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise InputError(f"each folder of fused images is given once, {folder} is twice")
 
 
 def _notes_on_files(scored: list[SceneScores]) -> list[str]:

@@ -35,7 +35,7 @@ class Selection(NamedTuple):
     scenes: list[Scene]
     leftovers: dict[str, list[str]]
     pairs: int
-    patterns: dict[str, str]
+    patterns: dict[str, str]  # by folder as the user gave it, with the name of the run before
 
 
 def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
@@ -54,7 +54,11 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
     for run in runs:
         for folder in run.folders:
             pattern, found = matched(folder, run.name, list(pairs))
-            files[folder], patterns[str(folder)] = found, pattern
+            if twice := used[_home(folder)] & set(found.values()):
+                raise InputError(
+                    f"each folder of fused images is given once, {min(twice)} is in two of them"
+                )
+            files[run.name, folder], patterns[f"{run.name}={folder}"] = found, pattern
             used[_home(folder)] |= set(found.values())
     common = sorted(set(pairs).intersection(*files.values()))
     in_sources = {
@@ -75,13 +79,16 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
     }
     for run in runs:
         for folder in run.folders:
-            home, pattern = _home(folder), patterns[str(folder)]
+            home, pattern = _home(folder), patterns[f"{run.name}={folder}"]
             # Of a folder that several methods share, the others' files are not left over.
             own = [f for f in homes[home] if f not in used[home] and _shape(pattern).match(f.stem)]
-            own += [file for name, file in files[folder].items() if name not in common]
-            leftovers[str(folder)] = sorted(file.name for file in own)
+            own += [f for name, f in files[run.name, folder].items() if name not in common]
+            shared = str(folder) in leftovers  # by two runs, each with its own names in it
+            leftovers[str(folder)] = sorted(
+                {file.name for file in own} | set(leftovers[str(folder)] if shared else ())
+            )
     scenes = [
-        Scene(pairs[name], tuple(tuple(files[folder][name] for folder in r.folders) for r in runs))
+        Scene(pairs[name], tuple(tuple(files[r.name, d][name] for d in r.folders) for r in runs))
         for name in common
     ]
     left = {folder: names for folder, names in leftovers.items() if names}
