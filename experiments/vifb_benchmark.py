@@ -24,6 +24,7 @@ from cddfuse_jax.evaluation.rows import Row, rows_of
 from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics import PROTOCOLS
+from cddfuse_jax.weights import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "experiments" / "results" / "vifb_benchmark.json"
@@ -108,7 +109,7 @@ def main() -> None:
         found = rows(given.vifb, fused)
     ranking = rank(found, PROTOCOLS["vifb"].metrics, None)
     result = {
-        "weights": given.weights or "of the package",
+        "weights": given.weights or shipped.DEFAULT,
         "pairs": 21,
         "methods": {
             row.name: {
