@@ -27,7 +27,7 @@ from cddfuse_jax.weights import shipped
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
-        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP or .npy in, 8-bit PNG out.",
+        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP, WebP or .npy in, 8-bit PNG out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\

@@ -81,7 +81,9 @@ def test_nothing_to_check(folders, monkeypatch, capsys):
         file.unlink()
     code, out, err = check(folders, monkeypatch, capsys)
     assert (code, out) == (2, [])
-    assert err == [f"error: {folders / 'ir'}: no images; PNG, JPEG, TIFF, BMP and .npy are read"]
+    assert err == [
+        f"error: {folders / 'ir'}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read"
+    ]
 
 
 def test_it_starts_without_jax():

@@ -44,7 +44,7 @@ def check_folders(visible: Path, infrared: Path, resize: Resize | None = None) -
     first, second = candidates_by_stem(visible), candidates_by_stem(infrared)
     for folder, found in ((visible, first), (infrared, second)):
         if not found:
-            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP and .npy are read")
+            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read")
     findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
     for folder, found, others, other in (
         (visible, first, second, infrared),
