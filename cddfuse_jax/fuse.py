@@ -105,7 +105,8 @@ def _parser() -> ArgumentParser:
 
 def _rate(text: str) -> Fraction:
     try:
-        rate = Fraction(text)
+        # Without exponents, and short: 1e99999999 would be a number of as many digits.
+        rate = Fraction(text if len(text) <= 20 and "e" not in text.lower() else "0")
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if rate <= 0:
