@@ -74,10 +74,7 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                     "data.visible and data.infrared must name as many folders, got "
                     f"{len(visible)} and {len(infrared)}"
                 )
-            return [
-                FolderPairs(infrared=i, visible=v, keep_bad=keep_bad)
-                for v, i in zip(visible, infrared, strict=True)
-            ]
+            return [FolderPairs(v, i, keep_bad) for v, i in zip(visible, infrared, strict=True)]
         case "hdf5":
             return [H5Patches(_given(data, "file"))]
         case "tfds":
