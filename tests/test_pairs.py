@@ -138,8 +138,8 @@ def test_noise_flat_and_tiny_images_have_no_shift():
         ("MRI_CT", "CT MRI", []),
     ],
 )
-def test_alarms_on_real_pairs(shared, folder, sides, expected):
-    infrared, visible = (shared / "data" / folder / side for side in sides.split())
+def test_alarms_on_real_pairs(data, folder, sides, expected):
+    infrared, visible = (data / folder / side for side in sides.split())
     found = pairs.find_pairs(infrared, visible).pairs
     alarms = []
     for pair in found if folder == "misregistered" else found[::2]:
