@@ -1,7 +1,6 @@
 """Convert weights, as ``python -m cddfuse_jax.convert`` does, in a clone.
 
-python convert_torch_weights.py CDDFuse_IVF.pth OUTDIR
-python convert_torch_weights.py --to-torch OUTDIR FILE.pth
+python convert_torch_weights.py SOURCE TARGET
 """
 
 from cddfuse_jax.convert import main

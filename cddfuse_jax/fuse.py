@@ -169,13 +169,13 @@ def _evaluate(given: argparse.Namespace) -> int:
     """Score the folder of fused images and return the number of failures."""
     from cddfuse_jax.distributed import processes
     from cddfuse_jax.evaluation.evaluating import evaluate
-    from cddfuse_jax.evaluation.scoring import Run
+    from cddfuse_jax.evaluation.matching import Run
     from cddfuse_jax.evaluation.tables import terminal_table
 
     evaluation = evaluate(
         [Run(given.out.resolve().name, (given.out,))],
-        given.ir,
         given.vi,
+        given.ir,
         given.out / "report",
         given.protocol,
         dataset=given.dataset,
