@@ -1,67 +1,10 @@
-"""Convert weights between the PyTorch release's .pth, safetensors and this package's checkpoints.
+"""Convert weights, as ``python -m cddfuse_jax.convert`` does, in a clone.
 
-    python convert_torch_weights.py SOURCE TARGET
-
-TARGET's name says what it becomes: FILE.safetensors, FILE.pth (needs the extra [torch]), or the
-folder of a checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
-come with the package. Each of them works as --weights everywhere.
+python convert_torch_weights.py SOURCE TARGET
 """
 
-import argparse
-
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.convert import main
 from cddfuse_jax.runtime.program import start
-
-# What a run keeps beside its params for itself: it is not true of the params alone.
-OF_THE_RUN = ("digest",)
-
-
-def _note(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"expected KEY=TEXT, got {text!r}")
-    return key, value
-
-
-def main() -> None:
-    """Read the arguments, convert, and say what was written."""
-    parser = ArgumentParser(
-        prog="convert_torch_weights.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--to-torch", action="store_true", help="write a .pth whatever TARGET is called"
-    )
-    parser.add_argument(
-        "--note",
-        action="append",
-        default=[],
-        type=_note,
-        metavar="KEY=TEXT",
-        help="keep this beside the weights, such as data='MSRS, 903 pairs'; again for more; a "
-        ".pth file holds none",
-    )
-    parser.add_argument("source", metavar="SOURCE", help="weights to read")
-    parser.add_argument("target", metavar="TARGET", help="what to write")
-    arguments = parser.parse_args()
-
-    import jax
-
-    from cddfuse_jax.weights import files, torch_weights
-
-    params = files.load_params(arguments.source)
-    if arguments.to_torch:
-        torch_weights.save(params, arguments.target)
-    else:
-        told = files.load_meta(arguments.source)
-        meta = {key: value for key, value in told.items() if key not in OF_THE_RUN}
-        meta["converted_from"] = arguments.source.rstrip("/").rpartition("/")[2]
-        files.save_params(arguments.target, params, meta | dict(arguments.note))
-    leaves = jax.tree.leaves(params)
-    count = sum(leaf.size for leaf in leaves)
-    print(f"{arguments.target}: {len(leaves)} tensors, {count:,} parameters")
-
 
 if __name__ == "__main__":
     start(main)

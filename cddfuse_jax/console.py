@@ -9,11 +9,20 @@ from tqdm import tqdm
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import DISK_FULL
 
+PROGRAM = "cddfuse"
 _teller = {"silent": False, "name": ""}
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An argument parser whose complaint about a wrong argument is a single line."""
+    """An argument parser whose complaint about a wrong argument is a single line.
+
+    It calls a command ``prog``, or as `__main__` has named it: "cddfuse fuse".
+    """
+
+    def __init__(self, prog: str | None = None, **options):
+        if sys.argv[0].startswith(f"{PROGRAM} "):
+            prog = sys.argv[0]
+        super().__init__(prog, **options)
 
     def error(self, message: str):
         """Print ``message`` on one line and exit with 2."""

@@ -1,4 +1,4 @@
-"""The error that a user can mend."""
+"""The error that a user can mend, and how a missing extra is installed."""
 
 
 class InputError(Exception):
@@ -9,3 +9,11 @@ class InputError(Exception):
     """
 
     exit_code = 2
+
+
+def install(extra: str) -> str:
+    """Return how to install an extra of pyproject.toml, to end a message with.
+
+    The project is in no registry, so it is installed from where it lies.
+    """
+    return f"pip install -e '.[{extra}]' in the folder of the repository"

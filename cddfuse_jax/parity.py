@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cddfuse_jax import console
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -145,8 +145,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
         import torch
     except ImportError as error:
         raise InputError(
-            f"running the release needs PyTorch and einops ({error}): "
-            "pip install 'cddfuse-jax[torch]'"
+            f"running the release needs PyTorch and einops ({error}): {install('torch')}"
         ) from None
     from cddfuse_jax.weights import torch_weights
 

@@ -2,28 +2,23 @@
 
     python -m cddfuse_jax.train --config=configs/roadscene.py --workdir=runs/roadscene
 
-The pairs are looked for in data/RoadScene_train/{vi,ir}, then in ../shared/data; other places are
-named with --config.data.visible=DIR --config.data.infrared=DIR.
+The pairs are looked for in data/RoadScene_train/{vi,ir}; other places are named with
+--config.data.visible=DIR --config.data.infrared=DIR.
 
 Each epoch takes three random 128x128 windows, mirrored at random, of every pair: with the 171 pairs
 that are not in the paper's test set, 64 updates an epoch and 7,680 in all, about what the release
 makes on MSRS. The README tells what a run gave.
 """
 
-from pathlib import Path
-
 from cddfuse_jax import config as base
-
-PLACES = ("data/RoadScene_train", "../shared/data/RoadScene_train")
 
 
 def get_config():
     """Return the config."""
     config = base.release()
-    folder = next((place for place in PLACES if Path(place).is_dir()), PLACES[0])
     config.data.source = "folders"
-    config.data.infrared = f"{folder}/ir"
-    config.data.visible = f"{folder}/vi"
+    config.data.visible = "data/RoadScene_train/vi"
+    config.data.infrared = "data/RoadScene_train/ir"
     config.data.crop = 128
     config.data.flip = True
     config.data.crops_per_pair = 3

@@ -28,12 +28,30 @@ from cddfuse_jax.weights import files, torch_names, torch_weights
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
 
+def named(variable: str, what: str) -> Path:
+    """Return the path that an environment variable names; skip where it names none."""
+    path = os.environ.get(variable)
+    if not path:
+        pytest.skip(f"needs {what}; {variable} tells where")
+    return Path(path)
+
+
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    folder = Path(__file__).resolve().parents[2] / "shared"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared (golden values and image pairs), which this clone lacks")
-    return folder
+def data() -> Path:
+    """Folder of image pairs: TNO/{vi,ir}, RoadScene/{vi,ir}, MRI_CT/{MRI,CT}, misregistered, ..."""
+    return named("CDDFUSE_DATA", "image pairs")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of what the PyTorch release gave, beyond what tests/golden has room for."""
+    return named("CDDFUSE_GOLDEN", "more golden values")
+
+
+@pytest.fixture(scope="session")
+def paper_tables() -> Path:
+    """The paper's tables as markdown: data set (pairs), method, eight scores."""
+    return named("CDDFUSE_PAPER_TABLES", "the paper's tables")
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_one_line(convert, release_pth, tmp_path):
 def test_to_torch_without_torch_says_what_to_install(convert, release_pth, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     code, _, err = convert("--to-torch", release_pth, tmp_path / "back.pth")
-    assert code == 2 and "cddfuse-jax[torch]" in err
+    assert code == 2 and "pip install -e '.[torch]'" in err
     assert not list(tmp_path.iterdir())
 
 

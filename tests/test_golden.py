@@ -113,13 +113,13 @@ def test_features_and_images(forward, dtype):
     )
 
 
-def test_whole_features_and_images(forward, dtype, shared):
+def test_whole_features_and_images(forward, dtype, golden):
     size, results = forward
-    golden = np.load(shared / "golden" / f"forward_{size}.npz")
+    whole = np.load(golden / f"forward_{size}.npz")
     assert_equals_truth(
         results,
-        lambda name: golden[f"truth/{name}"],
-        lambda name: golden[f"f32_error/{name}"],
+        lambda name: whole[f"truth/{name}"],
+        lambda name: whole[f"f32_error/{name}"],
         dtype,
     )
 

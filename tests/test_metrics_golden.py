@@ -39,23 +39,23 @@ def test_synthetic_images(key):
     ("dataset", "visible", "infrared"),
     [("TNO", "vi", "ir"), ("RoadScene", "vi", "ir"), ("MRI_CT", "MRI", "CT")],
 )
-def test_real_images(shared, dataset, visible, infrared):
-    golden = json.loads((shared / "golden" / "metrics_real.json").read_text())
-    names = {key.split("/")[1] for key in golden if key.startswith(f"{dataset}/")} - {"MEAN"}
+def test_real_images(data, golden, dataset, visible, infrared):
+    expected = json.loads((golden / "metrics_real.json").read_text())
+    names = {key.split("/")[1] for key in expected if key.startswith(f"{dataset}/")} - {"MEAN"}
     assert len(names) == 6
-    folder = shared / "data" / dataset
+    folder = data / dataset
     # The first two images of each set with all rules; the golden file has six.
     for name in sorted(names)[:2]:
         sources = [read_grey(folder / side / name).astype(float) for side in (visible, infrared)]
         for rule, fuse in RULES.items():
             fused = fuse(*sources)
-            for score, expected in golden[f"{dataset}/{name}/{rule}"].items():
+            for score, number in expected[f"{dataset}/{name}/{rule}"].items():
                 value = METRICS[score](fused, *sources)
-                assert value == pytest.approx(expected, rel=TOLERANCE[score]), (name, rule, score)
+                assert value == pytest.approx(number, rel=TOLERANCE[score]), (name, rule, score)
 
 
-def test_published_rows_are_those_of_the_paper(shared):
-    lines = (shared / "paper_tables.md").read_text().splitlines()
+def test_published_rows_are_those_of_the_paper(paper_tables):
+    lines = paper_tables.read_text().splitlines()
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
     rows = {}
     for where, method, *figures in table[2:]:

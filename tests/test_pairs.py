@@ -138,8 +138,8 @@ def test_noise_flat_and_tiny_images_have_no_shift():
         ("MRI_CT", "MRI CT", []),
     ],
 )
-def test_alarms_on_real_pairs(shared, folder, sides, expected):
-    visible, infrared = (shared / "data" / folder / side for side in sides.split())
+def test_alarms_on_real_pairs(data, folder, sides, expected):
+    visible, infrared = (data / folder / side for side in sides.split())
     found = pairs.find_pairs(visible, infrared).pairs
     alarms = []
     for pair in found if folder == "misregistered" else found[::2]:

@@ -97,7 +97,7 @@ def test_the_table_ends_with_the_verdict():
 @pytest.mark.parametrize("missing", ["torch", "einops"])
 def test_without_the_torch_extra(tmp_path, release_pth, fake_torch, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(InputError, match=r"needs PyTorch and einops .*cddfuse-jax\[torch\]"):
+    with pytest.raises(InputError, match=r"needs PyTorch .*pip install -e '\.\[torch\]'"):
         parity.main(["--release", str(tmp_path), "--weights", str(release_pth)])
 
 

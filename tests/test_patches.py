@@ -98,15 +98,15 @@ def test_file_holds_luma_and_infrared_of_every_window(tmp_path, capsys):
         np.testing.assert_allclose(visible[number, 0], luma, rtol=0, atol=1.2e-7)
 
 
-def test_same_patches_as_the_release(shared, tmp_path):
-    golden = np.load(shared / "golden" / "patches.npz")
-    images = shared / "golden" / "patches"
+def test_same_patches_as_the_release(golden, tmp_path):
+    expected = np.load(golden / "patches.npz")
+    images = golden / "patches"
     out = tmp_path / "patches.h5"
-    size, stride = int(golden["window"]), int(golden["stride"])
+    size, stride = int(expected["window"]), int(expected["stride"])
     assert patches.write_patches(images / "vi", images / "ir", out, size, stride) == 0
     visible, infrared = read(out)
-    np.testing.assert_array_equal(visible, golden["vis_patchs"])
-    np.testing.assert_array_equal(infrared, golden["ir_patchs"])
+    np.testing.assert_array_equal(visible, expected["vis_patchs"])
+    np.testing.assert_array_equal(infrared, expected["ir_patchs"])
 
 
 def test_bad_pairs_are_named_and_the_rest_is_done(tmp_path, capsys):

@@ -60,20 +60,20 @@ def test_the_table_has_all_tensors_of_the_release():
     assert sum(sizes.values()) == 1_188_272
 
 
-def test_the_table_is_that_of_the_golden_checkpoint(shared):
-    lines = (shared / "golden/state_dict.tsv").read_text().splitlines()[1:]
-    golden = {tuple(line.split("\t")) for line in lines}
+def test_the_table_is_that_of_the_golden_checkpoint(golden):
+    lines = (golden / "state_dict.tsv").read_text().splitlines()[1:]
+    table = {tuple(line.split("\t")) for line in lines}
     shapes = shapes_of(CDDFuse())
-    assert golden == {
+    assert table == {
         (entry.torch_module, f"module.{entry.torch_key}", "x".join(map(str, shape)))
         for entry, shape in shapes.items()
     }
 
 
-def test_the_drawn_checkpoint_is_the_golden_one(shared, release_params, release_pth):
-    golden = torch_weights.load(shared / "golden/CDDFuse_random.pth")
-    assert_equal(golden, release_params)
-    assert_equal(golden, torch_weights.load(release_pth))
+def test_the_drawn_checkpoint_is_the_golden_one(golden, release_params, release_pth):
+    loaded = torch_weights.load(golden / "CDDFuse_random.pth")
+    assert_equal(loaded, release_params)
+    assert_equal(loaded, torch_weights.load(release_pth))
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,6 @@ def test_a_file_of_something_else(tmp_path, content, message):
 
 def test_writing_without_pytorch_says_what_to_install(tmp_path, monkeypatch, release_params):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"needs PyTorch: pip install 'cddfuse-jax\[torch\]'"):
+    with pytest.raises(InputError, match=r"needs PyTorch: pip install -e '\.\[torch\]'"):
         torch_weights.save(release_params, tmp_path / "w.pth")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.console import progress, report
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.image_files import read_image
 from cddfuse_jax.images.levels import grey_8_bit
 from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
@@ -19,7 +19,6 @@ try:
 except ImportError:
     tfds = None
 
-INSTALL = "TFDS is an extra: pip install 'cddfuse-jax[tfds]'"
 SPLITS = ("train", "test")
 
 
@@ -107,7 +106,7 @@ def build(folder: str | Path, out: str | Path) -> Path:
         InputError: TFDS is missing, the dataset is there already, or a pair cannot be read.
     """
     if tfds is None:
-        raise InputError(INSTALL)
+        raise InputError(f"this needs TensorFlow Datasets: {install('tfds')}")
     split_pairs(folder)
     builder = Msrs(folder=folder, data_dir=str(out), file_format="array_record")
     directory = Path(builder.data_path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cddfuse_jax.console import report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.levels import luma
 from cddfuse_jax.images.pairs import find_pairs, read_pair_size
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -201,7 +201,7 @@ class TfdsPairs:
             ]
         except ImportError as error:
             raise InputError(
-                f"data.source=tfds needs an extra: pip install 'cddfuse-jax[tfds]' ({error})"
+                f"data.source=tfds needs TensorFlow Datasets ({error}): {install('tfds')}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]

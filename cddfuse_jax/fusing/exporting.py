@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
 
@@ -45,6 +45,4 @@ def serialized(exported: export.Exported) -> bytes:
     try:
         return bytes(exported.serialize())
     except ImportError:
-        raise InputError(
-            "an exported file is a flatbuffer: pip install 'cddfuse-jax[export]'"
-        ) from None
+        raise InputError(f"an exported file is a flatbuffer: {install('export')}") from None

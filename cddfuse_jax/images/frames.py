@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.image_files import read_photo
 from cddfuse_jax.images.pairs import images_by_stem
 
@@ -17,7 +17,7 @@ except ImportError:
     av = None
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
-INSTALL = "videos need an extra: pip install 'cddfuse-jax[video]'"
+INSTALL = f"videos need PyAV: {install('video')}"
 
 
 class Frame(NamedTuple):

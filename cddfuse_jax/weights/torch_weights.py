@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.files import replacing
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import StoredTensor, one_line, read_pth
@@ -83,9 +83,7 @@ def save(params: dict[str, Any], path: str | os.PathLike) -> None:
     try:
         import torch
     except ImportError:
-        raise InputError(
-            "writing a .pth file needs PyTorch: pip install 'cddfuse-jax[torch]'"
-        ) from None
+        raise InputError(f"writing a .pth file needs PyTorch: {install('torch')}") from None
     content = {
         module: {key: torch.from_numpy(array.copy()) for key, array in tensors.items()}
         for module, tensors in state_dicts(params).items()

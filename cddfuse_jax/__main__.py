@@ -1,0 +1,62 @@
+"""``cddfuse COMMAND ...`` and ``python -m cddfuse_jax COMMAND ...``: every command by its name."""
+
+import importlib
+import sys
+
+import cddfuse_jax
+from cddfuse_jax import console
+from cddfuse_jax.runtime.program import start
+
+COMMANDS = {
+    "fuse": ("cddfuse_jax.fuse", "fuse pairs of images, folders of pairs, or videos"),
+    "evaluate": ("cddfuse_jax.evaluate", "score fused images and write a report"),
+    "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
+    "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
+    "train": ("cddfuse_jax.train", "train both stages"),
+    "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
+    "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
+    "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
+    "export": ("cddfuse_jax.export", "export the network to one file"),
+    "parity": ("cddfuse_jax.parity", "compare with a checkout of the PyTorch release"),
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in COMMANDS:
+        name, _ = COMMANDS[arguments[0]]
+        sys.argv = [f"{console.PROGRAM} {arguments[0]}", *arguments[1:]]
+        start(importlib.import_module(name).main)
+    elif arguments == ["--version"]:
+        print(console.PROGRAM, cddfuse_jax.__version__)
+    elif arguments in (["--help"], ["-h"]):
+        print(_usage())
+    elif arguments:
+        print(f"error: {console.PROGRAM} has no command {arguments[0]!r}; see --help",
+              file=sys.stderr)  # fmt: skip
+        sys.exit(2)
+    else:
+        print(_usage(), file=sys.stderr)
+        sys.exit(2)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {console.PROGRAM} COMMAND [--help] ...",
+            f"       {console.PROGRAM} --version",
+            "",
+            "CDDFuse: fusion of visible and infrared, or of two medical images.",
+            "",
+            *lines,
+            "",
+            "Each is also python -m MODULE: " + ", ".join(m for m, _ in COMMANDS.values()),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What a wheel holds, and the one program that has every command."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import cddfuse_jax
+from cddfuse_jax.__main__ import COMMANDS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Path:
+    """A wheel of a copy of the repository, unpacked."""
+    root = tmp_path_factory.mktemp("wheel")
+    for name in ("cddfuse_jax", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, root / "source" / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, root / "source" / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*build, "-w", str(root), str(root / "source")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = root.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(root / "site")
+    return root / "site"
+
+
+def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "cddfuse_jax", *arguments],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(unpacked)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_wheel_holds_all_that_the_package_has(unpacked):
+    files = [*(REPOSITORY / "cddfuse_jax").rglob("*")]
+    names = {f.relative_to(REPOSITORY).as_posix() for f in files if f.is_file()}
+    names = {name for name in names if "__pycache__" not in name}
+    held = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
+    assert "cddfuse_jax/py.typed" in held
+    assert names <= held
+    configs = {f"cddfuse_jax/configs/{file.name}" for file in (REPOSITORY / "configs").glob("*.py")}
+    assert len(configs) >= 5 and configs <= held
+
+
+def test_the_program_tells_version_and_commands(unpacked, tmp_path):
+    told = run(unpacked, tmp_path, "--version")
+    assert (told.returncode, told.stdout) == (0, f"cddfuse {cddfuse_jax.__version__}\n")
+    told = run(unpacked, tmp_path, "--help")
+    assert told.returncode == 0
+    assert all(f"  {name} " in told.stdout for name in COMMANDS)
+    wrong = run(unpacked, tmp_path, "fusee")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: cddfuse has no command 'fusee'; see --help\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_answers_under_its_name(unpacked, tmp_path, command):
+    told = run(unpacked, tmp_path, command, "--help")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(f"usage: cddfuse {command} ")
