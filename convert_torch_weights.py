@@ -10,10 +10,8 @@ and so does the .pth file itself.
 import argparse
 from pathlib import Path
 
-import jax
-
-from cddfuse_jax.console import ArgumentParser, run
-from cddfuse_jax.weights import files, torch_names
+from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.runtime.program import start
 
 
 def main() -> None:
@@ -29,6 +27,11 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="weights to read")
     parser.add_argument("target", type=Path, metavar="TARGET", help="what to write")
     arguments = parser.parse_args()
+
+    import jax
+
+    from cddfuse_jax.weights import files, torch_names
+
     params = files.load_params(arguments.source)
     if arguments.to_torch:
         torch_names.save(params, arguments.target)
@@ -41,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -23,7 +23,8 @@ from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.folder import refuse_existing
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.weights.files import load_meta, load_params
 

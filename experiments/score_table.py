@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import evaluate
+from cddfuse_jax.evaluation.evaluating import evaluate
 from cddfuse_jax.evaluation.scoring import Run
 from cddfuse_jax.evaluation.tables import Evaluation, cell, title
 from cddfuse_jax.files import replacing

@@ -15,7 +15,8 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pairs import find_pairs, sizes_of
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [

@@ -12,7 +12,8 @@ import pytest
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import evaluate, main, parse_run
+from cddfuse_jax.evaluate import main, parse_run
+from cddfuse_jax.evaluation.evaluating import evaluate
 from cddfuse_jax.evaluation.scoring import Run, find_scenes, score_scenes
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.metrics import METRICS
@@ -252,7 +253,7 @@ def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
         path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cddfuse_jax.evaluate.write_report", interrupted)
+    monkeypatch.setattr("cddfuse_jax.evaluation.evaluating.write_report", interrupted)
     assert run_command(folders, monkeypatch, "--protocol", "corrected") == 130
     assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
 

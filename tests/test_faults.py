@@ -13,7 +13,8 @@ from PIL import Image
 from cddfuse_jax.data.pipeline import batches
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import FolderPairs
-from cddfuse_jax.distributed.processes import Address, joined
+from cddfuse_jax.distributed.address import Address
+from cddfuse_jax.distributed.processes import joined
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints

@@ -8,7 +8,8 @@ import pytest
 import reference
 
 from cddfuse_jax.models import convolutions, inn, lite_transformer, restormer
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Decoder, Encoder
+from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
+from cddfuse_jax.models.options import RESIDUALS
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax.evaluate import evaluate
+from cddfuse_jax.evaluation.evaluating import evaluate
 from cddfuse_jax.evaluation.page import pictured
 from cddfuse_jax.evaluation.plots import axis_ticks
 from cddfuse_jax.evaluation.scoring import Run, Scene

@@ -16,6 +16,7 @@ from cddfuse_jax import console, files
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax.runtime.program import start
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"
@@ -134,4 +135,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    start(main)

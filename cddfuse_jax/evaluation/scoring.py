@@ -21,6 +21,8 @@ from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs, images_b
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 
+DEFAULT_BASELINES = ("max", "mean")
+
 
 class Run(NamedTuple):
     """A method to score: its name and its folders of fused images, one per seed."""

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.restormer import transposed_attention
 
 Size = tuple[int, int]  # height, width

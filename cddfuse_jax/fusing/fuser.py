@@ -14,8 +14,8 @@ from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
-from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
-from cddfuse_jax.models.precision import Precision, known_precision
+from cddfuse_jax.models.options import RESIDUALS, Precision, Residual
+from cddfuse_jax.models.precision import known_precision
 from cddfuse_jax.weights.files import load_meta, load_params
 from cddfuse_jax.weights.shipped import DEFAULT
 

@@ -19,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual, select_residual
+from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
 from cddfuse_jax.models.convolutions import conv3x3
 from cddfuse_jax.models.inn import CouplingLayer
 from cddfuse_jax.models.lite_transformer import BaseAttention, BaseFeatureExtraction
+from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import (
     MDTA,

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from skimage.metrics import structural_similarity
+import skimage  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.signature import of_three_images, refuse_smaller_than
 
@@ -71,6 +71,8 @@ def _psnr(peak: float, error: float) -> float:
 def _ssim(fused, infrared, visible, data_range: float) -> float:
     refuse_smaller_than(_SSIM_WINDOW, fused, "SSIM")
     return sum(
-        structural_similarity(fused, source, win_size=_SSIM_WINDOW, data_range=data_range)
+        skimage.metrics.structural_similarity(
+            fused, source, win_size=_SSIM_WINDOW, data_range=data_range
+        )
         for source in (infrared, visible)
     )

@@ -1,7 +1,7 @@
 """VIF: how much of each source's visual information survives in the fused image."""
 
 import numpy as np
-from scipy.ndimage import correlate1d
+import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.signature import of_three_images, refuse_smaller_than
 
@@ -72,5 +72,5 @@ def blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
     (n, H - N + 1, W - N + 1).
     """
     margin = len(window) // 2
-    rows = correlate1d(planes, window, axis=2)[:, :, margin:-margin]
-    return correlate1d(rows, window, axis=1)[:, margin:-margin]
+    rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
+    return scipy.ndimage.correlate1d(rows, window, axis=1)[:, margin:-margin]

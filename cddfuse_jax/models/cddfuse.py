@@ -1,7 +1,7 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,10 @@ from cddfuse_jax.models.convolutions import Border, conv1x1, conv3x3, whole_imag
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
+from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
 
-Residual = Literal["visible", "sum", "none"]
-RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")
 MODULES = ("encoder", "decoder", "base_fusion", "detail_fusion")
 
 

@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.models.cddfuse import MODULES, RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.models.precision import features_dtype, known_precision
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.update import Stage
