@@ -6,12 +6,14 @@ import tempfile
 from pathlib import Path
 
 # Runs that are stopped and resumed compile the same programs again. All processes share the folder:
-# subprocesses and pytest-xdist's workers inherit it.
+# the programs that tests start and pytest-xdist's workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     CACHE = tempfile.mkdtemp(prefix="cddfuse-jax-tests-")
     atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    # Nearly all time is the compiler's; see `pytest_runtest_setup`.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
 import jax
 import numpy as np
@@ -29,12 +31,22 @@ from cddfuse_jax.weights import files, torch_names
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Let the compiler hurry, but optimise as for users in tests marked ``optimized``."""
+    hurry = item.get_closest_marker("optimized") is None
+    if jax.config.read("jax_disable_most_optimizations") != hurry:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", hurry)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    folder = Path(__file__).resolve().parents[2] / "shared"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared (golden values and image pairs), which this clone lacks")
-    return folder
+    """Where ``data`` with real pairs lies and, beside it, ``golden`` with the release's values."""
+    folder = os.environ.get("CDDFUSE_DATA")
+    if not folder:
+        pytest.skip("needs real pairs and golden values: set CDDFUSE_DATA to their folder")
+    return Path(folder).resolve().parent
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from cddfuse_jax.images.pairs import find_pairs, sizes_of
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS
 
+pytestmark = pytest.mark.optimized
+
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
     (161, 597), (212, 502), (226, 486), (227, 483), (244, 606), (248, 537), (259, 446), (264, 518),

@@ -86,7 +86,7 @@ def test_ssim_loss_of_flat_images():
 
 
 def test_ssim_loss_of_opposed_images_is_clipped():
-    # Means 1/2, variances 1/4, covariance -1/4: SSIM is -0.996 everywhere, and 1 - SSIM counts as 1.
+    # Means 1/2, variances 1/4, covariance -1/4: SSIM is -0.996, and 1 - SSIM counts as 1.
     board = np.indices((12, 12)).sum(0) % 2
     assert float(losses.ssim_loss(image(board), image(1 - board))) == 0.5
 

@@ -16,6 +16,8 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS
 
+pytestmark = pytest.mark.optimized
+
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30
 
