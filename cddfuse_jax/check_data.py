@@ -1,6 +1,6 @@
 """Look through two folders of pairs before fusing or training: what is there, what is wrong.
 
-    python -m cddfuse_jax.check_data --ir DIR --vi DIR
+    python -m cddfuse_jax.check_data --vi DIR --ir DIR
 
 Run it with --help for what is reported.
 """
@@ -35,14 +35,14 @@ def main() -> int:
         ),
     )
     add = parser.add_argument
-    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (or MRI)")
+    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--resize", choices=RESIZES, help="check as if fused with that option: sizes may differ")
     given = parser.parse_args()
 
     from cddfuse_jax.data.checking import check_folders, print_findings
 
-    findings = check_folders(given.ir, given.vi, given.resize)
+    findings = check_folders(given.vi, given.ir, given.resize)
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0

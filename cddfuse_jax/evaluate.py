@@ -7,9 +7,10 @@ from pathlib import Path
 from cddfuse_jax.console import ArgumentParser, report
 from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, Run
+from cddfuse_jax.evaluation.matching import PLACE, Run
+from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
 from cddfuse_jax.metrics.baselines import BASELINES
-from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.runtime.program import start
 
@@ -19,6 +20,10 @@ def parse_run(text: str) -> Run:
     name, equals, folders = text.partition("=")
     if not equals or Path(text).is_dir():
         path = Path(text)
+        if PLACE in path.name:
+            raise argparse.ArgumentTypeError(
+                f"a pattern needs a name: NAME=DIR/{{}}..., got {text}"
+            )
         return Run(path.resolve().name, (path,))
     split = tuple(Path(folder) for folder in folders.split(",") if folder)
     if not name or not split:
@@ -35,11 +40,14 @@ def _parser() -> ArgumentParser:
             """\
             examples:
               one run          --fused out/TNO
-              two runs         --fused A=out/a/TNO --fused B=out/b/TNO
+              several methods  --fused A=out/a/TNO B=out/b/TNO --reference A
               mean ± std       --fused CDDFuse=out/seed0,out/seed1,out/seed2
+              one folder       --fused ADF=results/{}_ADF CBF=results/{}_CBF
 
-            Images are matched by name without ending; only those in all folders are scored.
-            Writes OUT/scores.csv (per image), OUT/summary.json and OUT/report.html.
+            Fused images are matched to sources by name without ending: the same name, or with the
+            method's name or one other decoration before or after it (carLight_ADF.jpg). Only those
+            in all folders are scored; what is left over is listed.
+            Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json and OUT/report.html.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
 
             Images are scored on all CPUs, never on an accelerator; several machines share them if
@@ -48,13 +56,20 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    add("--fused", required=True, action="append", type=parse_run, metavar="[NAME=]DIR[,DIR...]",
-        help="folder of fused images; again to compare runs; with NAME= several folders that "
-        "differ by seed alone, which become mean ± standard deviation")  # fmt: skip
-    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (medical: CT, PET)")
+    add("--fused", required=True, action="extend", nargs="+", type=parse_run,
+        metavar="[NAME=]DIR[,DIR...]",
+        help="folder of fused images; several, or again, to compare runs; with NAME= several "
+        "folders that differ by seed alone, which become mean ± standard deviation")  # fmt: skip
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (medical: MRI)")
+    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (medical: CT, PET)")
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
     add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
+    add("--metrics", metavar="NAME,...",
+        help="scores to compute instead of the protocol's: any of "
+        f"{', '.join(METRICS)}, or all")  # fmt: skip
+    add("--reference", metavar="NAME",
+        help="run that all others are compared with; default: the first of several")  # fmt: skip
+    add("--latex", type=Path, metavar="FILE", help="write the table of means as LaTeX too")
     add("--baselines", default=",".join(DEFAULT_BASELINES), metavar="NAME,...",
         help=f"any of {', '.join(BASELINES)}, or none; default: %(default)s")  # fmt: skip
     add("--dataset", metavar="NAME",
@@ -69,7 +84,12 @@ def main() -> int:
     arguments = _parser().parse_args()
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers is at least 1, got {arguments.workers}")
-    named = [name.strip() for name in arguments.baselines.split(",") if name.strip()]
+    named, scores = (
+        tuple(name.strip() for name in (text or "").split(",") if name.strip())
+        for text in (arguments.baselines, arguments.metrics)
+    )
+    if scores == ("all",):
+        scores = tuple(dict.fromkeys((*PROTOCOLS[arguments.protocol].metrics, *METRICS)))
 
     from cddfuse_jax.distributed import processes
     from cddfuse_jax.evaluation.evaluating import evaluate
@@ -78,18 +98,26 @@ def main() -> int:
     with processes.joined(address.given_address(arguments)):
         evaluation = evaluate(
             arguments.fused,
-            arguments.ir,
             arguments.vi,
+            arguments.ir,
             arguments.out,
             arguments.protocol,
-            () if named == ["none"] else tuple(named),
+            () if named == ("none",) else named,
             arguments.dataset,
             arguments.workers,
+            scores or None,
+            arguments.reference,
+            arguments.latex,
         )
         if processes.is_first():
             print(terminal_table(evaluation))
-            report(f"wrote {arguments.out / 'report.html'}, scores.csv, summary.json")
+            report(f"wrote {arguments.out / 'report.html'}, scores.csv, means.csv, summary.json")
     return 1 if evaluation.errors else 0
+
+
+def program() -> None:
+    """Run the command as the program ``cddfuse-metrics``."""
+    start(main)
 
 
 if __name__ == "__main__":

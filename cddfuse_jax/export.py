@@ -60,13 +60,13 @@ def main() -> None:
 
     from cddfuse_jax.fusing.exporting import export_fuse, serialized
     from cddfuse_jax.fusing.folder import refuse_existing
-    from cddfuse_jax.weights.files import load_meta, load_params
+    from cddfuse_jax.weights.files import load_params, trained_residual
 
     if not given.overwrite:
         refuse_existing([given.out])
     params = load_params(given.weights)
-    trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
-    data = serialized(export_fuse(params, given.residual or trained_with, given.platforms))
+    residual = given.residual or trained_residual(given.weights) or "visible"
+    data = serialized(export_fuse(params, residual, given.platforms))
     with replacing(given.out) as temporary:
         temporary.write_bytes(data)
     print(f"{given.out}: {len(data) / 1e6:.1f} MB, for {', '.join(given.platforms)}")

@@ -27,7 +27,7 @@ from cddfuse_jax.weights import shipped
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
-        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP or .npy in, 8-bit PNG out.",
+        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP, WebP or .npy in, 8-bit PNG out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -105,7 +105,8 @@ def _parser() -> ArgumentParser:
 
 def _rate(text: str) -> Fraction:
     try:
-        rate = Fraction(text)
+        # Without exponents, and short: 1e99999999 would be a number of as many digits.
+        rate = Fraction(text if len(text) <= 20 and "e" not in text.lower() else "0")
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if rate <= 0:
@@ -169,13 +170,13 @@ def _evaluate(given: argparse.Namespace) -> int:
     """Score the folder of fused images and return the number of failures."""
     from cddfuse_jax.distributed import processes
     from cddfuse_jax.evaluation.evaluating import evaluate
-    from cddfuse_jax.evaluation.scoring import Run
+    from cddfuse_jax.evaluation.matching import Run
     from cddfuse_jax.evaluation.tables import terminal_table
 
     evaluation = evaluate(
         [Run(given.out.resolve().name, (given.out,))],
-        given.ir,
         given.vi,
+        given.ir,
         given.out / "report",
         given.protocol,
         dataset=given.dataset,

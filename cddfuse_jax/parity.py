@@ -148,7 +148,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
             f"running the release needs PyTorch and einops ({error}): "
             "pip install 'cddfuse-jax[torch]'"
         ) from None
-    from cddfuse_jax.weights import torch_names
+    from cddfuse_jax.weights import torch_weights
 
     file = Path(folder) / "net.py"
     if not file.is_file():
@@ -167,7 +167,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
-    for name, tensors in torch_names.state_dicts(params).items():
+    for name, tensors in torch_weights.state_dicts(params).items():
         state = {
             key.removeprefix("module."): torch.from_numpy(array.copy())
             for key, array in tensors.items()
@@ -244,8 +244,8 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
-    pair = pairs.Pair(Path(visible).stem, Path(infrared), Path(visible))
-    pairs.check_same_size(pair, ir, vis)
+    pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
+    pairs.check_same_size(pair, vis, ir)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

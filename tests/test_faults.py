@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(finished):
 
 def write_folders(root: Path, count: int = 6) -> dict[str, Path]:
     rng = np.random.default_rng(0)
-    folders = {"infrared": root / "ir", "visible": root / "vi"}
+    folders = {"visible": root / "vi", "infrared": root / "ir"}
     for folder in folders.values():
         folder.mkdir(parents=True)
         for number in range(count):

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     """Twelve training and two test pairs; one infrared in colour, one visible grey."""
     root, rng = tmp_path_factory.mktemp("msrs"), np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 2)):
-        for side in ("ir", "vi"):
+        for side in ("vi", "ir"):
             (root / split / side).mkdir(parents=True)
         for number in range(count):
             height = 20 + 4 * (number % 2)
@@ -45,7 +45,7 @@ def directory(folder, tmp_path_factory):
 def test_the_dataset_gives_what_the_folder_gives(folder, directory):
     assert directory.parts[-2:] == ("msrs", "1.0.0")
     for split, count in (("train", 12), ("test", 2)):
-        plain = FolderPairs(folder / split / "ir", folder / split / "vi")
+        plain = FolderPairs(folder / split / "vi", folder / split / "ir")
         source = TfdsPairs(directory, split)
         assert len(source) == len(plain) == count
         assert [size[1:] for size in source.sizes()] == [size[1:] for size in plain.sizes()]
@@ -78,7 +78,7 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
         make_source(ConfigDict({"source": "tfds", "directory": "", "split": "train"}))
     with pytest.raises(InputError, match="exists already"):
         msrs.build(folder, directory.parents[1])
-    with pytest.raises(InputError, match="must hold train/ir and train/vi"):
+    with pytest.raises(InputError, match="must hold train/vi and train/ir"):
         msrs.build(tmp_path, tmp_path)
     arguments = f"tfds_builder --data {tmp_path / 'none'} --out {tmp_path}"
     monkeypatch.setattr(sys, "argv", arguments.split())
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
 
 
 def test_a_broken_pair_leaves_no_dataset(folder, tmp_path):
-    for split in ("ir", "vi"):
+    for split in ("vi", "ir"):
         (tmp_path / "train" / split).mkdir(parents=True)
     source = folder / "train" / "vi" / "0N.png"
     (tmp_path / "train" / "vi" / "a.png").write_bytes(source.read_bytes())

@@ -35,20 +35,20 @@ class Findings(NamedTuple):
     notes: dict[str, list[str]]
 
 
-def check_folders(infrared: Path, visible: Path, resize: Resize | None = None) -> Findings:
+def check_folders(visible: Path, infrared: Path, resize: Resize | None = None) -> Findings:
     """Read every pair of two folders and check it, with a progress bar.
 
     Raises:
         InputError: a folder is missing, or holds no image.
     """
-    first, second = candidates_by_stem(infrared), candidates_by_stem(visible)
-    for folder, found in ((infrared, first), (visible, second)):
+    first, second = candidates_by_stem(visible), candidates_by_stem(infrared)
+    for folder, found in ((visible, first), (infrared, second)):
         if not found:
-            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP and .npy are read")
+            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read")
     findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
     for folder, found, others, other in (
-        (infrared, first, second, visible),
-        (visible, second, first, infrared),
+        (visible, first, second, infrared),
+        (infrared, second, first, visible),
     ):
         for stem, files in found.items():
             if len(files) > 1:
@@ -100,7 +100,7 @@ def _depth(pixels: np.ndarray) -> str:
 def print_findings(findings: Findings, show: Callable[[str], None] = print) -> None:
     """Print counts, then a line for everything that is wrong or looks odd."""
     show(f"{findings.pairs} pairs")
-    for kind, count in sorted(findings.kinds.items()):
+    for kind, count in sorted(findings.kinds.items(), key=lambda item: (item[0][0] != "v", item)):
         show(f"  {count:5d}  {kind}")
     common = findings.sizes.most_common(5)
     more = len(findings.sizes) - len(common)

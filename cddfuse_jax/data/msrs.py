@@ -24,11 +24,11 @@ SPLITS = ("train", "test")
 
 
 class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
-    """Registered infrared-visible pairs of a folder with train/{ir,vi} and test/{ir,vi}.
+    """Registered infrared-visible pairs of a folder with train/{vi,ir} and test/{vi,ir}.
 
-    An example holds ``name``, ``height``, ``width`` and, as 8-bit PNG, ``infrared`` (h, w, 1) and
-    ``visible`` (h, w, 3). Deeper images are brought to 8 bits as `read_image` does. Examples are in
-    the order of names.
+    An example holds ``name``, ``height``, ``width`` and, as 8-bit PNG, ``visible`` (h, w, 3) and
+    ``infrared`` (h, w, 1). Deeper images are brought to 8 bits as `read_image` does. Examples come
+    in the order of names.
     """
 
     VERSION = "1.0.0"
@@ -47,8 +47,8 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
                     "name": tfds.features.Text(),
                     "height": np.int32,
                     "width": np.int32,
-                    "infrared": image(shape=(None, None, 1), encoding_format="png"),
                     "visible": image(shape=(None, None, 3), encoding_format="png"),
+                    "infrared": image(shape=(None, None, 1), encoding_format="png"),
                 }
             ),
             disable_shuffling=True,
@@ -60,8 +60,8 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
 
     def _generate_examples(self, pairs: list[Pair], split: str) -> Iterator[tuple[int, dict]]:
         for number, pair in enumerate(progress(pairs, f"writing {split}", unit="pair")):
-            infrared, visible = read_image(pair.infrared), read_image(pair.visible)
-            check_same_size(pair, infrared, visible)
+            visible, infrared = read_image(pair.visible), read_image(pair.infrared)
+            check_same_size(pair, visible, infrared)
             infrared = grey_8_bit(infrared)
             if visible.ndim == 2:
                 visible = np.repeat(visible[..., None], 3, -1)
@@ -71,8 +71,8 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
                     "name": pair.name,
                     "height": visible.shape[0],
                     "width": visible.shape[1],
-                    "infrared": _png(infrared),
                     "visible": _png(visible),
+                    "infrared": _png(infrared),
                 },
             )
 
@@ -87,15 +87,15 @@ def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
     for split in SPLITS:
         if not (root / split).is_dir():
             continue
-        pairs, *alone = find_pairs(root / split / "ir", root / split / "vi")
+        pairs, *alone = find_pairs(root / split / "vi", root / split / "ir")
         for file in (file for files in alone for file in files):
             report(f"{file}: left out, it has no partner")
         if not pairs:
-            raise InputError(f"{root / split}: no image in ir has the name of one in vi")
+            raise InputError(f"{root / split}: no image in vi has the name of one in ir")
         found[split] = pairs
     if not found:
         raise InputError(
-            f"{root}: must hold train/ir and train/vi, and perhaps test/ir and test/vi"
+            f"{root}: must hold train/vi and train/ir, and perhaps test/vi and test/ir"
         )
     return found
 

@@ -2,7 +2,7 @@
 
     python -m cddfuse_jax.data.tfds_builder --data MSRS --out DIR
 
-MSRS holds train/{ir,vi} and test/{ir,vi}. Then train with --config.data.source=tfds
+MSRS holds train/{vi,ir} and test/{vi,ir}. Then train with --config.data.source=tfds
 --config.data.directory=DIR/msrs/1.0.0.
 """
 

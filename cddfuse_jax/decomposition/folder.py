@@ -15,7 +15,7 @@ from cddfuse_jax.images.image_files import naming, write_png
 from cddfuse_jax.images.pairs import Pair, Resize, read_pair, select_pairs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.files import load_params, trained_residual
 
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
@@ -69,14 +69,14 @@ def decompose_files(
     if not overwrite:
         refuse_existing([*files, table, picture])
     params = load_params(weights)
-    trained_with = load_meta(weights).get("config", {}).get("residual", "visible")
+    residual = residual or trained_residual(weights) or "visible"
     model = CDDFuse.from_params(params)
     for line in alone:
         report(line)
     measured: dict[str, Decomposition] = {}
     for pair, file in progress(list(zip(pairs, files, strict=True)), "decomposing", unit="pair"):
         try:
-            parts = decompose_file(model, params, pair, residual or trained_with, resize)
+            parts = decompose_file(model, params, pair, residual, resize)
         except InputError as error:
             report(str(error))
             continue

@@ -1,25 +1,18 @@
-"""Runs scored on the scenes that all of them have, and the report of it."""
+"""Runs scored on the scenes that all of them have, ranked, and the report of it."""
 
+import contextlib
 from pathlib import Path
 
 from cddfuse_jax.console import report
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.latex import latex_table
+from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
 from cddfuse_jax.evaluation.page import write_report
-from cddfuse_jax.evaluation.scoring import (
-    DEFAULT_BASELINES,
-    Run,
-    SceneScores,
-    find_scenes,
-    score_scenes,
-)
-from cddfuse_jax.evaluation.tables import (
-    Evaluation,
-    published_rows,
-    rows_of,
-    write_csv,
-    write_summary,
-)
+from cddfuse_jax.evaluation.ranking import rank
+from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
+from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
+from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
 from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
@@ -28,46 +21,58 @@ from cddfuse_jax.metrics.published import PUBLISHED, published_name
 
 def evaluate(
     runs: list[Run],
-    infrared: Path,
     visible: Path,
+    infrared: Path,
     out: Path,
     protocol: str = "release",
     baselines: tuple[str, ...] = DEFAULT_BASELINES,
     dataset: str | None = None,
     workers: int | None = None,
+    names: tuple[str, ...] | None = None,
+    reference: str | None = None,
+    latex: Path | None = None,
 ) -> Evaluation:
-    """Score runs on the scenes all of them have; write scores.csv, summary.json, report.html.
+    """Score runs on the scenes all of them have, and rank them.
 
-    Leftovers, files that cannot be scored and flat images are each told in one line on standard
-    error. A scene that fails in any run is in no row's mean, so that all rows are over the same
-    images. Nothing is written before all is scored, and then all three files or none.
+    Writes scores.csv, means.csv, summary.json and report.html. Leftovers, files that cannot be
+    scored and what was changed in reading are told in one line each on standard error. A scene
+    that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
+    is written before all is scored, and then all files or none.
 
     Several processes (`processes.joined`) score a share each and all return the whole; the first
     tells and writes.
 
     Args:
         runs: what to score; names differ.
-        infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
         visible: folder of the visible images (for medical pairs: of MRI).
+        infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
         out: folder of the report, made if missing.
         protocol: a name in `PROTOCOLS`.
         baselines: names in `BASELINES`.
         dataset: a name in `PUBLISHED`, whose published rows are shown; or None.
         workers: processes; None for one per CPU. See `score_scenes`.
+        names: the scores to compute; None for all of the protocol.
+        reference: the run that all others are compared with; None for the first of several runs.
+        latex: a file to write the table of means to, as journals print it; or None.
 
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored.
     """
     chosen, baselines = protocol_named(protocol), known_baselines(baselines)
+    metrics = {name: chosen.metric(name) for name in names or chosen.metrics}
     dataset = published_name(dataset) if dataset else None
-    _check_runs(runs)
+    _check_runs(runs, reference)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
-    selection = find_scenes(runs, infrared, visible)
-    for folder, names in selection.leftovers.items():
-        report(f"not scored, not in all folders: {len(names)} of {folder}: {_some(names)}")
+    selection = find_scenes(runs, visible, infrared)
+    for folder, pattern in selection.patterns.items():
+        if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
+            report(f"{folder}: images are named {pattern}")
+    for folder, left in selection.leftovers.items():
+        report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     processes.check_same([scene.pair.name for scene in selection.scenes], "images")
-    own = score_scenes(processes.share(selection.scenes), protocol, baselines, workers)
+    share = processes.share(selection.scenes)
+    own = score_scenes(share, protocol, baselines, workers, tuple(metrics))
     shares = processes.gather(own)
     outcomes = [SceneScores(*outcome) for outcome in processes.joint(shares)]
     errors = [line for outcome in outcomes for line in outcome.errors]
@@ -76,44 +81,66 @@ def evaluate(
     scored = [outcome for outcome in outcomes if not outcome.errors]
     if not scored:
         raise InputError(f"none of {len(outcomes)} images could be scored, see above")
-    notes = [line for outcome in scored for line in outcome.notes]
-    notes += _remarks(runs, scored, protocol, dataset)
+    notes = _notes_on_files(scored) + _remarks(runs, scored, protocol, dataset)
     for line in notes:
         report(f"note: {line}")
-    names = {outcome.name for outcome in scored}
+    found = {outcome.name for outcome in scored}
+    rows = rows_of(runs, scored) + (published_rows(dataset, chosen) if dataset else [])
+    if len(runs) > 1 and reference is None:
+        reference = runs[0].name
     evaluation = Evaluation(
         protocol=chosen,
+        metrics=metrics,
         dataset=dataset,
         runs=runs,
-        scenes=[scene for scene in selection.scenes if scene.pair.name in names],
-        rows=rows_of(runs, scored) + (published_rows(dataset, chosen) if dataset else []),
+        scenes=[scene for scene in selection.scenes if scene.pair.name in found],
+        pairs=selection.pairs,
+        rows=rows,
+        ranking=rank(rows, metrics, reference),
         leftovers=selection.leftovers,
         errors=errors,
         notes=notes,
     )
     if not processes.is_first():
         return evaluation
-    # All three or none, so that a report never stands beside another one's scores.
-    with (
-        replacing(out / "scores.csv") as scores,
-        replacing(out / "summary.json") as summary,
-        replacing(out / "report.html") as page,
-    ):
-        write_csv(scores, evaluation)
-        write_summary(summary, evaluation)
-        write_report(page, evaluation)
+    # All or none, so that a report never stands beside another one's scores.
+    with contextlib.ExitStack() as stack:
+        outputs = [
+            stack.enter_context(replacing(out / name))
+            for name in ("scores.csv", "means.csv", "summary.json", "report.html")
+        ]
+        write_csv(outputs[0], evaluation)
+        write_means(outputs[1], evaluation)
+        write_summary(outputs[2], evaluation)
+        write_report(outputs[3], evaluation)
+        if latex is not None:
+            table = stack.enter_context(replacing(latex))
+            table.write_text(latex_table(evaluation), encoding="utf-8")
     return evaluation
 
 
-def _check_runs(runs: list[Run]) -> None:
+def _check_runs(runs: list[Run], reference: str | None) -> None:
     names = [run.name for run in runs]
+    if reference is not None and reference not in names:
+        raise InputError(
+            f"--reference is the name of a run, got {reference!r}; runs are {', '.join(names)}"
+        )
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"runs need names that differ, two are {name!r}; give NAME=DIR")
-    folders = [folder.resolve() for run in runs for folder in run.folders]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise InputError(f"each folder of fused images is given once, {folder} is twice")
+
+
+def _notes_on_files(scored: list[SceneScores]) -> list[str]:
+    """One line per note, with how many files it is about and the first of them."""
+    about: dict[str, list[str]] = {}
+    for outcome in scored:
+        for note, name in outcome.notes:
+            about.setdefault(note, []).append(name)
+    lines = []
+    for note, names in about.items():
+        count = "1 image" if len(names) == 1 else f"{len(names)} images"
+        lines.append(f"{count}: {note} ({', '.join(names[:3])}{', ...' if names[3:] else ''})")
+    return lines
 
 
 def _remarks(
@@ -125,10 +152,10 @@ def _remarks(
         remarks.append(
             f"the rows published for {dataset} are over {pairs} images, here are {len(scored)}"
         )
-    if dataset and PROTOCOLS[protocol].changes:
+    if dataset and protocol != "release":
         remarks.append(
             "published rows follow the protocol release, on stretched images; the scores that "
-            f"{protocol} changes are left out of them"
+            f"{protocol} defines otherwise are left out of them"
         )
     if scored[0].baselines:
         remarks.append(
@@ -136,10 +163,11 @@ def _remarks(
             "to 0-255, which alone raises SD (baselines with that: max-stretched, mean-stretched)"
         )
     for index, each in enumerate(runs):
-        if any(scene.coloured[index] for scene in scored):
+        grey = PROTOCOLS[protocol].colour == "luma"
+        if grey and any(scene.coloured[index] for scene in scored):
             remarks.append(
                 f"{each.name} has images in colour, of which the luma was scored, rounded again; "
-                "the release's protocol is grey: fuse with --color none"
+                f"the protocol {protocol} is grey: fuse with --color none"
             )
         if protocol == "corrected" and all(scene.stretched[index] for scene in scored):
             remarks.append(
