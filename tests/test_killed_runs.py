@@ -57,7 +57,8 @@ def own_lines(text: str) -> list[str]:
     return [
         line
         for line in text.splitlines()
-        if line and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
+        if line
+        and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
         and not line.endswith("peer ranks is : 3")  # of Gloo's threads, which tear its lines
     ]
 
