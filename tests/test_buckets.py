@@ -168,5 +168,5 @@ def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, mon
     # A bucket that memory does not hold is left aside; here the image itself fits.
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = memory.whole_arrays() * 8 * 4 * 9 * 6
-    monkeypatch.setattr(pair, "fuse_in_bucket", None)
+    monkeypatch.setattr(whole, "fuse_in_bucket", None)
     np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)
