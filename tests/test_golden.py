@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import compiler_options
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
@@ -42,9 +43,9 @@ def params(dtype, release_params):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), release_params)
 
 
-@functools.cache
-def loss_and_gradient(stage: int):
-    return jax.jit(jax.value_and_grad(STAGES[stage - 1].loss, has_aux=True))
+def compiled(function, dtype):
+    """In float32 as for users; float64 is there to find a wrong constant, however compiled."""
+    return jax.jit(function, compiler_options=None if dtype == np.float32 else compiler_options())
 
 
 def nhwc(array: np.ndarray, dtype) -> jax.Array:
@@ -61,7 +62,6 @@ def torch_tensors(params):
 def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
     """Compute all that the golden files hold, NCHW, features thinned to every 16th channel."""
 
-    @jax.jit
     def compute(params, visible, infrared):
         apply = functools.partial(CDDFuse().apply, {"params": params})
         results = {}
@@ -83,7 +83,7 @@ def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
 
     arrays = {
         name: np.moveaxis(np.asarray(value), -1, 1)
-        for name, value in compute(params, visible, infrared).items()
+        for name, value in compiled(compute, visible.dtype)(params, visible, infrared).items()
     }
     return {n: array[:, ::16] if array.shape[1] > 1 else array for n, array in arrays.items()}
 
@@ -131,7 +131,8 @@ def test_losses_and_gradients(params, dtype, stage):
     expected = json.loads((GOLDEN / "losses.json").read_text())[f"stage{stage}/f64"]
     golden = np.load(GOLDEN / "gradients.npz")
     visible, infrared = (nhwc(golden[name], dtype) for name in ("vis", "ir"))
-    (total, parts), gradient = loss_and_gradient(stage)(params, visible, infrared)
+    loss = compiled(jax.value_and_grad(STAGES[stage - 1].loss, has_aux=True), dtype)
+    (total, parts), gradient = loss(params, visible, infrared)
 
     wide = dtype == np.float64
     for name, value in {**parts, "total": total}.items():
@@ -162,7 +163,9 @@ def test_trajectory(params, dtype):
     schedule = learning_rate(steps_per_epoch=3, decay_epochs=2)
     optimizer = adam(schedule)
     updates = [
-        jax.jit(functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule))
+        compiled(
+            functools.partial(update, stage=stage, optimizer=optimizer, schedule=schedule), dtype
+        )
         for stage in STAGES
     ]
     state = TrainState(
