@@ -6,12 +6,14 @@ import tempfile
 from pathlib import Path
 
 # Runs that are stopped and resumed compile the same programs again. All processes share the folder:
-# subprocesses and pytest-xdist's workers inherit it.
+# the programs that tests start and pytest-xdist's workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     CACHE = tempfile.mkdtemp(prefix="cddfuse-jax-tests-")
     atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    # Nearly all time is the compiler's; see `pytest_runtest_setup`.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
 import jax
 import numpy as np
@@ -34,6 +36,15 @@ def named(variable: str, what: str) -> Path:
     if not path:
         pytest.skip(f"needs {what}; {variable} tells where")
     return Path(path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Let the compiler hurry, but optimise as for users in tests marked ``optimized``."""
+    hurry = item.get_closest_marker("optimized") is None
+    if jax.config.read("jax_disable_most_optimizations") != hurry:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", hurry)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """A script of test_parallel.py: 12 updates through both stages, shared out in the ways asked for.
 
-    parallel_run.py OUT COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT --process_id I]
+    parallel_run.py OUT COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT --num_processes N ...]
 
 COUNT 0 is the update as it is, neither mapped nor accumulated: what all others must equal. Writes
-losses, parameters and the collectives of each stage's program to OUT, an .npz file.
+losses, parameters and the collectives of each stage's program to OUT, an .npz file; of several
+processes each prefixes its name with its number, as 0_OUT.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import functools
 import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,8 +20,7 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import batches, make_source
-from cddfuse_jax.distributed import processes
-from cddfuse_jax.distributed.address import ALONE, Address
+from cddfuse_jax.distributed import address, processes
 from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.devices import Devices
 from cddfuse_jax.training.optimizers import adam, learning_rate
@@ -101,22 +102,21 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("out")
+    parser.add_argument("out", type=Path)
     parser.add_argument("ways", nargs="+")
-    parser.add_argument("--coordinator")
-    parser.add_argument("--process_id", type=int)
+    address.add_options(parser)
     given = parser.parse_args()
-    address = ALONE
-    if given.coordinator:
-        address = Address(given.coordinator, 2, given.process_id)
-    with processes.joined(address):
+    out = given.out
+    if given.num_processes:
+        out = out.with_name(f"{given.process_id}_{out.name}")
+    with processes.joined(address.given_address(given)):
         found = {}
         for way in given.ways:
             count, how, accumulate = way.split(":")
             result = run(make_config(), int(count), how, int(accumulate))
             found |= {f"{way}/{name}": value for name, value in result.items()}
             print(way, "done", flush=True)
-        np.savez(given.out, **found)
+        np.savez(out, **found)
 
 
 if __name__ == "__main__":

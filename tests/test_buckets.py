@@ -18,6 +18,8 @@ from cddfuse_jax.images.pairs import find_pairs, sizes_of
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS
 
+pytestmark = pytest.mark.optimized
+
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
     (161, 597), (212, 502), (226, 486), (227, 483), (244, 606), (248, 537), (259, 446), (264, 518),
@@ -166,5 +168,5 @@ def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, mon
     # A bucket that memory does not hold is left aside; here the image itself fits.
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = memory.whole_arrays() * 8 * 4 * 9 * 6
-    monkeypatch.setattr(pair, "fuse_in_bucket", None)
+    monkeypatch.setattr(whole, "fuse_in_bucket", None)
     np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)

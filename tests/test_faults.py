@@ -147,7 +147,7 @@ def write_folders(root: Path, count: int = 6) -> dict[str, Path]:
 @pytest.mark.parametrize("fault", ["corrupt", "vanished"])
 def test_a_bad_image_in_training_is_named(tiny_config, tmp_path, fault):
     config = tiny_config.copy_and_resolve_references()
-    folders = write_folders(tmp_path)
+    folders = write_folders(tmp_path, 4)  # as many as `tiny_run` has, so that its programs serve
     config.data.update(source="folders", **{name: str(path) for name, path in folders.items()})
     config.reconstruction_epochs = 40
     bad = folders["visible"] / "3.png"

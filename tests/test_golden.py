@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import compiler_options
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.torch_names import name_table, to_torch
+
+pytestmark = pytest.mark.optimized
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = ("square", "odd", "wide")
@@ -40,9 +43,9 @@ def params(dtype, release_params):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), release_params)
 
 
-@functools.cache
-def loss_and_gradient(stage: int):
-    return jax.jit(jax.value_and_grad(STAGES[stage - 1].loss, has_aux=True))
+def compiled(function, dtype):
+    """In float32 as for users; float64 is there to find a wrong constant, however compiled."""
+    return jax.jit(function, compiler_options=None if dtype == np.float32 else compiler_options())
 
 
 def nhwc(array: np.ndarray, dtype) -> jax.Array:
@@ -59,7 +62,6 @@ def torch_tensors(params):
 def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
     """Compute all that the golden files hold, NCHW, features thinned to every 16th channel."""
 
-    @jax.jit
     def compute(params, visible, infrared):
         apply = functools.partial(CDDFuse().apply, {"params": params})
         results = {}
@@ -81,7 +83,7 @@ def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
 
     arrays = {
         name: np.moveaxis(np.asarray(value), -1, 1)
-        for name, value in compute(params, visible, infrared).items()
+        for name, value in compiled(compute, visible.dtype)(params, visible, infrared).items()
     }
     return {n: array[:, ::16] if array.shape[1] > 1 else array for n, array in arrays.items()}
 
@@ -129,7 +131,8 @@ def test_losses_and_gradients(params, dtype, stage):
     expected = json.loads((GOLDEN / "losses.json").read_text())[f"stage{stage}/f64"]
     golden = np.load(GOLDEN / "gradients.npz")
     visible, infrared = (nhwc(golden[name], dtype) for name in ("vis", "ir"))
-    (total, parts), gradient = loss_and_gradient(stage)(params, visible, infrared)
+    loss = compiled(jax.value_and_grad(STAGES[stage - 1].loss, has_aux=True), dtype)
+    (total, parts), gradient = loss(params, visible, infrared)
 
     wide = dtype == np.float64
     for name, value in {**parts, "total": total}.items():
@@ -159,7 +162,8 @@ def test_trajectory(params, dtype):
     visible, infrared = (nhwc(golden[name], dtype) for name in ("vis", "ir"))
     optimizers = dict.fromkeys(MODULES, adam(learning_rate(steps_per_epoch=3, decay_epochs=2)))
     updates = [
-        jax.jit(functools.partial(update, stage=stage, optimizers=optimizers)) for stage in STAGES
+        compiled(functools.partial(update, stage=stage, optimizers=optimizers), dtype)
+        for stage in STAGES
     ]
     state = init_state(params, optimizers)
     for record in records["f64"]:

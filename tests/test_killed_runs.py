@@ -1,73 +1,55 @@
 """The training program killed, stopped, out of disk, bereft of a peer: how it ends and returns."""
 
+import contextlib
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from test_parallel import REPOSITORY, environment, free_port
+from programs import REPOSITORY, environment, run_together, started
 
 from cddfuse_jax.weights.files import load_meta, load_params
 
+pytestmark = pytest.mark.slow
 
-class Training:
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Compiled programs for these tests alone: what is killed may leave half of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@contextlib.contextmanager
+def training(
+    workdir: Path, epochs: int, count: int, most_kib: int | None = None
+) -> Iterator[list[subprocess.Popen]]:
     """The training program, in one or two processes of two devices each."""
+    fields = {
+        "model.features": 8, "model.heads": 2, "model.blocks": 1,
+        "data.count": 8, "data.height": 24, "data.width": 24, "data.crop": 16,
+        "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
+    }  # fmt: skip
+    command = ["-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
+    command += [f"--workdir={workdir}"]
+    command += [f"--config.{name}={value}" for name, value in fields.items()]
+    with started(command, count, 2, most_kib) as processes:
+        yield processes
 
-    def __init__(
-        self,
-        workdir: Path,
-        epochs: int,
-        processes: int,
-        cache: Path,
-        most_kib: int | None = None,
-    ):
-        fields = {
-            "model.features": 8, "model.heads": 2, "model.blocks": 1,
-            "data.count": 8, "data.height": 24, "data.width": 24, "data.crop": 16,
-            "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
-        }  # fmt: skip
-        self.workdir = workdir
-        port, self.processes = free_port(), []
-        for number in range(processes):
-            command = [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
-            command += [f"--workdir={workdir}"]
-            command += [f"--config.{name}={value}" for name, value in fields.items()]
-            if processes > 1:
-                command += [f"--coordinator=127.0.0.1:{port}", f"--process_id={number}"]
-                command += [f"--num_processes={processes}"]
-            variables = environment(2) | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-            if most_kib:  # of a file, as if the disk were full
-                command = ["bash", "-c", f'ulimit -f {most_kib}; exec "$@"', "bash", *command]
-            self.processes.append(
-                subprocess.Popen(
-                    command,
-                    cwd=REPOSITORY,
-                    env=variables,
-                    text=True,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                )
-            )
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    def wait_for_checkpoint(self, timeout: float = 240) -> None:
-        deadline = time.monotonic() + timeout
-        while not any(p.name.isdecimal() for p in (self.workdir / "checkpoints").glob("*")):
-            assert time.monotonic() < deadline and self.processes[0].poll() is None
-            time.sleep(0.05)
+def wait_for_checkpoint(workdir: Path, process: subprocess.Popen, timeout: float = 240) -> None:
+    deadline = time.monotonic() + timeout
+    while not any(path.name.isdecimal() for path in (workdir / "checkpoints").glob("*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
 
 
 def own_lines(text: str) -> list[str]:
@@ -75,23 +57,20 @@ def own_lines(text: str) -> list[str]:
     return [
         line
         for line in text.splitlines()
-        if line and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
+        if line
+        and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
+        and not line.endswith("peer ranks is : 3")  # of Gloo's threads, which tear its lines
     ]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_path, cache):
+def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_path):
     """The run of two processes of two devices goes on, and ends, in one process."""
     workdir = tmp_path / "run"
-    with Training(workdir, 400, 2, cache) as run:
-        run.wait_for_checkpoint()
-        run.processes[1].send_signal(signal.SIGTERM)
-        output = [process.communicate(timeout=120) for process in run.processes]
-        assert [process.returncode for process in run.processes] == [0, 0], output
+    with training(workdir, 400, 2) as processes:
+        wait_for_checkpoint(workdir, processes[0])
+        processes[1].send_signal(signal.SIGTERM)
+        output = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], output
     stopped = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert stopped < 802
     assert own_lines(output[0][1]) == [
@@ -101,27 +80,28 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     meta = load_meta(workdir)
     assert meta["pairs"] == 8 and meta["steps_per_epoch"] == 2
 
-    with Training(workdir, 400, 1, cache) as run:
+    with training(workdir, 400, 1) as processes:
         line = ""
         while "resuming" not in line:
-            line = run.processes[0].stderr.readline()
+            line = processes[0].stderr.readline()
             assert line, "ended without resuming"
         assert f"after step {stopped} of 802" in line
-        run.processes[0].stderr.readline()  # an epoch: it trains
-        run.processes[0].send_signal(signal.SIGTERM)
-        _, error = run.processes[0].communicate(timeout=120)
-        assert run.processes[0].returncode == 0, error
+        processes[0].stderr.readline()  # an epoch: it trains
+        processes[0].send_signal(signal.SIGTERM)
+        _, error = processes[0].communicate(timeout=120)
+        assert processes[0].returncode == 0, error
     assert re.fullmatch(r"stopped after step \d+, saved; .*", own_lines(error)[-1])
     assert len(own_lines(error)) == 1
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, cache, victim):
-    with Training(tmp_path / "run", 4000, 2, cache) as run:
-        run.wait_for_checkpoint()
-        run.processes[victim].kill()
+def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, victim):
+    workdir = tmp_path / "run"
+    with training(workdir, 4000, 2) as processes:
+        wait_for_checkpoint(workdir, processes[0])
+        processes[victim].kill()
         died = time.monotonic()
-        survivor = run.processes[1 - victim]
+        survivor = processes[1 - victim]
         _, error = survivor.communicate(timeout=60)
         assert time.monotonic() - died < 60
     assert survivor.returncode == 1, error
@@ -130,45 +110,26 @@ def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, cache, victim):
     assert len(re.findall(ours, error, re.M)) == 1, error
 
 
-def train_until(step: int, count: int, devices: int, workdir: Path, config, cache: Path) -> None:
+def train_until(step: int, count: int, devices: int, workdir: Path, config) -> None:
     """Train until a step in ``count`` processes of ``devices`` devices each."""
     file = workdir.with_name(f"until{step}.json")
     file.write_text(config.to_json())
-    script = [sys.executable, str(Path(__file__).with_name("resume_run.py"))]
-    port, started = free_port(), []
-    for number in range(count):
-        command = [*script, str(file), str(workdir), str(step)]
-        if count > 1:
-            command += [f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}"]
-            command += [f"--process_id={number}"]
-        started.append(
-            subprocess.Popen(
-                command,
-                env=environment(devices) | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    try:
-        for process in started:
-            output, _ = process.communicate(timeout=400)
-            assert process.returncode == 0, output
-            assert f"\n{step} {count} {count * devices}\n" in f"\n{output}", output
-    finally:
-        for process in started:
-            process.kill()
+    script = str(Path(__file__).with_name("resume_run.py"))
+    command = [script, str(file), str(workdir), str(step)]
+    codes, outputs, errors = run_together(command, count, devices)
+    assert codes == [0] * count, errors
+    assert all(f"\n{step} {count} {count * devices}\n" in f"\n{output}" for output in outputs)
 
 
-def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, tmp_path, cache):
+def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, tmp_path):
     """One device, then two processes of two devices each, then one device again: 8 updates."""
     config = tiny_config.copy_and_resolve_references()
     config.batch_size, config.data.count, config.picture_every = 4, 8, 1000
-    train_until(8, 1, 1, tmp_path / "undisturbed", config, cache)
+    train_until(8, 1, 1, tmp_path / "undisturbed", config)
     workdir = tmp_path / "moving"
-    train_until(2, 1, 1, workdir, config, cache)
-    train_until(3, 2, 2, workdir, config, cache)  # stage II begins after step 4
-    train_until(8, 1, 1, workdir, config, cache)
+    train_until(2, 1, 1, workdir, config)
+    train_until(3, 2, 2, workdir, config)  # stage II begins after step 4
+    train_until(8, 1, 1, workdir, config)
     steps = {int(path.name) for path in (workdir / "checkpoints").iterdir()}
     assert steps == {3, 4, 8}
     expected, found = (load_params(tmp_path / name) for name in ("undisturbed", "moving"))
@@ -182,14 +143,14 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     assert moved > 40  # or anything would be equal
 
 
-def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_path, cache):
+def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_path):
     workdir = tmp_path / "run"
-    with Training(workdir, 400, 1, cache) as run:
-        run.wait_for_checkpoint()
+    with training(workdir, 400, 1) as processes:
+        wait_for_checkpoint(workdir, processes[0])
     before = load_meta(workdir)
-    with Training(workdir, 400, 1, cache, most_kib=32) as run:  # TensorBoard's fit in that
-        _, error = run.processes[0].communicate(timeout=240)
-        assert run.processes[0].returncode == 1, error
+    with training(workdir, 400, 1, most_kib=32) as processes:  # TensorBoard's fit in that
+        _, error = processes[0].communicate(timeout=240)
+        assert processes[0].returncode == 1, error
     step = re.search(r"^resuming .* after step (\d+) of 802$", error, re.M)[1]
     told = [line for line in error.splitlines() if "error: " in line]
     assert len(told) == 1 and own_lines(error)[-1] == told[0], error
@@ -199,17 +160,17 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
     assert "(File too large)" in told[0]
     assert f"that of step {step} is whole: make room and give the same command again" in told[0]
     assert load_meta(workdir) == before
-    with Training(workdir, 400, 1, cache) as run:
-        while "resuming" not in (line := run.processes[0].stderr.readline()):
+    with training(workdir, 400, 1) as processes:
+        while "resuming" not in (line := processes[0].stderr.readline()):
             assert line, "ended without resuming"
         assert f"after step {step} of" in line
 
 
-def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path, cache):
+def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
     tally = tmp_path / "chaos.json"
     done = subprocess.run(
         [sys.executable, "experiments/chaos.py", "--kills=3", "--epochs=6", f"--out={tally}"],
-        cwd=REPOSITORY, env=environment(1) | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+        cwd=REPOSITORY, env=environment(1),
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -85,6 +85,12 @@ def test_ssim_loss_of_flat_images():
     assert float(losses.ssim_loss(a, a)) == 0
 
 
+def test_ssim_loss_of_opposed_images_is_clipped():
+    # Means 1/2, variances 1/4, covariance -1/4: SSIM is -0.996, and 1 - SSIM counts as 1.
+    board = np.indices((12, 12)).sum(0) % 2
+    assert float(losses.ssim_loss(image(board), image(1 - board))) == 0.5
+
+
 WEIGHTS = losses.LossWeights(
     ssim=7.0, reconstruction_gradient=3.0, fusion_gradient=2.0, decomposition=0.5
 )

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import reference
+from programs import compiler_options
 
 from cddfuse_jax.models import convolutions, inn, lite_transformer, restormer
 from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
@@ -13,8 +14,7 @@ from cddfuse_jax.models.options import RESIDUALS
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2
-# Compiled once and run once on a few numbers: the compiler's own time is what counts.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICK = compiler_options()
 SMALL = CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=2)
 
 BLOCKS = {

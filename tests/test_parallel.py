@@ -2,15 +2,13 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run_together
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("parallel_run.py")
 # Each way compiles two programs for several seconds: the whole grid only where it is asked for.
 WAYS = ("2:pmap:1", "4:shard_map:2", "8:shard_map:1")
@@ -22,54 +20,24 @@ if os.environ.get("CDDFUSE_TEST_ALL_WAYS"):
 WAYS_OF_TWO = ("4:shard_map:1", "4:pmap:1")[: 2 if os.environ.get("CDDFUSE_TEST_ALL_WAYS") else 1]
 
 
-def environment(devices: int) -> dict[str, str]:
-    return os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "PYTHONPATH": str(REPOSITORY),
-        # The compiler's time is this test's time.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def finish(processes: list[subprocess.Popen], timeout: float) -> None:
-    try:
-        for process in processes:
-            output, _ = process.communicate(timeout=timeout)
-            assert process.returncode == 0, output
-    finally:
-        for process in processes:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     """What each way gave; "0:..." is the update neither mapped nor accumulated."""
     folder = tmp_path_factory.mktemp("parallel")
-
-    def start(devices: int, name: str, *arguments: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder / name), *arguments],
-            env=environment(devices),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    finish([start(8, "one.npz", "0:shard_map:1", *WAYS)], timeout=1800)
-    address = f"127.0.0.1:{free_port()}"
-    pair = [
-        start(2, f"{i}.npz", *WAYS_OF_TWO, "--coordinator", address, "--process_id", str(i))
-        for i in range(2)
-    ]
-    finish(pair, timeout=900)
+    codes, outputs, errors = run_together(
+        [str(SCRIPT), str(folder / "one.npz"), "0:shard_map:1", *WAYS], devices=8, timeout=1800
+    )
+    assert codes == [0], (outputs, errors)
+    codes, outputs, errors = run_together(
+        [str(SCRIPT), str(folder / "of_two.npz"), *WAYS_OF_TWO], count=2, devices=2, timeout=900
+    )
+    assert codes == [0, 0], (outputs, errors)
     found: dict[str, dict[str, np.ndarray]] = {}
-    for name, prefix in (("one.npz", ""), ("0.npz", "first of two "), ("1.npz", "second of two ")):
+    for name, prefix in (
+        ("one.npz", ""),
+        ("0_of_two.npz", "first of two "),
+        ("1_of_two.npz", "second of two "),
+    ):
         for key, value in np.load(folder / name).items():
             way, _, field = key.partition("/")
             found.setdefault(prefix + way, {})[field] = value

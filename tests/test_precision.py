@@ -25,6 +25,8 @@ from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.update import Stage, init_state, update
 
+pytestmark = pytest.mark.optimized
+
 IMAGE = jnp.zeros((1, 16, 16, 1), jnp.float32)
 
 

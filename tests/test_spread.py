@@ -3,15 +3,13 @@
 import csv
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from test_parallel import REPOSITORY, environment, free_port
+from programs import run_together, started
 
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.fusing.fuser import Fuser
@@ -35,38 +33,8 @@ def folders(tmp_path_factory) -> Path:
     return root
 
 
-def start(command: list[str], count: int, devices: int) -> list[subprocess.Popen]:
-    """Start a command in ``count`` processes that find each other."""
-    port, started = free_port(), []
-    for number in range(count):
-        flags = ["--coordinator", f"127.0.0.1:{port}", "--num_processes", str(count)]
-        flags += ["--process_id", str(number)]
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", *command, *(flags if count > 1 else [])],
-                cwd=REPOSITORY,
-                env=environment(devices),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    return started
-
-
-def run_together(command: list[str], count: int, devices: int, timeout: float = 240):
-    """Run a command in ``count`` processes and return exit codes, outputs and errors."""
-    started = start(command, count, devices)
-    try:
-        texts = [process.communicate(timeout=timeout) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [process.returncode for process in started], *map(list, zip(*texts, strict=True))
-
-
 def fuse_command(folders: Path, weights: Path, out: Path) -> list[str]:
-    command = ["cddfuse_jax.fuse", "--weights", str(weights), "--out", str(out)]
+    command = ["-m", "cddfuse_jax.fuse", "--weights", str(weights), "--out", str(out)]
     return [*command, "--vi", str(folders / "vi"), "--ir", str(folders / "ir")]
 
 
@@ -82,7 +50,7 @@ def alone(folders, tiny_weights) -> Path:
     """What one process on one device writes, scored too."""
     out = folders / "alone"
     command = [*fuse_command(folders, tiny_weights, out), "--evaluate"]
-    codes, texts, errors = run_together(command, 1, 1)
+    codes, texts, errors = run_together(command)
     assert codes == [1], errors
     assert "6 fused, 1 failed" in texts[0]
     return out
@@ -111,7 +79,15 @@ def test_devices_and_processes_write_what_one_of_each_does(
 
 def test_two_processes_score_what_one_does(folders, alone):
     out = folders / "scores"
-    command = ["cddfuse_jax.evaluate", "--fused", str(alone), "--out", str(out), "--workers=1"]
+    command = [
+        "-m",
+        "cddfuse_jax.evaluate",
+        "--fused",
+        str(alone),
+        "--out",
+        str(out),
+        "--workers=1",
+    ]
     command += ["--vi", str(folders / "vi"), "--ir", str(folders / "ir")]
     codes, texts, errors = run_together(command, 2, 1)
     assert codes == [0, 0], errors
@@ -158,17 +134,13 @@ def test_shares_joined_are_the_whole_in_order(monkeypatch, parts):
 def test_sigterm_to_one_ends_both(folders, tiny_weights):
     """There is nothing to save, so it ends at once, and the other one, waiting for it, says why."""
     out = folders / "terminated"
-    started = start([*fuse_command(folders, tiny_weights, out), "--evaluate"], 2, 1)
-    try:
+    with started([*fuse_command(folders, tiny_weights, out), "--evaluate"], 2) as both:
         deadline = time.monotonic() + 120
         while not list(out.glob("*.png")):  # both have joined
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        started[0].send_signal(signal.SIGTERM)
-        assert started[0].wait(timeout=30) == -signal.SIGTERM
-        _, error = started[1].communicate(timeout=60)
-    finally:
-        for process in started:
-            process.kill()
-    assert started[1].returncode == 1, error
+        both[0].send_signal(signal.SIGTERM)
+        assert both[0].wait(timeout=30) == -signal.SIGTERM
+        _, error = both[1].communicate(timeout=60)
+    assert both[1].returncode == 1, error
     assert re.search(r"^process 1: error: process 0 of this run cannot be reached; ", error, re.M)

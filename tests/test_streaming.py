@@ -1,5 +1,6 @@
 """Fusing in strips against the formulas of the whole image, and the choice of strips."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -15,6 +16,8 @@ from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS
+
+pytestmark = pytest.mark.optimized
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30
@@ -35,14 +38,18 @@ def params():
     return draw_params(DEEP, *np.zeros((2, 1, 2, 2, 1)))
 
 
+@functools.cache
+def compiled_formula():
+    def fuse(params, *images):
+        return [reference.fuse(params, *images, each)[0, ..., 0] for each in RESIDUALS]
+
+    return jax.jit(fuse, compiler_options=QUICK)
+
+
 def formula(params, visible, infrared):
     """The three fused images, by residual, in float64."""
     batches = [image[None, ..., None] for image in (visible, infrared)]
-
-    def fuse(*images):
-        return [reference.fuse(params, *images, each)[0, ..., 0] for each in RESIDUALS]
-
-    images = jax.device_get(jax.jit(fuse, compiler_options=QUICK)(*batches))
+    images = jax.device_get(compiled_formula()(params, *batches))
     return dict(zip(RESIDUALS, images, strict=True))
 
 
@@ -62,17 +69,26 @@ def test_strips_give_the_whole_image(x64, params, size, heights):
 
 
 def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
-    pair = draw_pair((9, 6))
-    with jax.enable_x64(True):
-        # The truth of what float32 is given: the same rounded weights and images.
-        rounded, images = jax.tree.map(lambda x: np.float64(np.float32(x)), (params, list(pair)))
-        truth = formula(rounded, *images)["visible"]
-    params, pair = jax.tree.map(np.float32, (params, list(pair)))
-    whole = make_fuse(params)(*pair)
-    strips = fuse_in_strips(params, *pair, "visible", 4)
-    assert strips.dtype == np.float32 and strips.shape == (9, 6)
-    whole_error, strips_error = (abs(np.float64(x) - truth).max() for x in (whole, strips))
-    assert strips_error <= max(1.5 * whole_error, 1.5e-7)
+    """Over many weights: rounding errors of single cases differ fourfold, in either direction.
+
+    Logarithms of the ratio of both errors have a deviation of 0.7 and, whichever the instruction
+    set, a mean near -0.1: of 64 cases the mean is known to 0.09, six of which make a factor of 1.7.
+    """
+    rng = np.random.default_rng(4)
+    ratios = []
+    for _ in range(64):
+        shuffled = jax.tree.map(lambda x: np.float32(rng.permuted(x, axis=None)), params)
+        pair = rng.uniform(size=(2, 9, 6)).astype(np.float32)
+        with jax.enable_x64(True):  # the truth of what float32 is given
+            wide = jax.tree.map(np.float64, (shuffled, *pair))
+            truth = formula(*wide)["visible"]
+        whole = make_fuse(shuffled)(*pair)
+        strips = fuse_in_strips(shuffled, *pair, "visible", 4)
+        assert strips.dtype == np.float32 and strips.shape == (9, 6)
+        whole_error, strips_error = (np.linalg.norm(x - truth) for x in (whole, strips))
+        ratios.append(strips_error / whole_error)
+    assert np.exp(np.mean(np.log(ratios))) < 1.5
+    assert np.std(np.log(ratios)) > 0.1  # or they were no errors of rounding
 
 
 @pytest.mark.parametrize("residual", RESIDUALS)

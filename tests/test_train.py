@@ -16,7 +16,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError, read_scalars
-from cddfuse_jax.training.optimizers import learning_rate
 from cddfuse_jax.weights.files import load_meta, load_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -138,14 +137,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
     folders = (tmp_path / "checkpoints").iterdir()
     assert sorted(folder.name for folder in folders) == ["1", "2"]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
-
-
-def test_learning_rate_decays_by_epoch_to_its_floor():
-    schedule = learning_rate(steps_per_epoch=7)
-    for epoch, expected in ((0, 1e-4), (19, 1e-4), (20, 5e-5), (40, 2.5e-5), (120, 1.5625e-6)):
-        assert np.float32(schedule(7 * epoch)) == np.float32(expected)
-        assert np.float32(schedule(7 * epoch + 6)) == np.float32(expected)
-    assert np.float32(schedule(7 * 140)) == np.float32(1e-6)
 
 
 def test_checkpoints_keep_the_newest(tiny_run, tmp_path):

@@ -1,0 +1,63 @@
+"""Clipping, Adam and the learning rate against values worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cddfuse_jax.training.optimizers import adam, clip_by_norm, learning_rate, update_count
+
+
+def clipped(max_norm: float, *gradient: float) -> list[float]:
+    clip = clip_by_norm(max_norm)
+    tree = {"a": jnp.float32(gradient[0]), "b": jnp.float32(gradient[1:])}
+    result, _ = clip.update(tree, clip.init(tree))
+    return [float(result["a"]), *map(float, result["b"])]
+
+
+def test_the_norm_is_that_of_all_tensors_together():
+    # Norm 5: each times 1/5.000001.
+    assert clipped(1.0, 3, 0, 4) == pytest.approx([0.6, 0, 0.8], rel=1e-6)
+    assert clipped(5.1, 3, 0, 4) == [3, 0, 4]  # never made longer
+
+
+def test_a_millionth_is_added_to_the_norm():
+    # Norm 1e-6 where 1e-6 is allowed: times 1e-6 / (1e-6 + 1e-6).
+    assert clipped(1e-6, 6e-7, 0, 8e-7) == pytest.approx([3e-7, 0, 4e-7], rel=1e-5)
+    assert clipped(1.0, 0, 0, 0) == [0, 0, 0]
+
+
+def test_two_updates_of_adam_by_hand():
+    """Gradients 0.006 and -0.008, norm below 0.01, at rate 1, then 0.5."""
+    optimizer = adam(lambda count: jnp.where(count == 0, 1.0, 0.5))
+    params = jnp.zeros(1)
+    state = optimizer.init(params)
+    assert int(update_count(state)) == 0
+    steps = []
+    for gradient in (0.006, -0.008):
+        step, state = optimizer.update(jnp.array([gradient]), state, params)
+        steps.append(float(step[0]))
+    assert int(update_count(state)) == 2
+    # Corrected moments of the second update: m/(1 - 0.9²), v/(1 - 0.999²).
+    m = (0.9 * 0.1 * 0.006 + 0.1 * -0.008) / 0.19
+    v = (0.999 * 0.001 * 0.006**2 + 0.001 * 0.008**2) / (1 - 0.999**2)
+    # In float32, 1 - 0.999² is known to 2^-25 / 0.002, 1.5e-5 of itself, half of it in the root.
+    expected = [-1.0 * 0.006 / (0.006 + 1e-8), -0.5 * m / (np.sqrt(v) + 1e-8)]
+    assert steps == pytest.approx(expected, rel=3e-5)
+
+
+def test_a_vanishing_gradient_moves_nothing_far():
+    """Beside eps: a first gradient g moves by rate · g / (|g| + 1e-8)."""
+    optimizer = adam(learning_rate(1, initial=1.0))
+    params = jnp.zeros(2)
+    gradient = jnp.array([1e-8, 3e-8])
+    step, _ = jax.jit(optimizer.update)(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(step, [-1 / 2, -3 / 4], rtol=1e-4)
+
+
+def test_learning_rate_decays_by_epoch_to_its_floor():
+    schedule = learning_rate(steps_per_epoch=7)
+    for epoch, expected in ((0, 1e-4), (19, 1e-4), (20, 5e-5), (40, 2.5e-5), (120, 1.5625e-6)):
+        assert np.float32(schedule(7 * epoch)) == np.float32(expected)
+        assert np.float32(schedule(7 * epoch + 6)) == np.float32(expected)
+    assert np.float32(schedule(7 * 140)) == np.float32(1e-6)
