@@ -1,0 +1,245 @@
+"""What longer training needs: weights to start from, schedules, running means, held-out pairs."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cddfuse_jax import config as configs
+from cddfuse_jax.data.pipeline import make_sources
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.models.cddfuse import MODULES
+from cddfuse_jax.train import train_and_evaluate
+from cddfuse_jax.training.held_out import HeldOut
+from cddfuse_jax.training.log import read_scalars
+from cddfuse_jax.training.optimizers import Optimizer, learning_rate
+from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
+from cddfuse_jax.training.update import Stage, init_state, update
+from cddfuse_jax.weights.files import load_params
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def rates(**options) -> list[float]:
+    schedule = learning_rate(10, 8, initial=1.0, floor=0.1, **options)
+    return [float(schedule(count)) for count in range(9)]
+
+
+def test_cosine_goes_from_the_initial_rate_to_the_floor():
+    expected = [0.1 + 0.9 * (1 + math.cos(math.pi * count / 8)) / 2 for count in range(9)]
+    assert rates(schedule="cosine") == pytest.approx(expected, rel=1e-6)
+    assert rates(schedule="constant") == [1.0] * 9
+
+
+def test_a_warm_up_rises_evenly_to_the_schedule():
+    cosine = rates(schedule="cosine")
+    assert rates(schedule="cosine", warmup=4) == pytest.approx(
+        [0.25, 0.5, 0.75, cosine[3], *cosine[4:]], rel=1e-6
+    )
+    assert rates(schedule="staircase", warmup=2) == [0.5, *[1.0] * 8]
+
+
+def test_each_module_ends_its_cosine_with_the_run():
+    config = configs.release()
+    config.reconstruction_epochs, config.fusion_epochs = 1, 2
+    config.learning_rate.schedule = "cosine"
+    optimizers = make_optimizers(config, steps_per_epoch=5)
+    for module, updates in zip(MODULES, (15, 15, 10, 10), strict=True):
+        assert float(optimizers[module].rate(updates)) == pytest.approx(1e-6, rel=1e-4)
+        assert float(optimizers[module].rate(updates - 1)) > 1.2e-6
+
+
+def test_the_running_mean_by_hand():
+    """Params go 0, 1, 2, 3; the mean moves by max(1 - 0.8, 9/10, 9/11, 9/12) of the way."""
+    climb = Optimizer(
+        init=lambda params: (None, CountOnly(jnp.zeros((), jnp.int32))),
+        update=lambda gradient, state: (jax.tree.map(jnp.ones_like, gradient), state),
+        rate=lambda count: 1.0,
+    )
+    optimizers = dict.fromkeys(MODULES, climb)
+    stage = Stage("fusion", lambda params, *_, of_whole_batch: (params["encoder"], {}), MODULES)
+    state = init_state(dict.fromkeys(MODULES, jnp.float32(0)), optimizers, ema=True)
+    image, mean = jnp.zeros((1, 2, 2, 1)), 0.0
+    for number, share in enumerate((9 / 10, 9 / 11, 9 / 12)):
+        state, _ = update(state, image, image, stage=stage, optimizers=optimizers, ema=0.8)
+        mean += share * (number + 1 - mean)
+        assert float(state.params["decoder"]) == number + 1
+        assert float(state.fusing_params["decoder"]) == pytest.approx(mean, rel=1e-6)
+    late = state.replace(step=jnp.int32(1000))
+    late, _ = update(late, image, image, stage=stage, optimizers=optimizers, ema=0.8)
+    assert float(late.ema["decoder"]) == pytest.approx(mean + 0.2 * (4 - mean), rel=1e-6)
+
+
+class CountOnly:
+    def __init__(self, count):
+        self.count = count
+
+
+@pytest.fixture(scope="module")
+def long_config(tiny_config):
+    """Everything at once: 2 of 6 scenes held out, cosine with warm-up, running mean."""
+    config = tiny_config.copy_and_resolve_references()
+    config.data.count = 6
+    config.held_out.every_nth = 3
+    config.held_out.crop = 16
+    config.held_out.every = 1
+    config.learning_rate.schedule = "cosine"
+    config.learning_rate.warmup = 2
+    config.ema = 0.5
+    config.keep_checkpoints = 1
+    config.picture_every = 100
+    return config
+
+
+@pytest.fixture(scope="module")
+def long_run(long_config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("long") / "run"
+    return workdir, train_and_evaluate(long_config, workdir)
+
+
+def test_newest_best_and_the_end_of_stage_one_are_kept(long_run):
+    workdir, state = long_run
+    assert int(state.step) == 8
+    losses = read_scalars(workdir)["held_out/fusion/total"]
+    assert set(losses) == {5, 6, 7, 8}
+    best = min(losses, key=losses.get)
+    kept = {int(folder.name) for folder in (workdir / "checkpoints").iterdir()}
+    assert kept == {4, best, 8}
+    assert set(read_scalars(workdir)["held_out/reconstruction/total"]) == {1, 2, 3, 4}
+
+
+def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(long_run, long_config):
+    workdir, state = long_run
+    training, held_out = make_sources(long_config)
+    assert (training.names(), held_out.names()) == (["0", "1", "3", "4"], ["2", "5"])
+    stage = make_stages(long_config, make_model(long_config))[1]
+    losses = []
+    for pair in (held_out[0], held_out[1]):
+        images = (pair[name][None, 4:20, 4:20] for name in ("visible", "infrared"))
+        losses.append(float(stage.loss(state.ema, *images)[0]))
+    logged = read_scalars(workdir)["held_out/fusion/total"][8]
+    assert logged == pytest.approx(np.mean(losses), rel=1e-4)
+    found = HeldOut(held_out, 16, "float32").loss(stage, state.ema)["total"]
+    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_stopped_and_resumed_is_bit_identical_with_all_of_it(long_run, long_config, tmp_path):
+    for stop in (3, 6):
+        train_and_evaluate(long_config, tmp_path, lambda step, stop=stop: step == stop)
+    state = train_and_evaluate(long_config, tmp_path)
+    assert_same(state, long_run[1])
+    kept = [{f.name for f in (w / "checkpoints").iterdir()} for w in (tmp_path, long_run[0])]
+    assert kept[0] == kept[1]
+
+
+def test_what_is_loaded_is_the_running_mean(long_run):
+    workdir, state = long_run
+    assert_same(load_params(workdir), state.ema)
+    first = jax.tree.leaves(state.params)[0]
+    assert not np.array_equal(first, jax.tree.leaves(load_params(workdir))[0])
+
+
+def test_a_run_starts_from_weights_with_fresh_moments(long_run, long_config, tmp_path):
+    workdir, before = long_run
+    config = long_config.copy_and_resolve_references()
+    config.init_from = str(workdir)
+    config.reconstruction_epochs = 0
+    config.fusion_epochs = 1
+    config.learning_rate.initial = 1e-12
+    config.learning_rate.floor = 0.0
+    state = train_and_evaluate(config, tmp_path / "tuned")
+    for found, start in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(before.ema), strict=True
+    ):
+        np.testing.assert_allclose(found, start, atol=1e-6)
+    assert int(state.opt_state["encoder"][1].count) == 2
+    config.init_from = str(tmp_path / "gone")  # is not read again
+    assert_same(train_and_evaluate(config, tmp_path / "tuned"), state)
+
+
+def test_weights_of_another_network_are_refused(long_run, long_config, tmp_path):
+    config = long_config.copy_and_resolve_references()
+    config.init_from = str(long_run[0])
+    config.model.features = 16
+    with pytest.raises(InputError, match="another network, features 8 instead of 16; set config"):
+        train_and_evaluate(config, tmp_path)
+    config.init_from = str(tmp_path / "none")
+    with pytest.raises(InputError, match="none"):
+        train_and_evaluate(config, tmp_path)
+
+
+def folders_config(tmp_path, **names):
+    """A config of pairs in several folders; ``names`` by folder."""
+    config = configs.release()
+    for side in ("visible", "infrared"):
+        for folder, members in names.items():
+            for name in members:
+                write_png(tmp_path / side / folder / f"{name}.png", np.zeros((16, 16), np.uint8))
+        config.data[side] = ",".join(str(tmp_path / side / folder) for folder in names)
+    config.data.source = "folders"
+    return config
+
+
+def test_several_folders_are_one_source_and_lists_choose_from_it(tmp_path):
+    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "e", "f"])
+    training, held_out = make_sources(config)
+    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "e", "f"], None)
+    (tmp_path / "held").write_text("b.jpg\n\nc\n")
+    config.held_out.names = str(tmp_path / "held")
+    training, held_out = make_sources(config)
+    assert training.names() == ["a", "d", "e", "f"]
+    assert held_out.names() == ["b", "c", "c"]
+    config.held_out.every_nth = 4  # of each folder; one has only three
+    assert make_sources(config)[1].names() == ["b", "c", "c", "f"]
+    config.held_out.count = 2
+    assert make_sources(config)[1].names() == ["b", "c"]
+    (tmp_path / "some").write_text("a\nb\nd")
+    config.data.names = str(tmp_path / "some")
+    assert make_sources(config)[0].names() == ["a", "d"]
+
+
+def test_lists_that_do_not_fit_are_told(tmp_path):
+    config = folders_config(tmp_path, one=["a", "b"])
+    (tmp_path / "list").write_text("a\nx\ny")
+    config.held_out.names = str(tmp_path / "list")
+    with pytest.raises(InputError, match="2 of 3 names are not among the 2 pairs: x, y"):
+        make_sources(config)
+    (tmp_path / "list").write_text("a\nb")
+    with pytest.raises(InputError, match="all 2 pairs are held out: none is left"):
+        make_sources(config)
+    config.data.visible += ",elsewhere"
+    with pytest.raises(InputError, match="must name as many folders, got 2 and 1"):
+        make_sources(config)
+
+
+def test_every_value_outside_its_range_is_named():
+    config = configs.release()
+    configs.check(config)
+    config.batch_size = config.keep_checkpoints = 0
+    config.learning_rate.initial = -1.0
+    config.clip_norm = math.nan
+    config.fusion_epochs = -5
+    config.ema = 1.0
+    with pytest.raises(InputError) as error:
+        configs.check(config)
+    for line in (
+        "config.batch_size must be at least 1, got 0",
+        "config.keep_checkpoints must be at least 1, got 0",
+        "config.learning_rate.initial must be above 0, got -1.0",
+        "config.clip_norm must be above 0, got nan",
+        "config.fusion_epochs must be at least 0, got -5",
+        "config.ema must be at least 0 and below 1, got 1.0",
+    ):
+        assert line in str(error.value)
+
+
+def test_every_number_and_choice_of_the_config_has_a_rule():
+    fields = dict(configs.flat(configs.release()))
+    free = {name for name, value in fields.items() if isinstance(value, bool)}
+    free |= {name for name, value in fields.items() if value == "" or name == "data.split"}
+    assert set(configs.fields.RULES) == set(fields) - free
