@@ -1,19 +1,26 @@
-"""Convert weights between the PyTorch release's .pth files and this package's checkpoints.
+"""Convert weights between the PyTorch release's .pth, safetensors and this package's checkpoints.
 
-    python convert_torch_weights.py CDDFuse_IVF.pth OUTDIR
-    python convert_torch_weights.py --to-torch OUTDIR FILE.pth
+    python convert_torch_weights.py SOURCE TARGET
 
-The first needs no PyTorch, the second the extra [torch]. OUTDIR then works as --weights everywhere,
-and so does the .pth file itself.
+TARGET's name says what it becomes: FILE.safetensors, FILE.pth (needs the extra [torch]), or the
+folder of a checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
+come with the package. Each of them works as --weights everywhere.
 """
 
 import argparse
-from pathlib import Path
 
-import jax
+from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.runtime.program import start
 
-from cddfuse_jax.console import ArgumentParser, run
-from cddfuse_jax.weights import files, torch_names
+# What a run keeps beside its params for itself: it is not true of the params alone.
+OF_THE_RUN = ("digest",)
+
+
+def _note(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=TEXT, got {text!r}")
+    return key, value
 
 
 def main() -> None:
@@ -24,21 +31,37 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--to-torch", action="store_true", help="SOURCE is weights of this package, TARGET a .pth"
+        "--to-torch", action="store_true", help="write a .pth whatever TARGET is called"
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="weights to read")
-    parser.add_argument("target", type=Path, metavar="TARGET", help="what to write")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        type=_note,
+        metavar="KEY=TEXT",
+        help="keep this beside the weights, such as data='MSRS, 903 pairs'; again for more; a "
+        ".pth file holds none",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="weights to read")
+    parser.add_argument("target", metavar="TARGET", help="what to write")
     arguments = parser.parse_args()
+
+    import jax
+
+    from cddfuse_jax.weights import files, torch_weights
+
     params = files.load_params(arguments.source)
     if arguments.to_torch:
-        torch_names.save(params, arguments.target)
+        torch_weights.save(params, arguments.target)
     else:
-        meta = {"converted_from": arguments.source.name}
-        files.save_params(arguments.target, params, meta)
+        told = files.load_meta(arguments.source)
+        meta = {key: value for key, value in told.items() if key not in OF_THE_RUN}
+        meta["converted_from"] = arguments.source.rstrip("/").rpartition("/")[2]
+        files.save_params(arguments.target, params, meta | dict(arguments.note))
     leaves = jax.tree.leaves(params)
     count = sum(leaf.size for leaf in leaves)
     print(f"{arguments.target}: {len(leaves)} tensors, {count:,} parameters")
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

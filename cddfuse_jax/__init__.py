@@ -1,4 +1,4 @@
-"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of infrared and visible, or of two medical images.
+"""CDDFuse (CVPR 2023) in JAX and Flax: fusion of visible and infrared, or of two medical images.
 
 from cddfuse_jax import Fuser
 
@@ -6,21 +6,32 @@ fused = Fuser()(visible, infrared)  # or Fuser("CDDFuse_IVF.pth")
 """
 
 import importlib
-import sys
+from typing import TYPE_CHECKING
 
-from cddfuse_jax.runtime import huge_pages
+if TYPE_CHECKING:
+    from cddfuse_jax import metrics as metrics
+    from cddfuse_jax.errors import InputError as InputError
+    from cddfuse_jax.fusing.fuser import Fuser as Fuser
+    from cddfuse_jax.models.cddfuse import CDDFuse as CDDFuse
+    from cddfuse_jax.weights.files import load_params as load_params
+    from cddfuse_jax.weights.files import save_params as save_params
 
 __version__ = "0.1.0"
-__all__ = ["Fuser", "InputError"]
+__all__ = ["CDDFuse", "Fuser", "InputError", "load_params", "metrics", "save_params"]
 
-# Imported when first used, so that commands that need no JAX start without it.
-_HOMES = {"Fuser": "cddfuse_jax.fusing.fuser", "InputError": "cddfuse_jax.errors"}
-
-if sys.argv[:1] == ["-m"]:  # what Python calls itself while it looks for the command's module
-    huge_pages.restart()
+# Imported when first used: what needs no JAX starts without it.
+_HOMES = {
+    "CDDFuse": "cddfuse_jax.models.cddfuse",
+    "Fuser": "cddfuse_jax.fusing.fuser",
+    "InputError": "cddfuse_jax.errors",
+    "load_params": "cddfuse_jax.weights.files",
+    "save_params": "cddfuse_jax.weights.files",
+}
 
 
 def __getattr__(name: str):
+    if name == "metrics":
+        return importlib.import_module("cddfuse_jax.metrics")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

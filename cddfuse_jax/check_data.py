@@ -1,127 +1,17 @@
 """Look through two folders of pairs before fusing or training: what is there, what is wrong.
 
-    python -m cddfuse_jax.check_data --ir DIR --vi DIR
+    python -m cddfuse_jax.check_data --vi DIR --ir DIR
 
 Run it with --help for what is reported.
 """
 
 import argparse
 import textwrap
-from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from cddfuse_jax.console import ArgumentParser, progress, report_notes, run
-from cddfuse_jax.data.patches import is_low_contrast
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.images import levels
-from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import naming
-from cddfuse_jax.images.pairs import (
-    RESIZES,
-    Pair,
-    PairOfPhotos,
-    Resize,
-    candidates_by_stem,
-    notes_on,
-    read_pair,
-)
-from cddfuse_jax.images.registration import measure_shift
-
-
-class Findings(NamedTuple):
-    """What was found: counts, lines for what is wrong, lines to look at, notes -> files."""
-
-    pairs: int
-    sizes: Counter[str]
-    kinds: Counter[str]
-    errors: list[str]
-    warnings: list[str]
-    notes: dict[str, list[str]]
-
-
-def check_folders(infrared: Path, visible: Path, resize: Resize | None = None) -> Findings:
-    """Read every pair of two folders and check it, with a progress bar.
-
-    Raises:
-        InputError: a folder is missing, or holds no image.
-    """
-    first, second = candidates_by_stem(infrared), candidates_by_stem(visible)
-    for folder, found in ((infrared, first), (visible, second)):
-        if not found:
-            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP and .npy are read")
-    findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
-    for folder, found, others, other in (
-        (infrared, first, second, visible),
-        (visible, second, first, infrared),
-    ):
-        for stem, files in found.items():
-            if len(files) > 1:
-                names = ", ".join(file.name for file in files)
-                findings.errors.append(f"{folder}: one image per name, found {names}")
-            if stem not in others:
-                findings.errors.append(f"{files[0]}: no image of that name in {other}")
-    clear = [stem for stem in sorted(first.keys() & second.keys())
-             if len(first[stem]) == len(second[stem]) == 1]  # fmt: skip
-    pairs = [Pair(stem, first[stem][0], second[stem][0]) for stem in clear]
-    for pair in progress(pairs, "checking", unit="pair"):
-        try:
-            _check_pair(pair, read_pair(pair, resize), findings)
-        except InputError as error:
-            findings.errors.append(str(error))
-    return findings._replace(pairs=len(pairs))
-
-
-def _check_pair(pair: Pair, photos: PairOfPhotos, findings: Findings) -> None:
-    grey = []
-    for name, path, photo in (
-        ("visible", pair.visible, photos.visible),
-        ("infrared", pair.infrared, photos.infrared),
-    ):
-        pixels = photo.pixels
-        with naming(path):
-            grey.append(levels.network_input(pixels))
-        colour = "colour" if is_coloured(pixels) else "grey"
-        findings.kinds[f"{name}: {_depth(pixels)} {colour}"] += 1
-        if np.ptp(grey[-1]) == 0:
-            findings.warnings.append(f"{path}: every pixel is the same")
-        elif is_low_contrast(grey[-1][None])[0]:
-            findings.warnings.append(
-                f"{path}: nearly flat, (p90 - p10) / p90 is below 0.1; its patches may be dropped"
-            )
-    height, width = grey[0].shape
-    findings.sizes[f"{width}x{height}"] += 1
-    shift = measure_shift(*grey)
-    if shift and shift.is_misregistered:
-        findings.warnings.append(f"{pair.name}: {shift.warning}")
-    for note, file in notes_on(pair, photos, levels.AUTO).items():
-        findings.notes[note].append(file)
-
-
-def _depth(pixels: np.ndarray) -> str:
-    return "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
-
-
-def print_findings(findings: Findings, show: Callable[[str], None] = print) -> None:
-    """Print counts, then a line for everything that is wrong or looks odd."""
-    show(f"{findings.pairs} pairs")
-    for kind, count in sorted(findings.kinds.items()):
-        show(f"  {count:5d}  {kind}")
-    common = findings.sizes.most_common(5)
-    more = len(findings.sizes) - len(common)
-    listed = ", ".join(f"{size} ({count})" for size, count in common)
-    if common:
-        show(f"  sizes: {listed}" + (f" and {more} more" if more else ""))
-        sides = [int(side) for size in findings.sizes for side in size.split("x")]
-        show(f"  shortest side: {min(sides)} pixels, so data.crop and --size can be at most that")
-    for line in findings.errors:
-        show(f"error: {line}")
-    for line in findings.warnings:
-        show(f"warning: {line}")
-    show(f"{len(findings.errors)} errors, {len(findings.warnings)} warnings")
+from cddfuse_jax.console import ArgumentParser, report_notes
+from cddfuse_jax.images.pairs import RESIZES
+from cddfuse_jax.runtime.program import start
 
 
 def main() -> int:
@@ -145,15 +35,18 @@ def main() -> int:
         ),
     )
     add = parser.add_argument
-    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (or MRI)")
+    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--resize", choices=RESIZES, help="check as if fused with that option: sizes may differ")
     given = parser.parse_args()
-    findings = check_folders(given.ir, given.vi, given.resize)
+
+    from cddfuse_jax.data.checking import check_folders, print_findings
+
+    findings = check_folders(given.vi, given.ir, given.resize)
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

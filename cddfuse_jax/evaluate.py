@@ -4,156 +4,15 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.console import ArgumentParser, report
+from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation.page import write_report
-from cddfuse_jax.evaluation.scoring import Run, SceneScores, find_scenes, score_scenes
-from cddfuse_jax.evaluation.tables import (
-    Evaluation,
-    published_rows,
-    rows_of,
-    terminal_table,
-    write_csv,
-    write_summary,
-)
-from cddfuse_jax.files import replacing
-from cddfuse_jax.metrics.baselines import BASELINES, known_baselines
-from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
-from cddfuse_jax.metrics.published import PUBLISHED, published_name
-
-DEFAULT_BASELINES = ("max", "mean")
-
-
-def evaluate(
-    runs: list[Run],
-    infrared: Path,
-    visible: Path,
-    out: Path,
-    protocol: str = "release",
-    baselines: tuple[str, ...] = DEFAULT_BASELINES,
-    dataset: str | None = None,
-    workers: int | None = None,
-) -> Evaluation:
-    """Score runs on the scenes all of them have; write scores.csv, summary.json, report.html.
-
-    Leftovers, files that cannot be scored and flat images are each told in one line on standard
-    error. A scene that fails in any run is in no row's mean, so that all rows are over the same
-    images. Nothing is written before all is scored, and then all three files or none.
-
-    Several processes (`processes.joined`) score a share each and all return the whole; the first
-    tells and writes.
-
-    Args:
-        runs: what to score; names differ.
-        infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
-        visible: folder of the visible images (for medical pairs: of MRI).
-        out: folder of the report, made if missing.
-        protocol: a name in `PROTOCOLS`.
-        baselines: names in `BASELINES`.
-        dataset: a name in `PUBLISHED`, whose published rows are shown; or None.
-        workers: processes; None for one per CPU. See `score_scenes`.
-
-    Raises:
-        InputError: an unknown name, a missing folder, or nothing that could be scored.
-    """
-    from cddfuse_jax.distributed import (
-        processes,  # here: scoring processes import this module, and need no JAX
-    )
-
-    chosen, baselines = protocol_named(protocol), known_baselines(baselines)
-    dataset = published_name(dataset) if dataset else None
-    _check_runs(runs)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
-    selection = find_scenes(runs, infrared, visible)
-    for folder, names in selection.leftovers.items():
-        report(f"not scored, not in all folders: {len(names)} of {folder}: {_some(names)}")
-    processes.check_same([scene.pair.name for scene in selection.scenes], "images")
-    own = score_scenes(processes.share(selection.scenes), protocol, baselines, workers)
-    shares = processes.gather(own)
-    outcomes = [SceneScores(*outcome) for outcome in processes.joint(shares)]
-    errors = [line for outcome in outcomes for line in outcome.errors]
-    for line in errors:
-        report(f"not scored: {line}")
-    scored = [outcome for outcome in outcomes if not outcome.errors]
-    if not scored:
-        raise InputError(f"none of {len(outcomes)} images could be scored, see above")
-    notes = [line for outcome in scored for line in outcome.notes]
-    notes += _remarks(runs, scored, protocol, dataset)
-    for line in notes:
-        report(f"note: {line}")
-    names = {outcome.name for outcome in scored}
-    evaluation = Evaluation(
-        protocol=chosen,
-        dataset=dataset,
-        runs=runs,
-        scenes=[scene for scene in selection.scenes if scene.pair.name in names],
-        rows=rows_of(runs, scored) + (published_rows(dataset, chosen) if dataset else []),
-        leftovers=selection.leftovers,
-        errors=errors,
-        notes=notes,
-    )
-    if not processes.is_first():
-        return evaluation
-    # All three or none, so that a report never stands beside another one's scores.
-    with (
-        replacing(out / "scores.csv") as scores,
-        replacing(out / "summary.json") as summary,
-        replacing(out / "report.html") as page,
-    ):
-        write_csv(scores, evaluation)
-        write_summary(summary, evaluation)
-        write_report(page, evaluation)
-    return evaluation
-
-
-def _check_runs(runs: list[Run]) -> None:
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"runs need names that differ, two are {name!r}; give NAME=DIR")
-    folders = [folder.resolve() for run in runs for folder in run.folders]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise InputError(f"each folder of fused images is given once, {folder} is twice")
-
-
-def _remarks(
-    runs: list[Run], scored: list[SceneScores], protocol: str, dataset: str | None
-) -> list[str]:
-    """Say what a reader must know to compare the rows."""
-    remarks = []
-    if dataset and len(scored) != (pairs := PUBLISHED[dataset].pairs):
-        remarks.append(
-            f"the rows published for {dataset} are over {pairs} images, here are {len(scored)}"
-        )
-    if dataset and PROTOCOLS[protocol].changes:
-        remarks.append(
-            "published rows follow the protocol release, on stretched images; the scores that "
-            f"{protocol} changes are left out of them"
-        )
-    if scored[0].baselines:
-        remarks.append(
-            "baselines are scored as they are; the release's fuse program stretches every image "
-            "to 0-255, which alone raises SD (baselines with that: max-stretched, mean-stretched)"
-        )
-    for index, each in enumerate(runs):
-        if any(scene.coloured[index] for scene in scored):
-            remarks.append(
-                f"{each.name} has images in colour, of which the luma was scored, rounded again; "
-                "the release's protocol is grey: fuse with --color none"
-            )
-        if protocol == "corrected" and all(scene.stretched[index] for scene in scored):
-            remarks.append(
-                f"every image of {each.name} spans 0-255, as after a per-image stretch; the "
-                "corrected protocol is meant for images fused without one"
-            )
-    return remarks
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more (all in summary.json)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+from cddfuse_jax.evaluation.matching import PLACE, Run
+from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
+from cddfuse_jax.metrics.baselines import BASELINES
+from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
+from cddfuse_jax.metrics.published import PUBLISHED
+from cddfuse_jax.runtime.program import start
 
 
 def parse_run(text: str) -> Run:
@@ -161,6 +20,10 @@ def parse_run(text: str) -> Run:
     name, equals, folders = text.partition("=")
     if not equals or Path(text).is_dir():
         path = Path(text)
+        if PLACE in path.name:
+            raise argparse.ArgumentTypeError(
+                f"a pattern needs a name: NAME=DIR/{{}}..., got {text}"
+            )
         return Run(path.resolve().name, (path,))
     split = tuple(Path(folder) for folder in folders.split(",") if folder)
     if not name or not split:
@@ -177,11 +40,14 @@ def _parser() -> ArgumentParser:
             """\
             examples:
               one run          --fused out/TNO
-              two runs         --fused A=out/a/TNO --fused B=out/b/TNO
+              several methods  --fused A=out/a/TNO B=out/b/TNO --reference A
               mean ± std       --fused CDDFuse=out/seed0,out/seed1,out/seed2
+              one folder       --fused ADF=results/{}_ADF CBF=results/{}_CBF
 
-            Images are matched by name without ending; only those in all folders are scored.
-            Writes OUT/scores.csv (per image), OUT/summary.json and OUT/report.html.
+            Fused images are matched to sources by name without ending: the same name, or with the
+            method's name or one other decoration before or after it (carLight_ADF.jpg). Only those
+            in all folders are scored; what is left over is listed.
+            Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json and OUT/report.html.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
 
             Images are scored on all CPUs, never on an accelerator; several machines share them if
@@ -190,47 +56,69 @@ def _parser() -> ArgumentParser:
         ),
     )
     add = parser.add_argument
-    add("--fused", required=True, action="append", type=parse_run, metavar="[NAME=]DIR[,DIR...]",
-        help="folder of fused images; again to compare runs; with NAME= several folders that "
-        "differ by seed alone, which become mean ± standard deviation")  # fmt: skip
-    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (medical: CT, PET)")
+    add("--fused", required=True, action="extend", nargs="+", type=parse_run,
+        metavar="[NAME=]DIR[,DIR...]",
+        help="folder of fused images; several, or again, to compare runs; with NAME= several "
+        "folders that differ by seed alone, which become mean ± standard deviation")  # fmt: skip
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (medical: MRI)")
+    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (medical: CT, PET)")
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
     add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
+    add("--metrics", metavar="NAME,...",
+        help="scores to compute instead of the protocol's: any of "
+        f"{', '.join(METRICS)}, or all")  # fmt: skip
+    add("--reference", metavar="NAME",
+        help="run that all others are compared with; default: the first of several")  # fmt: skip
+    add("--latex", type=Path, metavar="FILE", help="write the table of means as LaTeX too")
     add("--baselines", default=",".join(DEFAULT_BASELINES), metavar="NAME,...",
         help=f"any of {', '.join(BASELINES)}, or none; default: %(default)s")  # fmt: skip
     add("--dataset", metavar="NAME",
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
+    address.add_options(parser)
     return parser
 
 
 def main() -> int:
     """Run the command; 1 when images failed."""
-    from cddfuse_jax.distributed import processes
-
-    parser = _parser()
-    processes.add_flags(parser)
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers is at least 1, got {arguments.workers}")
-    named = [name.strip() for name in arguments.baselines.split(",") if name.strip()]
-    with processes.joined(processes.address(arguments)):
+    named, scores = (
+        tuple(name.strip() for name in (text or "").split(",") if name.strip())
+        for text in (arguments.baselines, arguments.metrics)
+    )
+    if scores == ("all",):
+        scores = tuple(dict.fromkeys((*PROTOCOLS[arguments.protocol].metrics, *METRICS)))
+
+    from cddfuse_jax.distributed import processes
+    from cddfuse_jax.evaluation.evaluating import evaluate
+    from cddfuse_jax.evaluation.tables import terminal_table
+
+    with processes.joined(address.given_address(arguments)):
         evaluation = evaluate(
             arguments.fused,
-            arguments.ir,
             arguments.vi,
+            arguments.ir,
             arguments.out,
             arguments.protocol,
-            () if named == ["none"] else tuple(named),
+            () if named == ("none",) else named,
             arguments.dataset,
             arguments.workers,
+            scores or None,
+            arguments.reference,
+            arguments.latex,
         )
         if processes.is_first():
             print(terminal_table(evaluation))
-            report(f"wrote {arguments.out / 'report.html'}, scores.csv, summary.json")
+            report(f"wrote {arguments.out / 'report.html'}, scores.csv, means.csv, summary.json")
     return 1 if evaluation.errors else 0
 
 
+def program() -> None:
+    """Run the command as the program ``cddfuse-metrics``."""
+    start(main)
+
+
 if __name__ == "__main__":
-    run(main)
+    start(main)

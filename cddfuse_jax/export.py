@@ -7,61 +7,17 @@ Run it with --help; docs/export.md shows how the file is used.
 
 import argparse
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-from jax import export
-
-from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.console import ArgumentParser
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
-from cddfuse_jax.fusing.folder import refuse_existing
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse, Residual
+from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.runtime.program import start
 from cddfuse_jax.weights import shipped
-from cddfuse_jax.weights.files import load_meta, load_params
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
-LEAST_SIDE = 8
-
-
-def export_fuse(
-    params, residual: Residual = "visible", platforms: Sequence[str] = DEFAULT_PLATFORMS
-) -> export.Exported:
-    """Lower the network with its weights to StableHLO, for any number and size of images.
-
-    The exported function maps visible and infrared, float32 (n, h, w) in [0, 1] with h and w at
-    least 8, to the fused luma, float32 (n, h, w) in (0, 1), not stretched.
-    """
-    model = CDDFuse.from_params(params)
-    params = jax.tree.map(jnp.asarray, params)
-
-    def fuse(visible, infrared):
-        images = (x[..., None] for x in (visible, infrared))
-        fused = model.apply({"params": params}, *images, residual=residual, method="fuse")
-        return fused[..., 0]
-
-    shape = export.symbolic_shape(
-        "n, h, w", constraints=("n >= 1", f"h >= {LEAST_SIDE}", f"w >= {LEAST_SIDE}")
-    )
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return export.export(jax.jit(fuse), platforms=tuple(platforms))(image, image)
-
-
-def serialized(exported: export.Exported) -> bytes:
-    """Return the bytes of a file that `jax.export.deserialize` reads.
-
-    Raises:
-        InputError: flatbuffers is not installed.
-    """
-    try:
-        return bytes(exported.serialize())
-    except ImportError:
-        raise InputError(
-            "an exported file is a flatbuffer: pip install 'cddfuse-jax[export]'"
-        ) from None
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:
@@ -101,15 +57,20 @@ def main() -> None:
     given = parser.parse_args()
     if given.out.is_dir():
         raise InputError(f"--out is a file, {given.out} is a folder")
+
+    from cddfuse_jax.fusing.exporting import export_fuse, serialized
+    from cddfuse_jax.fusing.folder import refuse_existing
+    from cddfuse_jax.weights.files import load_params, trained_residual
+
     if not given.overwrite:
         refuse_existing([given.out])
     params = load_params(given.weights)
-    trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
-    data = serialized(export_fuse(params, given.residual or trained_with, given.platforms))
+    residual = given.residual or trained_residual(given.weights) or "visible"
+    data = serialized(export_fuse(params, residual, given.platforms))
     with replacing(given.out) as temporary:
         temporary.write_bytes(data)
     print(f"{given.out}: {len(data) / 1e6:.1f} MB, for {', '.join(given.platforms)}")
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

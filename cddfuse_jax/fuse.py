@@ -7,35 +7,27 @@ Run it with --help for every option.
 
 import argparse
 import textwrap
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report, run
-from cddfuse_jax.distributed import processes
+from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.evaluation.scoring import Run
-from cddfuse_jax.evaluation.tables import terminal_table
-from cddfuse_jax.fusing.folder import fuse_pairs, outputs, refuse_existing
-from cddfuse_jax.fusing.fuser import Fuser
-from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS
-from cddfuse_jax.images.frames import is_video, open_frames
-from cddfuse_jax.images.pairs import RESIZES, select_pairs
+from cddfuse_jax.images.frames import is_video
+from cddfuse_jax.images.pairs import RESIZES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
-from cddfuse_jax.models.cddfuse import RESIDUALS
-from cddfuse_jax.models.precision import PRECISIONS
-from cddfuse_jax.runtime import compilation_cache
+from cddfuse_jax.models.options import PRECISIONS, RESIDUALS
+from cddfuse_jax.runtime.program import start
 from cddfuse_jax.weights import shipped
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
-        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP or .npy in, 8-bit PNG out.",
+        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP, WebP or .npy in, 8-bit PNG out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -99,7 +91,7 @@ def _parser() -> ArgumentParser:
     video.add_argument("--sync", action="store_true",
         help="pair frames by time: each visible one with the infrared one nearest to it; without "
         "it, a different number or rate of frames is an error")  # fmt: skip
-    processes.add_flags(parser)
+    address.add_options(parser)
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -113,7 +105,8 @@ def _parser() -> ArgumentParser:
 
 def _rate(text: str) -> Fraction:
     try:
-        rate = Fraction(text)
+        # Without exponents, and short: 1e99999999 would be a number of as many digits.
+        rate = Fraction(text if len(text) <= 20 and "e" not in text.lower() else "0")
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if rate <= 0:
@@ -125,83 +118,43 @@ def main() -> int:
     """Read the arguments and fuse."""
     given = _parser().parse_args()
     percentiles = levels.parse_percentiles(given.range)
+    video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
-        _check_evaluation(given)
-    compilation_cache.enable()
-    with processes.joined(processes.address(given)):
-        return _fuse(given, percentiles)
+        _check_evaluation(given, video)
+    if (given.sync or given.fps) and not video:
+        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
+    from cddfuse_jax.distributed import processes
+    from cddfuse_jax.fusing.files import fuse_images, fuse_videos
+    from cddfuse_jax.fusing.fuser import Fuser
+    from cddfuse_jax.runtime import compilation_cache
 
-def _fuse(given: argparse.Namespace, percentiles: levels.Percentiles) -> int:
-    """Fuse this process's share and return the exit code, one for all processes."""
-
-    def fuser() -> Fuser:
-        color = given.color or ("none" if given.evaluate else "auto")
-        stretch = not given.no_stretch
+    def make_fuser() -> Fuser:
         return Fuser(
             given.weights,
             given.residual,
-            color,
-            stretch,
+            given.color or ("none" if given.evaluate else "auto"),
+            not given.no_stretch,
             percentiles,
             given.max_memory,
             given.precision,
         )
 
-    if any(is_video(path) for path in (given.vi, given.ir, given.out)):
-        return _fuse_video(given, fuser)
-    if given.sync or given.fps:
-        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
-    pairs, alone = select_pairs(given.vi, given.ir)
-    files = outputs(pairs, given.out)
-    if not given.overwrite:
-        refuse_existing(files)
-    fuse = fuser()
-    # No process writes before all have looked.
-    processes.check_same([str(file) for file in files], "pairs")
-    for line in alone:
-        report(line)
-    own = (processes.share(each) for each in (pairs, files))
-    fused = sum(processes.gather(fuse_pairs(fuse, *own, given.resize)))
-    failed = len(pairs) - fused + len(alone)
-    if processes.is_first():
-        print(f"{given.out}: {fused} fused, {failed} failed")
-    if given.evaluate and fused:
-        failed += _evaluate(given)
+    compilation_cache.enable()
+    with processes.joined(address.given_address(given)):
+        files = (make_fuser, given.vi, given.ir, given.out)
+        if video:
+            fuse_videos(*files, given.fps, given.sync, given.resize, given.overwrite)
+            return 0
+        fused, failed = fuse_images(*files, given.resize, given.overwrite)
+        if given.evaluate and fused:
+            failed += _evaluate(given)
     return 1 if failed else 0
 
 
-def _fuse_video(given: argparse.Namespace, fuser: Callable[[], Fuser]) -> int:
-    """Fuse two videos, or folders of frames, to a video."""
-    if processes.count() > 1:
-        raise InputError(
-            f"a video is fused by one process, got {processes.count()}; start one alone"
-        )
-    if given.evaluate:
+def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
+    if video:
         raise InputError("--evaluate scores folders of images; leave it out for videos")
-    if not is_video(given.out):
-        raise InputError(f"--out must be a video, such as fused.mp4, got {given.out}")
-    for path in (given.vi, given.ir):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        if not (path.is_dir() or is_video(path)):
-            raise InputError(f"{path}: a video is made of two videos or folders of frames")
-        if path.resolve() == given.out.resolve():
-            raise InputError(f"{given.out}: would overwrite an input; name another --out")
-    if not given.overwrite:
-        refuse_existing([given.out])
-    rate = given.fps
-    if rate is None:  # a folder beside a video has the video's
-        videos = (open_frames(p, None) for p in (given.vi, given.ir) if is_video(p))
-        rate = next((video.rate for video in videos), None)
-    visible, infrared = (open_frames(path, rate) for path in (given.vi, given.ir))
-    check_timing(visible, infrared, given.sync)
-    count = fuse_video(fuser(), visible, infrared, given.out, given.sync, given.resize)
-    print(f"{given.out}: {count} frames at {float(visible.rate):.5g} per second")
-    return 0
-
-
-def _check_evaluation(given: argparse.Namespace) -> None:
     if given.vi.is_file():
         raise InputError("--evaluate scores folders; give folders as --vi and --ir")
     if given.color not in (None, "none"):
@@ -215,10 +168,15 @@ def _check_evaluation(given: argparse.Namespace) -> None:
 
 def _evaluate(given: argparse.Namespace) -> int:
     """Score the folder of fused images and return the number of failures."""
+    from cddfuse_jax.distributed import processes
+    from cddfuse_jax.evaluation.evaluating import evaluate
+    from cddfuse_jax.evaluation.matching import Run
+    from cddfuse_jax.evaluation.tables import terminal_table
+
     evaluation = evaluate(
         [Run(given.out.resolve().name, (given.out,))],
-        given.ir,
         given.vi,
+        given.ir,
         given.out / "report",
         given.protocol,
         dataset=given.dataset,
@@ -230,4 +188,4 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

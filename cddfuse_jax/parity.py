@@ -19,17 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import image_files, pairs
-from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
+from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
-from cddfuse_jax.weights import torch_names
-from cddfuse_jax.weights.files import load_params
 
 FACTOR = 1.5
 FLOOR = float(np.finfo(np.float32).eps)
@@ -99,6 +95,11 @@ def table(comparisons: list[Comparison]) -> str:
 
 def run_port(params: Any, visible: np.ndarray, infrared: np.ndarray) -> dict[str, np.ndarray]:
     """Return all features and images, (1, c, h, w) float32, of a float32 pair (h, w) in [0, 1]."""
+    import jax
+    import jax.numpy as jnp
+
+    from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
+
     model = CDDFuse.from_params(params)
     # Apart, so that each is compiled once and not for every use.
     encode, fuse_features, decode = (
@@ -147,6 +148,8 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
             f"running the release needs PyTorch and einops ({error}): "
             "pip install 'cddfuse-jax[torch]'"
         ) from None
+    from cddfuse_jax.weights import torch_weights
+
     file = Path(folder) / "net.py"
     if not file.is_file():
         raise InputError(f"{folder}: no net.py there; give a checkout of the PyTorch release")
@@ -164,7 +167,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
-    for name, tensors in torch_names.state_dicts(params).items():
+    for name, tensors in torch_weights.state_dicts(params).items():
         state = {
             key.removeprefix("module."): torch.from_numpy(array.copy())
             for key, array in tensors.items()
@@ -213,6 +216,8 @@ def run_release(
     """
     import torch
 
+    from cddfuse_jax.models.cddfuse import select_residual
+
     encoder, decoder, base_fusion, detail_fusion = (
         modules[name].to(getattr(torch, dtype))
         for name in ("DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer")
@@ -239,8 +244,8 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
-    pair = pairs.Pair(Path(visible).stem, Path(infrared), Path(visible))
-    pairs.check_same_size(pair, ir, vis)
+    pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
+    pairs.check_same_size(pair, vis, ir)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)
@@ -258,6 +263,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
     options = parser.parse_args(arguments)
+
+    from cddfuse_jax.weights.files import load_params
+
     pair = _read_pair(options.vi, options.ir)
     params = load_params(options.weights)
     modules = load_release(options.release, params)
@@ -269,4 +277,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    start(main)

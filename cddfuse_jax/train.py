@@ -16,12 +16,13 @@ import jax
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.console import ArgumentParser, report
 from cddfuse_jax.data.pipeline import batches, make_source, prefetch, steps_per_epoch
 from cddfuse_jax.decomposition.pictures import decomposition_picture
-from cddfuse_jax.distributed import processes
+from cddfuse_jax.distributed import address, processes
 from cddfuse_jax.models.precision import computed
 from cddfuse_jax.runtime import compilation_cache
+from cddfuse_jax.runtime.program import start
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.devices import Devices
 from cddfuse_jax.training.log import TrainLog
@@ -152,7 +153,7 @@ def main() -> int:
         metavar="DIR",
         help="takes checkpoints, TensorBoard scalars and pictures",
     )
-    processes.add_flags(parser)
+    address.add_options(parser)
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
         if not (argument.startswith("--config.") and "=" in argument):
@@ -161,7 +162,7 @@ def main() -> int:
             )
     config = configs.load(arguments.config, overrides)
     compilation_cache.enable()
-    with processes.joined(processes.address(arguments), stop_together=True):
+    with processes.joined(address.given_address(arguments), stop_together=True):
         stop = processes.StopSignal()
         state = train_and_evaluate(config, arguments.workdir, stop)
     if stop.received is None:
@@ -171,4 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -1,6 +1,6 @@
 r"""The release's recipe for infrared-visible fusion, on MSRS.
 
-    python -m cddfuse_jax.data.patches --ir MSRS/train/ir --vi MSRS/train/vi --out msrs.h5
+    python -m cddfuse_jax.data.patches --vi MSRS/train/vi --ir MSRS/train/ir --out msrs.h5
     python -m cddfuse_jax.train --config=configs/ivf.py --workdir=runs/ivf \
         --config.data.file=msrs.h5
 

@@ -2,8 +2,8 @@
 
     python -m cddfuse_jax.train --config=configs/roadscene.py --workdir=runs/roadscene
 
-The pairs are looked for in data/RoadScene_train/{ir,vi}, then in ../shared/data; other places are
-named with --config.data.infrared=DIR --config.data.visible=DIR.
+The pairs are looked for in data/RoadScene_train/{vi,ir}, then in ../shared/data; other places are
+named with --config.data.visible=DIR --config.data.infrared=DIR.
 
 Each epoch takes three random 128x128 windows, mirrored at random, of every pair: with the 171 pairs
 that are not in the paper's test set, 64 updates an epoch and 7,680 in all, about what the release

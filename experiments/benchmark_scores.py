@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 480, 640
 RESULT = Path(__file__).parent / "results" / "benchmark_scores.json"
 
 
-def vif_full_window(fused, infrared, visible):
+def vif_full_window(fused, visible, infrared):
     """VIF with every N x N window applied as a 2-D convolution, one source after the other."""
     return sum(_vif_of(source.astype(float), fused.astype(float)) for source in (infrared, visible))
 
@@ -60,7 +60,7 @@ def _vif_of(source, fused):
     return kept / present
 
 
-def qabf_full_window(fused, infrared, visible):
+def qabf_full_window(fused, visible, infrared):
     """Qabf with both Sobel filters as 3x3 convolutions."""
     g_fused, angle_fused = _sobel(fused)
     kept = present = 0.0

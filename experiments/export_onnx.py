@@ -23,9 +23,10 @@ from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.folder import refuse_existing
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.scenes.pairs import synthetic_pair
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.files import load_params, trained_residual
 
 LARGEST_ERROR = 1e-5  # of values in [0, 1]; an 8-bit image shows 4e-3
 
@@ -62,12 +63,11 @@ def main() -> None:
         raise InputError(f"{error}; pip install jax2onnx==0.17.1 onnxruntime") from None
 
     params = jax.tree.map(jnp.asarray, load_params(given.weights))
-    trained_with = load_meta(given.weights).get("config", {}).get("residual", "visible")
+    residual = given.residual or trained_residual(given.weights) or "visible"
     model = CDDFuse.from_params(params, remat=False)
 
     def fuse(visible, infrared):
         images = (x[..., None] for x in (visible, infrared))
-        residual = given.residual or trained_with
         # Not `fuse`, which holds a form per platform: ONNX knows no platforms.
         fused = model.apply({"params": params}, *images, residual, method="fuse_with_features")
         return fused.image[..., 0]

@@ -2,7 +2,7 @@
 
     python experiments/measure_registration.py --data DIR --out FILE.json
 
-DIR holds TNO/{ir,vi}, RoadScene/{ir,vi} and so on; sets that are not there are left out. Each pair
+DIR holds TNO/{vi,ir}, RoadScene/{vi,ir} and so on; sets that are not there are left out. Each pair
 is measured as it is, and again with its infrared image moved by 8, 12 and 24 pixels in a direction
 that differs from pair to pair. What is moved in is the mirrored border, so that no edge is made.
 """
@@ -21,12 +21,12 @@ from cddfuse_jax.images.pairs import find_pairs, read_pair
 from cddfuse_jax.images.registration import measure_shift
 
 SETS = {
-    "misregistered": ("ir", "vi"),
-    "TNO": ("ir", "vi"),
-    "RoadScene": ("ir", "vi"),
-    "RoadScene_train": ("ir", "vi"),
-    "MRI_CT": ("CT", "MRI"),
-    "MRI_PET": ("PET", "MRI"),
+    "misregistered": ("vi", "ir"),
+    "TNO": ("vi", "ir"),
+    "RoadScene": ("vi", "ir"),
+    "RoadScene_train": ("vi", "ir"),
+    "MRI_CT": ("MRI", "CT"),
+    "MRI_PET": ("MRI", "PET"),
 }
 LENGTHS = (8, 12, 24)
 

@@ -15,25 +15,26 @@ from cddfuse_jax.console import ArgumentParser, progress, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images.image_files import read_grey
-from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics import PROTOCOLS
 from cddfuse_jax.metrics.baselines import maximum, mean
 
 RESULT = Path(__file__).parent / "results" / "score_accuracy.json"
+METRICS = PROTOCOLS["release"].metrics
 RULES = {
     "max": maximum,
     "mean": mean,
-    "weighted": lambda infrared, visible: np.rint(0.7 * infrared + 0.3 * visible),
+    "weighted": lambda visible, infrared: np.rint(0.7 * infrared + 0.3 * visible),
 }
-FOLDERS = {"TNO": ("ir", "vi"), "RoadScene": ("ir", "vi"), "MRI_CT": ("CT", "MRI")}
+FOLDERS = {"TNO": ("vi", "ir"), "RoadScene": ("vi", "ir"), "MRI_CT": ("MRI", "CT")}
 
 
 def cases(shared: Path):
-    """Yield (case, fused, infrared, visible, the release's scores)."""
+    """Yield (case, fused, visible, infrared, the release's scores)."""
     golden = json.loads((shared / "golden" / "metrics_synthetic.json").read_text())
     with np.load(shared / "golden" / "metrics_synthetic.npz") as arrays:
         for case, scores in golden.items():
             name, rule = case.split("/")
-            images = (arrays[f"{name}/{which}"] for which in (rule, "infrared", "visible"))
+            images = (arrays[f"{name}/{which}"] for which in (rule, "visible", "infrared"))
             yield case, *images, scores
     golden = json.loads((shared / "golden" / "metrics_real.json").read_text())
     for case, scores in golden.items():
@@ -53,10 +54,10 @@ def main() -> None:
         raise InputError(f"{shared}: no golden/metrics_real.json there; give its folder")
     largest = {name: {"relative_difference": -1.0, "case": ""} for name in METRICS}
     count = 0
-    for case, fused, infrared, visible, expected in progress(cases(shared), "comparing", total=63):
+    for case, fused, visible, infrared, expected in progress(cases(shared), "comparing", total=63):
         count += 1
         for name, function in METRICS.items():
-            value = function(fused, infrared, visible)
+            value = function(fused, visible, infrared)
             difference = abs(value - expected[name]) / abs(expected[name])
             if difference > largest[name]["relative_difference"]:
                 largest[name] = {"relative_difference": difference, "case": case}

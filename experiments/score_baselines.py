@@ -13,11 +13,11 @@ from score_table import TEST_SETS
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation.scoring import find_scenes, score_scenes
-from cddfuse_jax.evaluation.tables import rows_of
+from cddfuse_jax.evaluation.matching import find_scenes
+from cddfuse_jax.evaluation.rows import rows_of
+from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.baselines import BASELINES
-from cddfuse_jax.metrics.protocols import PROTOCOLS
 
 RESULT = Path(__file__).parent / "results" / "score_baselines.json"
 
@@ -33,9 +33,9 @@ def main() -> None:
         if not (ir.is_dir() and vi.is_dir()):
             report(f"left out: {name}, no {ir} and {vi}")
             continue
-        scenes = find_scenes([], ir, vi).scenes
+        scenes = find_scenes([], vi, ir).scenes
         result[name] = {"images": len(scenes)}
-        for protocol in PROTOCOLS:
+        for protocol in ("release", "corrected"):
             scored = score_scenes(scenes, protocol, tuple(BASELINES))
             if errors := [line for scene in scored for line in scene.errors]:
                 raise InputError(errors[0])

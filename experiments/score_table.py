@@ -14,9 +14,10 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.evaluation.scoring import Run
-from cddfuse_jax.evaluation.tables import Evaluation, cell, title
+from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluation.matching import Run
+from cddfuse_jax.evaluation.rows import Evaluation
+from cddfuse_jax.evaluation.tables import cell, title
 from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.protocols import PAPER_SCORES, PROTOCOLS
 
@@ -82,7 +83,7 @@ def main() -> int:
             fuse(weights, vi, ir, fused[-1], arguments.residual or residual)
         runs = [Run(arguments.name, tuple(fused))]
         evaluations.append(
-            evaluate(runs, ir, vi, arguments.out / name, arguments.protocol, dataset=name)
+            evaluate(runs, vi, ir, arguments.out / name, arguments.protocol, dataset=name)
         )
     if not evaluations:
         raise InputError(f"no test set is in {arguments.data}; see --help for the folders")

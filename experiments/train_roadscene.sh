@@ -3,7 +3,7 @@
 #
 #   experiments/train_roadscene.sh --data DIR --out DIR [--minutes N] [--config.FIELD=VALUE ...]
 #
-# --data     holds RoadScene_train/{ir,vi} and, for the scores, TNO, RoadScene, MRI_CT, MRI_PET
+# --data     holds RoadScene_train/{vi,ir} and, for the scores, TNO, RoadScene, MRI_CT, MRI_PET
 # --out      takes the run, its curve, its features' correlations and its scores
 # --minutes  stops training after that time; the same command goes on from there, and so it does
 #            after any other interruption
@@ -23,8 +23,8 @@ while (($#)); do
         *) echo "error: unknown argument $1; the script's head shows its use" >&2; exit 2 ;;
     esac
 done
-if [[ ! -d $data/RoadScene_train/ir || ! -d $data/RoadScene_train/vi || -z $out ]]; then
-    echo "error: --data must hold RoadScene_train/{ir,vi}, got '$data'; --out is needed" >&2
+if [[ ! -d $data/RoadScene_train/vi || ! -d $data/RoadScene_train/ir || -z $out ]]; then
+    echo "error: --data must hold RoadScene_train/{vi,ir}, got '$data'; --out is needed" >&2
     exit 2
 fi
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -34,7 +34,7 @@ out=$(cd "$out" && pwd)
 cd "$repository"
 run=$out/run
 
-for modality in ir vi; do
+for modality in vi ir; do
     mkdir -p "$out/pairs/train/$modality" "$out/pairs/held_out/$modality"
     number=0
     for file in "$data/RoadScene_train/$modality"/*; do
@@ -48,7 +48,7 @@ limit=()
 if [[ -n $minutes ]]; then limit=(timeout --preserve-status --signal=TERM "${minutes}m"); fi
 # Stopped by SIGTERM, training saves and ends well; only at its end does it name the checkpoint.
 "${limit[@]}" python -m cddfuse_jax.train --config=configs/roadscene.py --workdir="$run" \
-    --config.data.infrared="$out/pairs/train/ir" --config.data.visible="$out/pairs/train/vi" \
+    --config.data.visible="$out/pairs/train/vi" --config.data.infrared="$out/pairs/train/ir" \
     "${options[@]}" > "$out/trained.txt"
 if ! grep -q '^checkpoint:' "$out/trained.txt"; then
     echo "not finished: give the same command again" >&2

@@ -24,7 +24,7 @@ from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.update import init_state
-from cddfuse_jax.weights import files, torch_names
+from cddfuse_jax.weights import files, torch_names, torch_weights
 
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
@@ -69,7 +69,7 @@ def _draw(rng, key: str, shape: tuple[int, ...]) -> np.ndarray:
 def release_pth(release_params, tmp_path_factory) -> Path:
     """Path of a .pth file with ``release_params``, in the release's format."""
     path = tmp_path_factory.mktemp("weights") / "CDDFuse_random.pth"
-    return write_pth(path, torch_names.state_dicts(release_params))
+    return write_pth(path, torch_weights.state_dicts(release_params))
 
 
 @pytest.fixture(scope="session")

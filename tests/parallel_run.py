@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.distributed import processes
+from cddfuse_jax.distributed.address import ALONE, Address
 from cddfuse_jax.training.devices import Devices
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model, make_stages
@@ -106,9 +107,9 @@ def main() -> None:
     parser.add_argument("--coordinator")
     parser.add_argument("--process_id", type=int)
     given = parser.parse_args()
-    address = processes.Address()
+    address = ALONE
     if given.coordinator:
-        address = processes.Address(given.coordinator, 2, given.process_id)
+        address = Address(given.coordinator, 2, given.process_id)
     with processes.joined(address):
         found = {}
         for way in given.ways:

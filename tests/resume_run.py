@@ -10,7 +10,7 @@ import sys
 import jax
 from ml_collections import ConfigDict
 
-from cddfuse_jax.distributed import processes
+from cddfuse_jax.distributed import address, processes
 from cddfuse_jax.train import train_and_evaluate
 
 
@@ -19,11 +19,11 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("workdir")
     parser.add_argument("stop", type=int)
-    processes.add_flags(parser)
+    address.add_options(parser)
     given = parser.parse_args()
     with open(given.config, encoding="utf-8") as file:
         config = ConfigDict(json.load(file))
-    with processes.joined(processes.address(given)):
+    with processes.joined(address.given_address(given)):
         state = train_and_evaluate(config, given.workdir, lambda step: step == given.stop)
         print(int(state.step), jax.process_count(), jax.device_count(), flush=True)
 

@@ -15,8 +15,9 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pairs import find_pairs, sizes_of
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner
+from cddfuse_jax.models.options import RESIDUALS
 
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
@@ -131,7 +132,7 @@ def folder(tmp_path):
 
 def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatch):
     monkeypatch.setattr(buckets, "COMPILING_PIXELS", 0)
-    pairs = find_pairs(folder / "ir", folder / "vi").pairs
+    pairs = find_pairs(folder / "vi", folder / "ir").pairs
     assert len(set(sizes_of(pairs))) == 48
     compiled = (buckets._fuse, whole._compiled(CDDFuse.from_params(tiny_params), "visible"))
     before = sum(function._cache_size() for function in compiled)
@@ -150,7 +151,7 @@ def test_a_pair_that_cannot_be_read_does_not_spoil_the_plan(tmp_path):
         image_files.write_png(tmp_path / "vi" / f"{name}.png", np.zeros(vi, np.uint8))
         image_files.write_png(tmp_path / "ir" / f"{name}.png", np.zeros(ir, np.uint8))
     (tmp_path / "ir" / "c.png").write_bytes(b"no image")
-    pairs = find_pairs(tmp_path / "ir", tmp_path / "vi").pairs
+    pairs = find_pairs(tmp_path / "vi", tmp_path / "ir").pairs
     assert sizes_of(pairs) == [(9, 8)]
     assert sizes_of(pairs[:2], "infrared") == [(9, 8), (9, 8)]
     assert sizes_of(pairs[:2], "visible") == [(9, 8), (7, 8)]

@@ -25,7 +25,7 @@ def folders(tmp_path):
 
 
 def check(folders, monkeypatch, capsys, *more):
-    paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi")]
+    paths = ["--vi", str(folders / "vi"), "--ir", str(folders / "ir")]
     monkeypatch.setattr(sys, "argv", ["check_data", *paths, *more])
     with pytest.raises(SystemExit) as end:
         console.run(check_data.main)
@@ -37,8 +37,8 @@ def test_a_good_folder(folders, monkeypatch, capsys):
     assert code == 0
     assert out == [
         "4 pairs",
-        "      4  infrared: 16-bit grey",
         "      4  visible: 8-bit colour",
+        "      4  infrared: 16-bit grey",
         "  sizes: 160x120 (4)",
         "  shortest side: 120 pixels, so data.crop and --size can be at most that",
         "0 errors, 0 warnings",
@@ -64,10 +64,10 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     warnings = [line for line in out if line.startswith("warning")]
     assert code == 1
     assert len(errors) == 4 and len(warnings) == 1
-    assert f"e.png: no image of that name in {folders / 'vi'}" in errors[0]
-    assert "one image per name, found c.bmp, c.png" in errors[1]
+    assert "one image per name, found c.bmp, c.png" in errors[0]
+    assert f"e.png: no image of that name in {folders / 'vi'}" in errors[1]
     assert "a.png: not an image" in errors[2]
-    assert "b.tif is 160x120" in errors[3] and "b.png is 80x60" in errors[3]
+    assert "b.png is 80x60" in errors[3] and "b.tif is 160x120" in errors[3]
     assert re.search(r"d: the infrared image seems shifted by 0 right and 1[123] up", warnings[0])
     assert out[-1] == "4 errors, 1 warnings"
     code, out, err = check(folders, monkeypatch, capsys, "--resize", "visible")
@@ -81,7 +81,9 @@ def test_nothing_to_check(folders, monkeypatch, capsys):
         file.unlink()
     code, out, err = check(folders, monkeypatch, capsys)
     assert (code, out) == (2, [])
-    assert err == [f"error: {folders / 'ir'}: no images; PNG, JPEG, TIFF, BMP and .npy are read"]
+    assert err == [
+        f"error: {folders / 'ir'}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read"
+    ]
 
 
 def test_it_starts_without_jax():

@@ -45,6 +45,25 @@ def test_converts_to_a_checkpoint_of_the_same_values(
     assert load_meta(release_pth) == {}
 
 
+def test_to_safetensors_and_from_there(convert, release_pth, release_params, tmp_path):
+    whole, folder = tmp_path / "w.safetensors", tmp_path / "converted"
+    code, out, _ = convert(release_pth, whole, "--note", "data=none", "--note", "by=a=b")
+    assert code == 0 and "158 tensors, 1,188,272 parameters" in out
+    jax.tree.map(np.testing.assert_array_equal, load_params(whole), release_params)
+    told = {"data": "none", "by": "a=b", "converted_from": release_pth.name}
+    assert told.items() <= load_meta(whole).items()
+    assert convert(whole, folder)[0] == 0
+    jax.tree.map(np.testing.assert_array_equal, load_params(folder), release_params)
+    assert load_meta(folder) == load_meta(whole) | {"converted_from": whole.name}
+
+
+def test_a_run_s_residual_goes_with_its_weights(convert, tiny_run, tmp_path):
+    assert convert(tiny_run[0], tmp_path / "w.safetensors")[0] == 0
+    meta, saved = load_meta(tmp_path / "w.safetensors"), load_meta(tiny_run[0])
+    assert meta["config"] == saved["config"] and meta["residual"] == "visible"
+    assert "digest" in saved and "digest" not in meta
+
+
 def test_never_overwrites_a_checkpoint(convert, release_pth, tmp_path):
     assert convert(release_pth, tmp_path)[0] == 0
     code, _, err = convert(release_pth, tmp_path)
@@ -63,8 +82,9 @@ def test_refuses_what_is_no_checkpoint_and_writes_nothing(convert, tmp_path, con
 
 
 def test_wrong_arguments_are_one_line(convert):
-    code, _, err = convert("only_one")
-    assert code == 2 and err.count("\n") == 1
+    for arguments in (["only_one"], ["a", "b", "--note", "nothing"]):
+        code, _, err = convert(*arguments)
+        assert code == 2 and err.count("\n") == 1
 
 
 def test_places_without_weights(tmp_path):
@@ -95,5 +115,5 @@ def test_to_torch_without_torch_says_what_to_install(convert, release_pth, tmp_p
 
 def test_to_torch_and_back(convert, release_pth, release_params, tmp_path):
     pytest.importorskip("torch", reason="writing .pth files needs the extra [torch]")
-    assert convert("--to-torch", release_pth, tmp_path / "back.pth")[0] == 0
+    assert convert(release_pth, tmp_path / "back.pth")[0] == 0
     jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path / "back.pth"), release_params)

@@ -12,12 +12,15 @@ import pytest
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import evaluate, main, parse_run
-from cddfuse_jax.evaluation.scoring import Run, find_scenes, score_scenes
+from cddfuse_jax.evaluate import main, parse_run
+from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluation.matching import Run, find_scenes
+from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics import PROTOCOLS
 from cddfuse_jax.metrics.baselines import BASELINES
 
+METRICS = PROTOCOLS["release"].metrics
 NAMES = ("a", "b", "c")
 
 
@@ -86,20 +89,20 @@ def test_one_run_end_to_end(folders, monkeypatch, capsys):
 
 def test_scores_are_those_of_the_metrics(folders):
     runs = [Run("f0", (folders / "f0",))]
-    scenes = find_scenes(runs, folders / "ir", folders / "vi").scenes
+    scenes = find_scenes(runs, folders / "vi", folders / "ir").scenes
     result = score_scenes(scenes, "release", ("max-stretched",), workers=1)[1]
     infrared, visible = noise(1), noise(11)
     fused = infrared // 2 + noise(21) // 4
-    highest = BASELINES["max-stretched"](infrared, visible)
+    highest = BASELINES["max-stretched"](visible, infrared)
     assert (highest.min(), highest.max()) == (0, 255)
     for name, function in METRICS.items():
-        assert result.runs[0][0][name] == function(fused, infrared, visible)
-        assert result.baselines["max-stretched"][name] == function(highest, infrared, visible)
+        assert result.runs[0][0][name] == function(fused, visible, infrared)
+        assert result.baselines["max-stretched"][name] == function(highest, visible, infrared)
 
 
 def test_processes_give_the_same_scores_in_the_same_order(folders):
     runs = [Run("both", (folders / "f0", folders / "f1"))]
-    scenes = find_scenes(runs, folders / "ir", folders / "vi").scenes
+    scenes = find_scenes(runs, folders / "vi", folders / "ir").scenes
     alone = score_scenes(scenes, "release", ("mean",), workers=1)
     assert [result.name for result in alone] == list(NAMES)
     assert score_scenes(scenes, "release", ("mean",), workers=2) == alone
@@ -142,12 +145,12 @@ def test_only_scenes_in_all_folders_are_scored(folders, monkeypatch, capsys):
 
 def test_problems_are_a_line_each_and_the_rest_is_scored(folders, monkeypatch, capsys):
     (folders / "f0" / "a.png").write_text("no image")
-    write_png(folders / "f0" / "b.png", noise(0, height=45))
+    write_png(folders / "f0" / "b.png", noise(0, height=46))
     assert run_command(folders, monkeypatch) == 1
     problems = [x for x in capsys.readouterr().err.splitlines() if x.startswith("not scored:")]
     assert len(problems) == 2
     assert "a.png: not an image" in problems[0]
-    assert "46x45" in problems[1]
+    assert "46x46" in problems[1]
     assert "46x44" in problems[1]
     assert summary(folders)["images"] == ["c"]
     assert len(summary(folders)["not_scored"]["errors"]) == 2
@@ -162,7 +165,9 @@ def test_a_scene_that_fails_in_one_run_is_in_no_mean(folders, monkeypatch):
 def test_flat_fused_image_has_values_and_a_note(folders, monkeypatch, capsys):
     write_png(folders / "f0" / "a.png", np.full((44, 46), 9, np.uint8))
     assert run_command(folders, monkeypatch) == 0
-    assert "a.png: every pixel is 9" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "note: 1 image: every pixel is 9; " in err
+    assert "(f0/a.png)" in err
     assert [csv_rows(folders)[0][name] for name in ("EN", "MI", "VIF", "CC")] == ["0"] * 4
     for name in ("scores.csv", "summary.json", "report.html"):
         assert not re.search(r"\bnan\b", (folders / "out" / name).read_text())
@@ -222,7 +227,7 @@ def test_bad_usage_is_one_line_and_writes_nothing(folders, monkeypatch, capsys, 
 
 def test_nothing_in_common_is_refused(folders, monkeypatch, capsys):
     for name in NAMES:
-        (folders / "f0" / f"{name}.png").rename(folders / "f0" / f"{name}_fused.png")
+        (folders / "f0" / f"{name}.png").rename(folders / "f0" / f"x{name}y.png")
     assert run_command(folders, monkeypatch) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
@@ -240,7 +245,7 @@ def test_nothing_that_can_be_scored_is_refused(folders, monkeypatch):
 def test_out_that_is_a_file_is_refused_before_scoring(folders):
     (folders / "out").write_text("mine")
     with pytest.raises(InputError, match="is a file"):
-        evaluate([Run("f0", (folders / "f0",))], folders / "ir", folders / "vi", folders / "out")
+        evaluate([Run("f0", (folders / "f0",))], folders / "vi", folders / "ir", folders / "out")
     assert (folders / "out").read_text() == "mine"
 
 
@@ -252,7 +257,7 @@ def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
         path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cddfuse_jax.evaluate.write_report", interrupted)
+    monkeypatch.setattr("cddfuse_jax.evaluation.evaluating.write_report", interrupted)
     assert run_command(folders, monkeypatch, "--protocol", "corrected") == 130
     assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
 

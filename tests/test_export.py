@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import console, export
+from cddfuse_jax.fusing.exporting import export_fuse
 from cddfuse_jax.fusing.whole import make_fuse
 
 pytest.importorskip("flatbuffers", reason="exporting needs the extra [export]")
@@ -54,7 +55,7 @@ def test_a_fresh_process_loads_it_with_jax_alone_and_fuses_two_sizes(
 
 
 def test_sizes_below_8_are_refused(tiny_params):
-    exported = export.export_fuse(tiny_params, platforms=["cpu"])
+    exported = export_fuse(tiny_params, platforms=["cpu"])
     with pytest.raises(ValueError, match="h >= 8"):
         exported.call(np.zeros((1, 7, 9), np.float32), np.zeros((1, 7, 9), np.float32))
 

@@ -13,7 +13,8 @@ from PIL import Image
 from cddfuse_jax.data.pipeline import batches
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import FolderPairs
-from cddfuse_jax.distributed.processes import Address, joined
+from cddfuse_jax.distributed.address import Address
+from cddfuse_jax.distributed.processes import joined
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
@@ -134,7 +135,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(finished):
 
 def write_folders(root: Path, count: int = 6) -> dict[str, Path]:
     rng = np.random.default_rng(0)
-    folders = {"infrared": root / "ir", "visible": root / "vi"}
+    folders = {"visible": root / "vi", "infrared": root / "ir"}
     for folder in folders.values():
         folder.mkdir(parents=True)
         for number in range(count):

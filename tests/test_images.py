@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 
@@ -214,3 +215,37 @@ def test_png_is_written_whole_or_not_at_all(tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["fused.png"]
     with pytest.raises(InputError, match="cannot write"):
         image_files.write_png(file / "below.png", image)
+
+
+def test_only_promised_formats_are_tried_and_only_files_are_opened(tmp_path):
+    (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    os.mkfifo(tmp_path / "fifo.png")
+    os.mkfifo(tmp_path / "fifo.npy")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    for name, message in (
+        ("script.png", "not an image that can be read"),
+        ("fifo.png", "an image is a regular file"),
+        ("fifo.npy", "an image is a regular file"),
+        ("loop.png", "cannot be read"),
+    ):
+        for read in (image_files.read_photo, image_files.read_size):
+            with pytest.raises(InputError, match=message):
+                read(tmp_path / name)
+
+
+@pytest.mark.parametrize("error", [TypeError, IndexError, RuntimeError, MemoryError, KeyError])
+def test_whatever_a_decoder_raises_is_that_file_s_own_error(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error()
+
+    file = save(tmp_path / "a.png", np.zeros((3, 4)))
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(InputError, match=rf"a\.png: broken image file \({error.__name__}"):
+        image_files.read_photo(file)
+
+
+def test_webp_is_read_in_folders_too(tmp_path):
+    grey = np.tile(np.arange(0, 250, 10, dtype=np.uint8), (20, 1))
+    Image.fromarray(grey).save(tmp_path / "a.webp", lossless=True)
+    assert ".webp" in image_files.SUFFIXES
+    np.testing.assert_array_equal(image_files.read_grey(tmp_path / "a.webp"), grey)

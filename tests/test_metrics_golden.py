@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from cddfuse_jax.images.image_files import read_grey
-from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics import PROTOCOLS
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.published import PUBLISHED
 
 GOLDEN = Path(__file__).parent / "golden"
 SYNTHETIC = json.loads((GOLDEN / "metrics_synthetic.json").read_text())
+METRICS = PROTOCOLS["release"].metrics
 TOLERANCE = {name: 1e-4 if name == "SSIM" else 1e-5 for name in METRICS}
 RULES = {
     "max": BASELINES["max"],
     "mean": BASELINES["mean"],
-    "weighted": lambda infrared, visible: np.rint(0.7 * infrared + 0.3 * visible),
+    "weighted": lambda visible, infrared: np.rint(0.7 * infrared + 0.3 * visible),
 }
 
 
@@ -25,7 +26,7 @@ RULES = {
 def test_synthetic_images(key):
     name, rule = key.split("/")
     with np.load(GOLDEN / "metrics_synthetic.npz") as arrays:
-        images = [arrays[f"{name}/{which}"] for which in (rule, "infrared", "visible")]
+        images = [arrays[f"{name}/{which}"] for which in (rule, "visible", "infrared")]
     np.testing.assert_array_equal(
         RULES[rule](*(x.astype(np.float64) for x in images[1:])), images[0]
     )
@@ -35,17 +36,17 @@ def test_synthetic_images(key):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "infrared", "visible"),
-    [("TNO", "ir", "vi"), ("RoadScene", "ir", "vi"), ("MRI_CT", "CT", "MRI")],
+    ("dataset", "visible", "infrared"),
+    [("TNO", "vi", "ir"), ("RoadScene", "vi", "ir"), ("MRI_CT", "MRI", "CT")],
 )
-def test_real_images(shared, dataset, infrared, visible):
+def test_real_images(shared, dataset, visible, infrared):
     golden = json.loads((shared / "golden" / "metrics_real.json").read_text())
     names = {key.split("/")[1] for key in golden if key.startswith(f"{dataset}/")} - {"MEAN"}
     assert len(names) == 6
     folder = shared / "data" / dataset
     # The first two images of each set with all rules; the golden file has six.
     for name in sorted(names)[:2]:
-        sources = [read_grey(folder / side / name).astype(float) for side in (infrared, visible)]
+        sources = [read_grey(folder / side / name).astype(float) for side in (visible, infrared)]
         for rule, fuse in RULES.items():
             fused = fuse(*sources)
             for score, expected in golden[f"{dataset}/{name}/{rule}"].items():

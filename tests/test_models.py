@@ -10,8 +10,9 @@ import pytest
 import reference
 
 from cddfuse_jax.models import attention, convolutions, inn, lite_transformer, restormer
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
+from cddfuse_jax.models.options import RESIDUALS
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2

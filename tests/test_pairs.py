@@ -22,12 +22,12 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
     for name in ("a.PNG", "b.png", "10.png", "2.png"):
         (tmp_path / "vi").mkdir(exist_ok=True)
         (tmp_path / "vi" / name).touch()
-    found, only_infrared, only_visible = pairs.find_pairs(tmp_path / "ir", tmp_path / "vi")
+    found, only_visible, only_infrared = pairs.find_pairs(tmp_path / "vi", tmp_path / "ir")
     assert [pair.name for pair in found] == ["10", "a", "b"]
-    assert found[1].infrared == tmp_path / "ir" / "a.jpg"
     assert found[1].visible == tmp_path / "vi" / "a.PNG"
-    assert only_infrared == [tmp_path / "ir" / "only.bmp"]
+    assert found[1].infrared == tmp_path / "ir" / "a.jpg"
     assert only_visible == [tmp_path / "vi" / "2.png"]
+    assert only_infrared == [tmp_path / "ir" / "only.bmp"]
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path):
@@ -42,17 +42,17 @@ def test_two_images_of_one_stem_are_refused(tmp_path):
 def test_sizes_of_a_pair_must_agree(tmp_path):
     pair = pairs.Pair(
         "scene",
-        save(tmp_path / "ir.png", np.zeros((4, 6))),
         save(tmp_path / "vi.png", np.zeros((4, 6, 3))),
+        save(tmp_path / "ir.png", np.zeros((4, 6))),
     )
     assert pairs.read_pair_size(pair) == (4, 6)
-    pairs.check_same_size(pair, np.zeros((4, 6)), np.zeros((4, 6, 3)))
+    pairs.check_same_size(pair, np.zeros((4, 6, 3)), np.zeros((4, 6)))
     save(pair.visible, np.zeros((6, 4)))
     for check in (
         lambda: pairs.read_pair_size(pair),
-        lambda: pairs.check_same_size(pair, np.zeros((4, 6)), np.zeros((6, 4))),
+        lambda: pairs.check_same_size(pair, np.zeros((6, 4)), np.zeros((4, 6))),
     ):
-        with pytest.raises(InputError, match=r"scene: .*ir\.png is 6x4 and .*vi\.png is 4x6"):
+        with pytest.raises(InputError, match=r"scene: .*vi\.png is 4x6 and .*ir\.png is 6x4"):
             check()
 
 
@@ -67,9 +67,9 @@ def test_all_ambiguous_names_are_listed(tmp_path):
 def test_one_image_is_resized_to_the_other(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 64), (32, 1))
     pair = pairs.Pair(
-        "scene", save(tmp_path / "ir.png", ramp), save(tmp_path / "vi.png", np.zeros((64, 128, 3)))
+        "scene", save(tmp_path / "vi.png", np.zeros((64, 128, 3))), save(tmp_path / "ir.png", ramp)
     )
-    with pytest.raises(InputError, match=r"64x32 and .*128x64; resize one .*--resize infrared"):
+    with pytest.raises(InputError, match=r"128x64 and .*64x32; resize one .*--resize visible"):
         pairs.read_pair(pair)
     visible, infrared = pairs.read_pair(pair, "infrared")
     assert infrared.pixels.shape == (64, 128) and infrared.pixels.dtype == np.uint8
@@ -84,7 +84,7 @@ def test_one_image_is_resized_to_the_other(tmp_path):
 def test_resizing_to_another_shape_says_so_and_keeps_deep_pixels(tmp_path):
     deep = np.linspace(7000, 8000, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "ir.png")
-    pair = pairs.Pair("s", tmp_path / "ir.png", save(tmp_path / "vi.png", np.zeros((40, 80))))
+    pair = pairs.Pair("s", save(tmp_path / "vi.png", np.zeros((40, 80))), tmp_path / "ir.png")
     photo = pairs.read_pair(pair, "infrared").infrared
     assert photo.pixels.dtype == np.uint16 and photo.pixels.shape == (40, 80)
     assert photo.pixels.min() >= 7000 and photo.pixels.max() <= 8000
@@ -132,15 +132,15 @@ def test_noise_flat_and_tiny_images_have_no_shift():
 @pytest.mark.parametrize(
     ("folder", "sides", "expected"),
     [
-        ("misregistered", "ir vi", ["00001D", "00007N", "00015N", "00025N", "00035N"]),
+        ("misregistered", "vi ir", ["00001D", "00007N", "00015N", "00025N", "00035N"]),
         # These two are 9 and 12 pixels off, as an overlay of their edges shows.
-        ("TNO", "ir vi", ["01", "03"]),
-        ("MRI_CT", "CT MRI", []),
+        ("TNO", "vi ir", ["01", "03"]),
+        ("MRI_CT", "MRI CT", []),
     ],
 )
 def test_alarms_on_real_pairs(shared, folder, sides, expected):
-    infrared, visible = (shared / "data" / folder / side for side in sides.split())
-    found = pairs.find_pairs(infrared, visible).pairs
+    visible, infrared = (shared / "data" / folder / side for side in sides.split())
+    found = pairs.find_pairs(visible, infrared).pairs
     alarms = []
     for pair in found if folder == "misregistered" else found[::2]:
         visible, infrared = (photo.pixels for photo in pairs.read_pair(pair))

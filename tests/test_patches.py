@@ -12,12 +12,12 @@ def read(path):
         assert sorted(file) == ["ir_patchs", "vis_patchs"]
         return [
             np.stack([file[group][str(number)] for number in range(len(file[group]))])
-            for group in ("ir_patchs", "vis_patchs")
+            for group in ("vis_patchs", "ir_patchs")
         ]
 
 
-def write_pair(root, name, infrared, visible):
-    for folder, image in (("ir", infrared), ("vi", visible)):
+def write_pair(root, name, visible, infrared):
+    for folder, image in (("vi", visible), ("ir", infrared)):
         (root / folder).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(root / folder / f"{name}.png")
 
@@ -27,11 +27,11 @@ def write_random_pairs(root, count=4, size=(100, 130)):
     for number in range(count):
         infrared = rng.integers(0, 256, size, np.uint8)
         visible = rng.integers(0, 256, (*size, 3), np.uint8)
-        write_pair(root, f"{number:02d}", infrared, visible)
+        write_pair(root, f"{number:02d}", visible, infrared)
 
 
 def run(root, *options, out="patches.h5"):
-    arguments = ["patches", "--ir", root / "ir", "--vi", root / "vi", "--out", root / out, *options]
+    arguments = ["patches", "--vi", root / "vi", "--ir", root / "ir", "--out", root / out, *options]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", [str(argument) for argument in arguments])
         return patches.main()
@@ -72,7 +72,7 @@ def test_a_window_is_dropped_if_either_image_is_flat_there():
     infrared, visible = rng.uniform(0, 1, (2, 8, 32)).astype(np.float32)
     infrared[:, 8:16] = 0.5
     visible[:, 16:24] = 0.25
-    kept_infrared, kept_visible, dropped = patches.pair_patches(infrared, visible, 8, 8)
+    kept_visible, kept_infrared, dropped = patches.pair_patches(visible, infrared, 8, 8)
     assert dropped == 2
     np.testing.assert_array_equal(kept_infrared, [infrared[:, :8], infrared[:, 24:]])
     np.testing.assert_array_equal(kept_visible, [visible[:, :8], visible[:, 24:]])
@@ -85,7 +85,7 @@ def test_file_holds_luma_and_infrared_of_every_window(tmp_path, capsys):
     assert capsys.readouterr().out == (
         f"4 pairs: 16 patches kept, 0 dropped for low contrast, in {out}\n"
     )
-    infrared, visible = read(out)
+    visible, infrared = read(out)
     assert infrared.shape == visible.shape == (16, 1, 32, 32)
     assert infrared.dtype == visible.dtype == np.float32
     for number in range(16):
@@ -103,10 +103,10 @@ def test_same_patches_as_the_release(shared, tmp_path):
     images = shared / "golden" / "patches"
     out = tmp_path / "patches.h5"
     size, stride = int(golden["window"]), int(golden["stride"])
-    assert patches.write_patches(images / "ir", images / "vi", out, size, stride) == 0
-    infrared, visible = read(out)
-    np.testing.assert_array_equal(infrared, golden["ir_patchs"])
+    assert patches.write_patches(images / "vi", images / "ir", out, size, stride) == 0
+    visible, infrared = read(out)
     np.testing.assert_array_equal(visible, golden["vis_patchs"])
+    np.testing.assert_array_equal(infrared, golden["ir_patchs"])
 
 
 def test_bad_pairs_are_named_and_the_rest_is_done(tmp_path, capsys):
@@ -121,8 +121,8 @@ def test_bad_pairs_are_named_and_the_rest_is_done(tmp_path, capsys):
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 5
-    assert lines[0].startswith(f"{tmp_path}/ir/01.png: left out, no image of that name in")
-    assert lines[1].startswith(f"{tmp_path}/vi/00.png: left out, no image of that name in")
+    assert lines[0].startswith(f"{tmp_path}/vi/00.png: left out, no image of that name in")
+    assert lines[1].startswith(f"{tmp_path}/ir/01.png: left out, no image of that name in")
     assert lines[2].startswith(f"pair 02 left out: {broken}: broken image file")
     assert lines[3].startswith("pair 03 left out: 03: both images must have one size")
     assert lines[4] == ("pair 04 left out: 40x20 is smaller than a patch of 32x32; lower --size")

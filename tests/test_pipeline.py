@@ -38,7 +38,7 @@ def write_pairs(root, sizes, suffix=".png"):
         colour = np.zeros((height, width, 3), np.uint8)
         colour[..., number % 3] = 255
         Image.fromarray(colour).save(root / "vi" / f"{number}{suffix}")
-    return FolderPairs, root / "ir", root / "vi"
+    return FolderPairs, root / "vi", root / "ir"
 
 
 def write_patches(path, count=12, shape=(1, 8, 8), dtype=np.float32):
@@ -182,30 +182,30 @@ def test_folders_are_read_as_luma_and_grey(tmp_path):
 
 
 def test_folders_name_what_is_wrong(tmp_path, capsys):
-    make, infrared, visible = write_pairs(tmp_path, [(8, 8), (8, 8), (6, 9)])
+    make, visible, infrared = write_pairs(tmp_path, [(8, 8), (8, 8), (6, 9)])
     with pytest.raises(InputError, match=r"2\.png is 9x6"):
-        batches(make(infrared, visible), batch_size=1, seed=0, crop=7)
+        batches(make(visible, infrared), batch_size=1, seed=0, crop=7)
     with pytest.raises(InputError, match=r"one size, .*0\.png is 8x8 and .*2\.png is 9x6"):
-        batches(make(infrared, visible), batch_size=1, seed=0)
-    assert batches(make(infrared, visible), batch_size=3, seed=0, crop=6)[0]["visible"].shape == (
+        batches(make(visible, infrared), batch_size=1, seed=0)
+    assert batches(make(visible, infrared), batch_size=3, seed=0, crop=6)[0]["visible"].shape == (
         (3, 6, 6, 1)
     )
     assert capsys.readouterr().err == ""
     Image.fromarray(np.zeros((8, 7), np.uint8)).save(infrared / "1.png")
-    with pytest.raises(InputError, match=r"1: both images must have one size, .*7x8.*8x8"):
-        make(infrared, visible)
+    with pytest.raises(InputError, match=r"1: both images must have one size, .*8x8.*7x8"):
+        make(visible, infrared)
     (infrared / "1.png").unlink()
-    assert len(make(infrared, visible)) == 2
+    assert len(make(visible, infrared)) == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors == [f"warning: 1 images have no partner and are left out: {visible / '1.png'}"]
     (visible / "0.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"0\.png: not an image"):
-        make(infrared, visible)
+        make(visible, infrared)
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        make(tmp_path / "nowhere", visible)
+        make(tmp_path / "nowhere", infrared)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no pairs: .* found 0 and 3 images"):
-        make(tmp_path / "empty", visible)
+    with pytest.raises(InputError, match=r"no pairs: .* found 0 and 2 images"):
+        make(tmp_path / "empty", infrared)
 
 
 def test_patches_come_in_numeric_order(tmp_path):
@@ -234,7 +234,7 @@ def test_broken_patch_files_are_named(tmp_path):
     refuses("this file has ir_patchs; make it with")
     with h5py.File(write_patches(path), "a") as file:
         del file["vis_patchs/3"]
-    refuses("found 12 infrared and 11 visible")
+    refuses("found 11 visible and 12 infrared")
     write_patches(path, shape=(8, 8))
     refuses("must be 1xHxW and alike in both groups, patch 0 is 8x8 and 8x8")
     write_patches(path, dtype=np.uint8)
@@ -252,7 +252,7 @@ def test_synthetic_pairs_differ_by_index_and_seed():
 
 def test_make_source_follows_the_config(tmp_path):
     path = write_patches(tmp_path / "patches.h5", count=2)
-    _, infrared, visible = write_pairs(tmp_path, [(8, 8)] * 3)
+    _, visible, infrared = write_pairs(tmp_path, [(8, 8)] * 3)
     data = ConfigDict(
         {
             "source": "synthetic",

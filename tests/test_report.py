@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax.evaluate import evaluate
-from cddfuse_jax.evaluation.page import pictured
+from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluation.matching import Run, Scene
+from cddfuse_jax.evaluation.pictures import pictured
 from cddfuse_jax.evaluation.plots import axis_ticks
-from cddfuse_jax.evaluation.scoring import Run, Scene
-from cddfuse_jax.evaluation.tables import Evaluation, Row
+from cddfuse_jax.evaluation.ranking import rank
+from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.metrics import METRICS
-from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.metrics import PROTOCOLS
 
+METRICS = PROTOCOLS["release"].metrics
 ODD = 'a <b>&amp; "c"'
 
 
@@ -44,7 +45,7 @@ def page(tmp_path_factory) -> str:
             image = rng.integers(0, 256, (60, 1500 if name == "wide" else 50, 3), dtype=np.uint8)
             write_png(folder / side / f"{name}.png", image if side == "vi" else image[..., 0])
     run = Run("<run> & co", (folder / "fused",))
-    evaluate([run], folder / "ir", folder / "vi", folder / "out", dataset="TNO", workers=1)
+    evaluate([run], folder / "vi", folder / "ir", folder / "out", dataset="TNO", workers=1)
     return (folder / "out" / "report.html").read_text(encoding="utf-8")
 
 
@@ -69,10 +70,11 @@ def test_pictures_stand_side_by_side_and_are_reduced(parsed):
     sources = [a["src"] for tag, a in parsed.tags if tag == "img" and "src" in a]
     pictures = [Image.open(io.BytesIO(base64.b64decode(s.split(",")[1]))) for s in sources]
     # Visible in colour, infrared, fused; the wide scene reduced to a longer side of 640.
-    assert [(p.size, p.mode) for p in pictures] == [
-        ((50, 60), "RGB"), ((50, 60), "L"), ((50, 60), "L"),
-        ((640, 26), "RGB"), ((640, 26), "L"), ((640, 26), "L"),
+    assert sorted((p.size, p.mode) for p in pictures) == [
+        ((50, 60), "L"), ((50, 60), "L"), ((50, 60), "RGB"),
+        ((640, 26), "L"), ((640, 26), "L"), ((640, 26), "RGB"),
     ]  # fmt: skip
+    assert [p.mode for p in pictures] == ["RGB", "L", "L"] * 2  # each scene's stand together
 
 
 def test_names_are_escaped(page, parsed):
@@ -85,7 +87,7 @@ def test_names_are_escaped(page, parsed):
 def test_every_score_has_a_plot_and_sortable_columns(parsed):
     assert [tag for tag, _ in parsed.tags].count("svg") == len(METRICS)
     tables = [a for tag, a in parsed.tags if tag == "table" and a.get("class") == "sortable"]
-    assert len(tables) == 2
+    assert len(tables) == 4  # means, every image, and one in the tab of each of two images
     circles = [tag for tag, _ in parsed.tags].count("circle")
     assert circles == len(METRICS) * 3 * 2  # scores, rows with images, images
     lines = [a for tag, a in parsed.tags if tag == "path" and a.get("class") == "published"]
@@ -99,25 +101,28 @@ def test_links_lead_to_pictures(parsed):
 
 
 def fake_evaluation(count: int) -> Evaluation:
-    scenes = [Scene(Pair(str(i), Path("i"), Path("v")), ((Path("f"),),)) for i in range(count)]
+    scenes = [Scene(Pair(str(i), Path("v"), Path("i")), ((Path("f"),),)) for i in range(count)]
     values = [dict.fromkeys(METRICS, 0.0) for _ in range(count)]
     if count > 501:
         values[501] = dict.fromkeys(METRICS, 1.0)
     row = Row("r", "run", "", dict.fromkeys(METRICS, 0.0), {}, [values])
     runs = [Run("r", (Path("f"),))]
-    return Evaluation(PROTOCOLS["release"], None, runs, scenes, [row], {}, [], [])
+    found = rank([row], METRICS, None)
+    return Evaluation(
+        PROTOCOLS["release"], METRICS, None, runs, scenes, count, [row], found, {}, [], []
+    )
 
 
 def test_many_scenes_are_pictured_smaller_then_in_part():
     assert pictured(fake_evaluation(3)) == ([0, 1, 2], 640)
     shown, side = pictured(fake_evaluation(60))
     assert shown == list(range(60))
-    assert 320 <= side < 640
+    assert 288 <= side <= 640
     shown, side = pictured(fake_evaluation(1000))
-    assert side == 320
-    assert 60 < len(shown) < 100
+    assert side == 288
+    assert 60 < len(shown) < 200
     assert {0, 501} <= set(shown)  # worst and best are always there
-    assert shown == sorted(set(shown))
+    assert len(set(shown)) == len(shown)
 
 
 def test_axis_ticks_are_round_and_cover_the_values():

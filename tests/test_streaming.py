@@ -13,7 +13,8 @@ from cddfuse_jax.fusing import memory
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.fusing.whole import make_fuse
-from cddfuse_jax.models.cddfuse import RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30

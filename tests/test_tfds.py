@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from cddfuse_jax import console
-from cddfuse_jax.data import tfds_builder
+from cddfuse_jax.data import msrs, tfds_builder
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.data.sources import FolderPairs, TfdsPairs
 from cddfuse_jax.errors import InputError
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     """Twelve training and two test pairs; one infrared in colour, one visible grey."""
     root, rng = tmp_path_factory.mktemp("msrs"), np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 2)):
-        for side in ("ir", "vi"):
+        for side in ("vi", "ir"):
             (root / split / side).mkdir(parents=True)
         for number in range(count):
             height = 20 + 4 * (number % 2)
@@ -39,13 +39,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def directory(folder, tmp_path_factory):
-    return tfds_builder.build(folder, tmp_path_factory.mktemp("built"))
+    return msrs.build(folder, tmp_path_factory.mktemp("built"))
 
 
 def test_the_dataset_gives_what_the_folder_gives(folder, directory):
     assert directory.parts[-2:] == ("msrs", "1.0.0")
     for split, count in (("train", 12), ("test", 2)):
-        plain = FolderPairs(folder / split / "ir", folder / split / "vi")
+        plain = FolderPairs(folder / split / "vi", folder / split / "ir")
         source = TfdsPairs(directory, split)
         assert len(source) == len(plain) == count
         assert [size[1:] for size in source.sizes()] == [size[1:] for size in plain.sizes()]
@@ -77,9 +77,9 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
     with pytest.raises(InputError, match=r"needs data\.directory"):
         make_source(ConfigDict({"source": "tfds", "directory": "", "split": "train"}))
     with pytest.raises(InputError, match="exists already"):
-        tfds_builder.build(folder, directory.parents[1])
-    with pytest.raises(InputError, match="must hold train/ir and train/vi"):
-        tfds_builder.build(tmp_path, tmp_path)
+        msrs.build(folder, directory.parents[1])
+    with pytest.raises(InputError, match="must hold train/vi and train/ir"):
+        msrs.build(tmp_path, tmp_path)
     arguments = f"tfds_builder --data {tmp_path / 'none'} --out {tmp_path}"
     monkeypatch.setattr(sys, "argv", arguments.split())
     with pytest.raises(SystemExit) as end:
@@ -88,11 +88,11 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
 
 
 def test_a_broken_pair_leaves_no_dataset(folder, tmp_path):
-    for split in ("ir", "vi"):
+    for split in ("vi", "ir"):
         (tmp_path / "train" / split).mkdir(parents=True)
     source = folder / "train" / "vi" / "0N.png"
     (tmp_path / "train" / "vi" / "a.png").write_bytes(source.read_bytes())
     (tmp_path / "train" / "ir" / "a.png").write_text("no image")
     with pytest.raises(InputError, match=r"a\.png: not an image"):
-        tfds_builder.build(tmp_path, tmp_path / "out")
+        msrs.build(tmp_path, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())

@@ -9,7 +9,7 @@ from pth_writer import write_pth
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights import torch_names
+from cddfuse_jax.weights import torch_names, torch_weights
 from cddfuse_jax.weights.torch_names import CONV, HEADS, POINTWISE, VECTOR
 
 SMALL = CDDFuse(features=8, heads=2, blocks=2, channels=3, coupling_layers=1)
@@ -36,7 +36,7 @@ def small_states(prefix="", model=SMALL):
 
 def load_error(path) -> str:
     with pytest.raises(InputError) as caught:
-        torch_names.load(path)
+        torch_weights.load(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -71,9 +71,9 @@ def test_the_table_is_that_of_the_golden_checkpoint(shared):
 
 
 def test_the_drawn_checkpoint_is_the_golden_one(shared, release_params, release_pth):
-    golden = torch_names.load(shared / "golden/CDDFuse_random.pth")
+    golden = torch_weights.load(shared / "golden/CDDFuse_random.pth")
     assert_equal(golden, release_params)
-    assert_equal(golden, torch_names.load(release_pth))
+    assert_equal(golden, torch_weights.load(release_pth))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_layouts_undo_each_other(layout, shape, ours):
 
 def test_each_number_finds_its_place(tmp_path):
     states = small_states()
-    params = torch_names.load(write_pth(tmp_path / "small.pth", states))
+    params = torch_weights.load(write_pth(tmp_path / "small.pth", states))
     grouped = states["DIDF_Encoder"]["baseFeature.mlp.dwconv.weight"]  # (out, in, y, x)
     assert params["encoder"]["base"]["mlp"]["dwconv"][2, 0, 1, 7] == grouped[7, 1, 2, 0]
     pointwise = states["DIDF_Decoder"]["reduce_channel.weight"]
@@ -107,8 +107,8 @@ def test_each_number_finds_its_place(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_keys_with_and_without_module(tmp_path, prefix):
-    params = torch_names.load(write_pth(tmp_path / "small.pth", small_states(prefix)))
-    assert_equal(params, torch_names.load(write_pth(tmp_path / "plain.pth", small_states())))
+    params = torch_weights.load(write_pth(tmp_path / "small.pth", small_states(prefix)))
+    assert_equal(params, torch_weights.load(write_pth(tmp_path / "plain.pth", small_states())))
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_keys_with_and_without_module(tmp_path, prefix):
 )
 def test_other_sizes_make_the_round_trip(tmp_path, model):
     states = small_states("module.", model)
-    params = torch_names.load(write_pth(tmp_path / "first.pth", states))
+    params = torch_weights.load(write_pth(tmp_path / "first.pth", states))
     assert CDDFuse.from_params(params) == model
-    again = torch_names.state_dicts(params)
+    again = torch_weights.state_dicts(params)
     for module, tensors in states.items():
         assert again[module].keys() == tensors.keys()
         for key, array in tensors.items():
             np.testing.assert_array_equal(again[module][key], array)
-    assert_equal(torch_names.load(write_pth(tmp_path / "second.pth", again)), params)
+    assert_equal(torch_weights.load(write_pth(tmp_path / "second.pth", again)), params)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_precisions_become_float32(tmp_path, dtype):
     states = small_states()
     states["BaseFuseLayer"]["norm1.body.weight"] = np.linspace(0, 1 / 3, 8).astype(dtype)
-    params = torch_names.load(write_pth(tmp_path / "w.pth", states))
+    params = torch_weights.load(write_pth(tmp_path / "w.pth", states))
     loaded = params["base_fusion"]["norm1"]["weight"]
     assert loaded.dtype == np.float32
     expected = np.linspace(0, 1 / 3, 8).astype(dtype).astype(np.float32)
@@ -163,7 +163,7 @@ def test_a_missing_module_is_listed_tensor_by_tensor(tmp_path):
 
 
 def test_what_shows_the_sizes_may_be_wrong_too(tmp_path, release_params):
-    states = torch_names.state_dicts(release_params)
+    states = torch_weights.state_dicts(release_params)
     encoder = states["DIDF_Encoder"]
     encoder["module.patch_embed.proj.weight"] = np.zeros((62, 1, 3, 3), np.float32)
     del encoder["module.baseFeature.attn.scale"]
@@ -220,5 +220,5 @@ def test_a_file_of_something_else(tmp_path, content, message):
 def test_writing_without_pytorch_says_what_to_install(tmp_path, monkeypatch, release_params):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match=r"needs PyTorch: pip install 'cddfuse-jax\[torch\]'"):
-        torch_names.save(release_params, tmp_path / "w.pth")
+        torch_weights.save(release_params, tmp_path / "w.pth")
     assert list(tmp_path.iterdir()) == []

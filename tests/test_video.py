@@ -1,3 +1,4 @@
+import argparse
 import sys
 from fractions import Fraction
 
@@ -6,7 +7,7 @@ import pytest
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fuse import main
+from cddfuse_jax.fuse import _rate, main
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import SmoothedRange, check_timing, fuse_video, paired
 from cddfuse_jax.images import image_files
@@ -205,3 +206,10 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     more = "--sync", "--resize", "infrared"
     assert fuse(short, tmp_path / "ir", tmp_path / "new.mp4", *more) == 0
     assert VideoFrames(tmp_path / "new.mp4").count == 3
+
+
+@pytest.mark.parametrize("text", ["1e99999999", "0", "-5", "1/0", "9" * 5000, "nan", "fast"])
+def test_rates_that_are_none_are_refused_at_once(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="a rate is above 0"):
+        _rate(text)
+    assert _rate("30000/1001") == Fraction(30000, 1001)

@@ -1,6 +1,7 @@
 """The weights in the package: whole, trained, and used where none are named."""
 
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from scipy.ndimage import sobel
 
 from cddfuse_jax import console, fuse
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.scenes.pairs import synthetic_pair
-from cddfuse_jax.weights.files import load_params
-from cddfuse_jax.weights.shipped import DEFAULT
+from cddfuse_jax.weights import files
+from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.shipped import DEFAULT, SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,31 @@ def test_they_are_the_whole_network_of_the_release():
     leaves = jax.tree.leaves(params)
     assert len(leaves) == 158 and sum(leaf.size for leaf in leaves) == 1_188_272
     assert all(leaf.dtype == np.float32 and np.isfinite(leaf).all() for leaf in leaves)
+
+
+def test_each_has_a_description_a_notice_and_what_it_was_trained_with():
+    for name, each in SHIPPED.items():
+        meta = load_meta(name)
+        assert meta["config"]["residual"] in ("visible", "none")
+        assert all(meta[key] for key in ("recipe", "data", "held_out_loss", "sizes"))
+        notice = each.file.with_name(f"{name}.NOTICE.md").read_text(encoding="utf-8")
+        assert "not covered by the licence of the code" in " ".join(notice.split())
+
+
+def test_names(tmp_path, monkeypatch, tiny_params):
+    params = load_params("ivf")
+    jax.tree.map(np.testing.assert_array_equal, load_params(SHIPPED["ivf"].file), params)
+    with pytest.raises(InputError) as error:
+        Fuser("ivff")
+    assert str(error.value) == (
+        "ivff: neither a file or folder nor the name of weights that come with the package (ivf)"
+    )
+    # A name is a name wherever one stands; a folder called so is named by a path.
+    monkeypatch.chdir(tmp_path)
+    files.save_params("ivf", tiny_params, {})
+    jax.tree.map(np.testing.assert_array_equal, load_params("ivf"), params)
+    for path in ("./ivf", Path("ivf")):
+        jax.tree.map(np.testing.assert_array_equal, load_params(path), tiny_params)
 
 
 def test_they_have_learnt_to_fuse(pair):

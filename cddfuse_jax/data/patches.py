@@ -1,6 +1,6 @@
 """Cut two folders of image pairs into training patches, in one HDF5 file, as the release does.
 
-    python -m cddfuse_jax.data.patches --ir DIR --vi DIR --out FILE.h5 [--size 128] [--stride 200]
+    python -m cddfuse_jax.data.patches --vi DIR --ir DIR --out FILE.h5 [--size 128] [--stride 200]
 
 Exit code 0 if every pair was cut, 1 if some were left out (one line each says why), 2 if no file
 was written.
@@ -16,9 +16,10 @@ from cddfuse_jax import console, files
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax.runtime.program import start
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
-INFRARED_GROUP, VISIBLE_GROUP = "ir_patchs", "vis_patchs"
+VISIBLE_GROUP, INFRARED_GROUP = "vis_patchs", "ir_patchs"
 LEAST_CONTRAST = 0.1
 
 
@@ -49,36 +50,36 @@ def is_low_contrast(patches: np.ndarray) -> np.ndarray:
 
 
 def pair_patches(
-    infrared: np.ndarray, visible: np.ndarray, size: int, stride: int
+    visible: np.ndarray, infrared: np.ndarray, size: int, stride: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Cut a pair, HxW each, and drop every window that is low in contrast in either image.
 
     Returns:
-        Infrared and visible patches, (kept, size, size) each, and the number dropped.
+        Visible and infrared patches, (kept, size, size) each, and the number dropped.
 
     Raises:
         InputError: the images are smaller than one window.
     """
-    infrared, visible = cut(infrared, size, stride), cut(visible, size, stride)
-    kept = ~(is_low_contrast(infrared) | is_low_contrast(visible))
-    return infrared[kept], visible[kept], int((~kept).sum())
+    visible, infrared = cut(visible, size, stride), cut(infrared, size, stride)
+    kept = ~(is_low_contrast(visible) | is_low_contrast(infrared))
+    return visible[kept], infrared[kept], int((~kept).sum())
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Read (infrared, visible) as the release prepares them: float32 HxW in [0, 1].
+    """Read (visible, infrared) as the release prepares them: float32 HxW in [0, 1].
 
-    Infrared is grey over 255, visible is luma that was never rounded.
+    Visible is luma that was never rounded, infrared is grey over 255.
 
     Raises:
         InputError: a file cannot be read, or the sizes differ.
     """
-    infrared = image_files.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
     visible = image_files.read_luma(pair.visible)
-    check_same_size(pair, infrared, visible)
-    return infrared, visible
+    infrared = image_files.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
+    check_same_size(pair, visible, infrared)
+    return visible, infrared
 
 
-def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: int) -> int:
+def write_patches(visible: Path, infrared: Path, out: Path, size: int, stride: int) -> int:
     """Write the patches of all pairs of two folders; print what was kept; return the exit code.
 
     Raises:
@@ -86,16 +87,16 @@ def write_patches(infrared: Path, visible: Path, out: Path, size: int, stride: i
     """
     if min(size, stride) < 1:
         raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
-    pairs, only_infrared, only_visible = find_pairs(infrared, visible)
-    failed = len(only_infrared) + len(only_visible)
-    for file in only_infrared:
-        console.report(f"{file}: left out, no image of that name in {visible}")
+    pairs, only_visible, only_infrared = find_pairs(visible, infrared)
+    failed = len(only_visible) + len(only_infrared)
     for file in only_visible:
         console.report(f"{file}: left out, no image of that name in {infrared}")
+    for file in only_infrared:
+        console.report(f"{file}: left out, no image of that name in {visible}")
     cut_pairs = kept = dropped = 0
     try:
         with files.replacing(out) as temporary, h5py.File(temporary, "w") as file:
-            groups = file.create_group(INFRARED_GROUP), file.create_group(VISIBLE_GROUP)
+            groups = file.create_group(VISIBLE_GROUP), file.create_group(INFRARED_GROUP)
             for pair in console.progress(pairs, "cutting patches", unit="pair"):
                 try:
                     *modalities, low = pair_patches(*read_pair(pair), size, stride)
@@ -124,14 +125,14 @@ def main() -> int:
         prog="python -m cddfuse_jax.data.patches",
         description="Cut image pairs into training patches, in the release's HDF5 format.",
     )
-    parser.add_argument("--ir", type=Path, required=True, help="folder of infrared images")
     parser.add_argument("--vi", type=Path, required=True, help="folder of visible images")
+    parser.add_argument("--ir", type=Path, required=True, help="folder of infrared images")
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
     given = parser.parse_args()
-    return write_patches(given.ir, given.vi, given.out, given.size, given.stride)
+    return write_patches(given.vi, given.ir, given.out, given.size, given.stride)
 
 
 if __name__ == "__main__":
-    console.run(main)
+    start(main)

@@ -24,7 +24,7 @@ SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Source:
     """Open the source that a config's ``data`` describes.
 
-    ``data.source`` is "folders" (it reads two: ``infrared`` and ``visible``), "hdf5" (``file``),
+    ``data.source`` is "folders" (it reads two: ``visible`` and ``infrared``), "hdf5" (``file``),
     "tfds" (``directory``, ``split``) or "synthetic" (``count``, ``height``, ``width``).
     With ``skip_bad``, pairs that cannot be read are replaced, see `SkippingSource`.
 
@@ -39,7 +39,7 @@ def make_source(data: ml_collections.ConfigDict, skip_bad: bool = False) -> Sour
 def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> Source:
     match data.source:
         case "folders":
-            return FolderPairs(_given(data, "infrared"), _given(data, "visible"), keep_bad)
+            return FolderPairs(_given(data, "visible"), _given(data, "infrared"), keep_bad)
         case "hdf5":
             return H5Patches(_given(data, "file"))
         case "tfds":

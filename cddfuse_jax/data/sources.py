@@ -49,12 +49,12 @@ class FolderPairs:
     """
 
     def __init__(
-        self, infrared: str | os.PathLike, visible: str | os.PathLike, keep_bad: bool = False
+        self, visible: str | os.PathLike, infrared: str | os.PathLike, keep_bad: bool = False
     ):
-        self.pairs, *leftovers = find_pairs(infrared, visible)
+        self.pairs, *leftovers = find_pairs(visible, infrared)
         if not self.pairs:
             raise InputError(
-                f"no pairs: an image in {infrared} and one in {visible} must have the same name "
+                f"no pairs: an image in {visible} and one in {infrared} must have the same name "
                 f"(endings may differ), found {len(leftovers[0])} and {len(leftovers[1])} images "
                 "without a partner"
             )
@@ -71,13 +71,13 @@ class FolderPairs:
                     raise
                 self._sizes.append(None)
         if not any(self._sizes):
-            raise InputError(f"none of the {len(self.pairs)} pairs in {infrared} can be read")
+            raise InputError(f"none of the {len(self.pairs)} pairs in {visible} can be read")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Images:
-        infrared, visible = read_pair(self.pairs[index])
+        visible, infrared = read_pair(self.pairs[index])
         size = self._sizes[index]
         if size is None or visible.shape != size[1:]:
             raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")
@@ -91,7 +91,7 @@ class FolderPairs:
 class H5Patches:
     """Patches in the release's HDF5 format, in the order of their numbers.
 
-    Groups ``ir_patchs`` and ``vis_patchs``, in each one dataset "0", "1", ... of 1xHxW floats.
+    Groups ``vis_patchs`` and ``ir_patchs``, in each one dataset "0", "1", ... of 1xHxW floats.
     Every process opens the file for itself, when it first reads from it.
 
     Raises:
@@ -111,22 +111,22 @@ class H5Patches:
             raise InputError(f"{self.path}: no HDF5 file that can be read ({error})") from None
 
     def _inspect(self, opened: h5py.File) -> tuple[list[str], list[tuple[str, int, int]]]:
-        groups = [opened.get(name) for name in (INFRARED_GROUP, VISIBLE_GROUP)]
+        groups = [opened.get(name) for name in (VISIBLE_GROUP, INFRARED_GROUP)]
         if not all(isinstance(group, h5py.Group) for group in groups):
             raise InputError(
-                f"{self.path}: patches are in groups {INFRARED_GROUP} and {VISIBLE_GROUP}, this "
+                f"{self.path}: patches are in groups {VISIBLE_GROUP} and {INFRARED_GROUP}, this "
                 f"file has {', '.join(opened) or 'nothing'}; make it with "
                 "python -m cddfuse_jax.data.patches"
             )
-        infrared, visible = (set(group) for group in groups)
-        if infrared != visible or not infrared:
+        visible, infrared = (set(group) for group in groups)
+        if visible != infrared or not visible:
             raise InputError(
                 f"{self.path}: both groups must hold the same patches and at least one, "
-                f"found {len(infrared)} infrared and {len(visible)} visible ones"
+                f"found {len(visible)} visible and {len(infrared)} infrared ones"
             )
-        if not all(key.isdecimal() for key in infrared):
+        if not all(key.isdecimal() for key in visible):
             raise InputError(f"{self.path}: patches must be numbered 0, 1, ... in each group")
-        keys = sorted(infrared, key=int)
+        keys = sorted(visible, key=int)
         sizes = []
         for key in keys:
             shapes = [getattr(group[key], "shape", ()) for group in groups]
@@ -184,7 +184,7 @@ class TfdsPairs:
         try:
             self._sizes = [
                 (example["name"].decode(), int(example["height"]), int(example["width"]))
-                for example in self._open(skip=("infrared", "visible"))
+                for example in self._open(skip=("visible", "infrared"))
             ]
         except ImportError as error:
             raise InputError(

@@ -2,140 +2,14 @@
 
     python -m cddfuse_jax.data.tfds_builder --data MSRS --out DIR
 
-MSRS holds train/{ir,vi} and test/{ir,vi}. Then train with --config.data.source=tfds
+MSRS holds train/{vi,ir} and test/{vi,ir}. Then train with --config.data.source=tfds
 --config.data.directory=DIR/msrs/1.0.0.
 """
 
-import contextlib
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from cddfuse_jax.console import ArgumentParser, progress, report, run
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import read_image
-from cddfuse_jax.images.levels import grey_8_bit
-from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
-
-try:
-    import tensorflow_datasets as tfds
-except ImportError:
-    tfds = None
-
-INSTALL = "TFDS is an extra: pip install 'cddfuse-jax[tfds]'"
-SPLITS = ("train", "test")
-
-
-class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
-    """Registered infrared-visible pairs of a folder with train/{ir,vi} and test/{ir,vi}.
-
-    An example holds ``name``, ``height``, ``width`` and, as 8-bit PNG, ``infrared`` (h, w, 1) and
-    ``visible`` (h, w, 3). Deeper images are brought to 8 bits as `read_image` does. Examples are in
-    the order of names.
-    """
-
-    VERSION = "1.0.0"
-
-    def __init__(self, *, folder: str | Path | None = None, **options):
-        self.folder = folder
-        super().__init__(**options)
-
-    def _info(self):
-        image = tfds.features.Image
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Registered infrared-visible pairs of a folder laid out as MSRS.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "name": tfds.features.Text(),
-                    "height": np.int32,
-                    "width": np.int32,
-                    "infrared": image(shape=(None, None, 1), encoding_format="png"),
-                    "visible": image(shape=(None, None, 3), encoding_format="png"),
-                }
-            ),
-            disable_shuffling=True,
-        )
-
-    def _split_generators(self, _) -> dict[str, Iterator]:
-        pairs = split_pairs(self.folder)
-        return {split: self._generate_examples(pairs[split], split) for split in pairs}
-
-    def _generate_examples(self, pairs: list[Pair], split: str) -> Iterator[tuple[int, dict]]:
-        for number, pair in enumerate(progress(pairs, f"writing {split}", unit="pair")):
-            infrared, visible = read_image(pair.infrared), read_image(pair.visible)
-            check_same_size(pair, infrared, visible)
-            infrared = grey_8_bit(infrared)
-            if visible.ndim == 2:
-                visible = np.repeat(visible[..., None], 3, -1)
-            yield (
-                number,
-                {
-                    "name": pair.name,
-                    "height": visible.shape[0],
-                    "width": visible.shape[1],
-                    "infrared": _png(infrared),
-                    "visible": _png(visible),
-                },
-            )
-
-
-def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
-    """Find the pairs of each split that the folder has; files without a partner are reported.
-
-    Raises:
-        InputError: there is neither split, a folder of one is missing, or one has no pair.
-    """
-    root, found = Path(folder), {}
-    for split in SPLITS:
-        if not (root / split).is_dir():
-            continue
-        pairs, *alone = find_pairs(root / split / "ir", root / split / "vi")
-        for file in (file for files in alone for file in files):
-            report(f"{file}: left out, it has no partner")
-        if not pairs:
-            raise InputError(f"{root / split}: no image in ir has the name of one in vi")
-        found[split] = pairs
-    if not found:
-        raise InputError(
-            f"{root}: must hold train/ir and train/vi, and perhaps test/ir and test/vi"
-        )
-    return found
-
-
-def build(folder: str | Path, out: str | Path) -> Path:
-    """Write the dataset and return its directory, ``out/msrs/1.0.0``; whole or not at all.
-
-    Raises:
-        InputError: TFDS is missing, the dataset is there already, or a pair cannot be read.
-    """
-    if tfds is None:
-        raise InputError(INSTALL)
-    split_pairs(folder)
-    builder = Msrs(folder=folder, data_dir=str(out), file_format="array_record")
-    directory = Path(builder.data_path)
-    if directory.exists():
-        raise InputError(f"{directory}: exists already; remove it or give another --out")
-    tfds.disable_progress_bar()
-    # Its own messages speak of downloads, and there is none.
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
-    finally:
-        for empty in ("downloads/extracted", "downloads", "msrs"):
-            with contextlib.suppress(OSError):
-                (Path(out) / empty).rmdir()
-    return directory
-
-
-def _png(image: np.ndarray) -> io.BytesIO:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format="PNG")
-    file.seek(0)
-    return file
+from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.runtime.program import start
 
 
 def main() -> None:
@@ -147,10 +21,13 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder with train and test")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for DIR/msrs/1.0.0")
     given = parser.parse_args()
+
+    from cddfuse_jax.data.msrs import build, split_pairs
+
     directory = build(given.data, given.out)
     counts = ", ".join(f"{len(p)} {split}" for split, p in split_pairs(given.data).items())
     print(f"{directory}: {counts} pairs; train with --config.data.source=tfds")
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual, select_residual
+from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
 from cddfuse_jax.models.inn import DetailFeatureExtraction
+from cddfuse_jax.models.options import Residual
 from cddfuse_jax.training.losses import decomposition as correlations
 
 

@@ -4,7 +4,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cddfuse_jax.decomposition.features import Decomposition, decompose
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import Residual
 
 GAP = 4  # pixels between the panels
 ROWS, COLUMNS = ("visible", "infrared", "fused"), ("image", "base features", "detail features")

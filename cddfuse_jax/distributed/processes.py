@@ -3,7 +3,6 @@
 One process on its own needs none of this: every function then answers at once.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib.util
@@ -14,12 +13,13 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
 
 from cddfuse_jax.console import leave_telling_to_others
+from cddfuse_jax.distributed.address import ALONE, Address
 from cddfuse_jax.distributed.watch import Watch, runtime
 from cddfuse_jax.errors import InputError
 
@@ -29,39 +29,8 @@ POLL_SECONDS = 0.05
 Item = TypeVar("Item")
 
 
-class Address(NamedTuple):
-    """Where the processes of a run meet, given by flags where no cluster tells.
-
-    Attributes:
-        coordinator: HOST:PORT of process 0, the same for all.
-        num_processes: how many there are.
-        process_id: which this one is, from 0.
-    """
-
-    coordinator: str | None = None
-    num_processes: int | None = None
-    process_id: int | None = None
-
-
-ALONE = Address()
 _NOTHING: Any = object()
 _meetings = itertools.count()
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `address` reads."""
-    group = parser.add_argument_group("several processes (docs/pods.md)")
-    for field, kind, metavar, description in (
-        ("coordinator", str, "HOST:PORT", "of process 0, where neither a TPU pod nor Slurm tells"),
-        ("num_processes", int, "N", "with --coordinator: how many processes work together"),
-        ("process_id", int, "I", "with --coordinator: which of them this is, from 0"),
-    ):
-        group.add_argument(f"--{field}", type=kind, metavar=metavar, help=description)
-
-
-def address(arguments: argparse.Namespace) -> Address:
-    """Return what the options of `add_flags` say."""
-    return Address(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
 
 def count() -> int:

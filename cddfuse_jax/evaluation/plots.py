@@ -4,7 +4,7 @@ import math
 from html import escape
 from statistics import fmean, quantiles
 
-from cddfuse_jax.evaluation.tables import Row
+from cddfuse_jax.evaluation.rows import Row
 
 WIDTH = 420
 _LINE = 26  # height of a row
@@ -19,7 +19,7 @@ def distribution_plot(score: str, rows: list[Row], scenes: list[str]) -> str:
     line at its mean. The page styles the classes run, baseline, dot, middle, mean, published, grid.
 
     Args:
-        score: a name in `METRICS`.
+        score: the name of a score.
         rows: the rows of the table of means.
         scenes: names of the images, in the order of the rows' scores.
 

@@ -14,33 +14,17 @@ import numpy as np
 
 from cddfuse_jax.console import progress
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.matching import Scene
+from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import read_grey, read_image
-from cddfuse_jax.images.levels import grey_8_bit
-from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs, images_by_stem
+from cddfuse_jax.images.image_files import naming, read_photo
+from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
+from cddfuse_jax.metrics.compute import score_planes
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 
-
-class Run(NamedTuple):
-    """A method to score: its name and its folders of fused images, one per seed."""
-
-    name: str
-    folders: tuple[Path, ...]
-
-
-class Scene(NamedTuple):
-    """One scene that every folder has: its two sources and, per run, the fused file per seed."""
-
-    pair: Pair
-    fused: tuple[tuple[Path, ...], ...]
-
-
-class Selection(NamedTuple):
-    """Scenes to score, sorted by name, and per folder the files that others have no partner for."""
-
-    scenes: list[Scene]
-    leftovers: dict[str, list[str]]
+DEFAULT_BASELINES = ("max", "mean")
+LARGEST_CROP = 1  # pixels by which sizes may differ
 
 
 class SceneScores(NamedTuple):
@@ -48,7 +32,8 @@ class SceneScores(NamedTuple):
 
     ``runs[run][seed]`` and ``baselines[name]`` are dictionaries from score to value;
     ``stretched[run]`` says whether every fused image of the run spans 0-255 exactly,
-    ``coloured[run]`` whether any of them is in colour, so that only its luma was scored.
+    ``coloured[run]`` whether any of them is in colour; ``notes`` are pairs of a note and the file
+    that it is about.
     """
 
     name: str
@@ -56,45 +41,16 @@ class SceneScores(NamedTuple):
     baselines: dict[str, dict[str, float]]
     stretched: list[bool]
     coloured: list[bool]
-    notes: list[str]
+    notes: list[tuple[str, str]]
     errors: list[str]
 
 
-def find_scenes(runs: list[Run], infrared: Path, visible: Path) -> Selection:
-    """Find the scenes, by stem, that the two source folders and all folders of all runs have.
-
-    Runs are compared on the same images only: what one run lacks is scored for none.
-
-    Raises:
-        InputError: a folder is missing, holds two images of one stem, or no scene is in all.
-    """
-    sources = find_pairs(infrared, visible)
-    pairs = {pair.name: pair for pair in sources.pairs}
-    fused = {folder: images_by_stem(folder) for run in runs for folder in run.folders}
-    common = sorted(set(pairs).intersection(*fused.values()))
-    of_folder = {
-        infrared: [pair.infrared for pair in sources.pairs] + sources.only_infrared,
-        visible: [pair.visible for pair in sources.pairs] + sources.only_visible,
-    } | {folder: list(images.values()) for folder, images in fused.items()}
-    if not common:
-        counts = ", ".join(f"{folder}: {len(files)}" for folder, files in of_folder.items())
-        raise InputError(
-            f"images are matched by name without ending, and no name is in all folders ({counts} "
-            "images); rename the fused images like their sources"
-        )
-    leftovers = {
-        str(folder): sorted(file.name for file in files if file.stem not in common)
-        for folder, files in of_folder.items()
-    }
-    scenes = [
-        Scene(pairs[name], tuple(tuple(fused[folder][name] for folder in r.folders) for r in runs))
-        for name in common
-    ]
-    return Selection(scenes, {folder: names for folder, names in leftovers.items() if names})
-
-
 def score_scenes(
-    scenes: list[Scene], protocol: str, baselines: tuple[str, ...], workers: int | None = None
+    scenes: list[Scene],
+    protocol: str,
+    baselines: tuple[str, ...],
+    workers: int | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> list[SceneScores]:
     """Score all scenes, in their order, with a progress bar.
 
@@ -105,10 +61,12 @@ def score_scenes(
         workers: processes; default: one per CPU that this process may use. 1 scores in this
             process. Others are spawned, since this process may hold threads (JAX) that a fork
             would break; a script that calls this needs ``if __name__ == "__main__":``.
+        names: the scores to compute; default: all of the protocol.
 
     Raises:
         InputError: a worker was killed.
     """
+    names = names or tuple(PROTOCOLS[protocol].metrics)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = max(1, min(workers or usable or 1, len(scenes)))
     bar = progress(None, "scoring", total=len(scenes), unit="image")
@@ -116,7 +74,7 @@ def score_scenes(
         if workers == 1:
             results = []
             for scene in scenes:
-                results.append(score_scene(scene, protocol, baselines))
+                results.append(score_scene(scene, protocol, baselines, names))
                 bar.update()
             return results
         executor = concurrent.futures.ProcessPoolExecutor(
@@ -124,7 +82,9 @@ def score_scenes(
         )
         try:
             with _interrupts_blocked():
-                tasks = [executor.submit(score_scene, s, protocol, baselines) for s in scenes]
+                tasks = [
+                    executor.submit(score_scene, s, protocol, baselines, names) for s in scenes
+                ]
             for task in concurrent.futures.as_completed(tasks):
                 task.result()
                 bar.update()
@@ -153,25 +113,26 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> SceneScores:
+def score_scene(
+    scene: Scene, protocol: str, baselines: tuple[str, ...], names: tuple[str, ...]
+) -> SceneScores:
     """Score one scene's fused images and baselines; never raises `InputError`.
 
     Every file that cannot be read or does not fit becomes a line of ``errors``; a flat image, whose
-    scores are defined but mean little, a line of ``notes``.
+    scores are defined but mean little, and whatever was changed in reading a file, of ``notes``.
     """
-    pair, scores = scene.pair, PROTOCOLS[protocol].scores
+    pair, chosen = scene.pair, PROTOCOLS[protocol]
+    metrics = [chosen.metric(name) for name in names]
     result = SceneScores(pair.name, [], {}, [], [], [], [])
-
-    def score(fused: np.ndarray) -> dict[str, float]:
-        return {name: function(fused, infrared, visible) for name, function in scores.items()}
-
     try:
-        infrared, visible = read_grey(pair.infrared), read_grey(pair.visible)
-        check_same_size(pair, infrared, visible)
-        for path, image in ((pair.infrared, infrared), (pair.visible, visible)):
-            _note_flat(result.notes, path, image)
+        visible, infrared = _read(pair.visible, result.notes), _read(pair.infrared, result.notes)
+        visible, infrared = _same_size(
+            {pair.visible: visible, pair.infrared: infrared}, result.notes
+        )
         for name in baselines:
-            result.baselines[name] = score(BASELINES[name](infrared, visible))
+            split = planes((_widest(visible, infrared), visible, infrared), chosen.colour)
+            made = {id(each): (BASELINES[name](*each[1:]), *each[1:]) for each in split}
+            result.baselines[name] = score_planes(metrics, [made[id(each)] for each in split])
     except InputError as error:
         result.errors.append(_naming(pair.name, error))
         return result
@@ -181,24 +142,63 @@ def score_scene(scene: Scene, protocol: str, baselines: tuple[str, ...]) -> Scen
         result.coloured.append(False)
         for path in files:
             try:
-                stored = read_image(path)
-                result.coloured[-1] |= bool(is_coloured(stored))
-                fused = grey_8_bit(stored)
-                check_same_size(pair._replace(infrared=path), fused, visible)
-                _note_flat(result.notes, path, fused)
-                result.runs[-1].append(score(fused))
-                result.stretched[-1] &= bool(fused.min() == 0 and fused.max() == 255)
+                images = {path: _read(path, result.notes)}
+                images |= {pair.visible: visible, pair.infrared: infrared}
+                split = planes(_same_size(images, result.notes), chosen.colour)
+                result.runs[-1].append(score_planes(metrics, split))
+                result.coloured[-1] |= bool(is_coloured(images[path]))
+                low = min(each[0].min() for each in split)
+                high = max(each[0].max() for each in split)
+                result.stretched[-1] &= bool(low == 0 and high == 255)
             except InputError as error:
                 result.errors.append(_naming(pair.name, error))
     return result
 
 
-def _note_flat(notes: list[str], path: Path, image: np.ndarray) -> None:
-    if image.min() == image.max():
+def _read(path: Path, notes: list[tuple[str, str]]) -> np.ndarray:
+    """Read a file as uint8, HxW or HxWx3, and note what was changed in reading it."""
+    photo = read_photo(path)
+    pixels, name = photo.pixels, f"{path.parent.name}/{path.name}"
+    notes += [(note, name) for note in photo.notes]
+    if levels.is_deep(pixels):
+        notes.append(("deeper than 8 bits, percentiles 0.1 and 99.9 became 0 and 255", name))
+    if pixels.dtype != np.uint8:
+        with naming(path):
+            pixels = levels.to_8_bit(levels.intensities(pixels))
+    if pixels.min() == pixels.max():
         notes.append(
-            f"{path}: every pixel is {image.min()}; its scores are the values defined for a flat "
-            "image (docs/scores.md), not NaN"
+            (
+                f"every pixel is {pixels.min()}; scores are the values defined for a flat image "
+                "(docs/scores.md), not NaN",
+                name,
+            )
         )
+    return pixels
+
+
+def _same_size(images: dict[Path, np.ndarray], notes: list[tuple[str, str]]) -> tuple:
+    """Crop images that differ by one pixel to what they share from the top left, and note it.
+
+    Raises:
+        InputError: they differ by more.
+    """
+    shapes = [image.shape[:2] for image in images.values()]
+    height, width = (min(sides) for sides in zip(*shapes, strict=True))
+    if max(max(h - height, w - width) for h, w in shapes) > LARGEST_CROP:
+        sizes = ", ".join(f"{path} {x.shape[1]}x{x.shape[0]}" for path, x in images.items())
+        raise InputError(
+            f"the images of a scene have one size, or differ by {LARGEST_CROP} pixel and are "
+            f"cropped; got (width x height) {sizes}; resize them"
+        )
+    first = next(iter(images))
+    if len(set(shapes)) > 1:
+        note = "sizes differ by one pixel, cropped to what all share from the top left"
+        notes.append((note, f"{first.parent.name}/{first.name}"))
+    return tuple(image[:height, :width] for image in images.values())
+
+
+def _widest(*images: np.ndarray) -> np.ndarray:
+    return max(images, key=lambda image: image.ndim)
 
 
 def _naming(name: str, error: InputError) -> str:

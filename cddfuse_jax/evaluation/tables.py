@@ -1,4 +1,4 @@
-"""Means over the images, and the tables made of them: terminal, scores.csv, summary.json."""
+"""The tables of an evaluation: terminal, scores.csv, means.csv, summary.json, LaTeX."""
 
 import csv
 import json
@@ -6,89 +6,17 @@ import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import NamedTuple
+from statistics import fmean
 
 import cddfuse_jax
-from cddfuse_jax.evaluation.scoring import Run, Scene, SceneScores
-from cddfuse_jax.metrics import METRICS
-from cddfuse_jax.metrics.protocols import MEANINGS, PAPER_SCORES, Protocol
-from cddfuse_jax.metrics.published import PUBLISHED
+from cddfuse_jax.evaluation.ranking import Ranking
+from cddfuse_jax.evaluation.rows import Evaluation, Row
 
-
-class Row(NamedTuple):
-    """One row of the table of means.
-
-    ``kind`` is run, baseline or published. ``deviations`` (runs of several seeds only): sample
-    standard deviation over the seeds of each seed's mean. ``images``: scores per seed and image.
-    """
-
-    name: str
-    kind: str
-    source: str
-    means: dict[str, float]
-    deviations: dict[str, float]
-    images: list[list[dict[str, float]]]
-
-    @property
-    def label(self) -> str:
-        """The name, with the kind where it is not a run."""
-        return self.name if self.kind == "run" else f"{self.kind} {self.name}"
-
-    def per_image(self, score: str) -> list[float]:
-        """Scores in the order of the scenes, each the mean over the seeds."""
-        return [fmean(image[score] for image in seeds) for seeds in zip(*self.images, strict=True)]
-
-
-class Evaluation(NamedTuple):
-    """All that was scored: what the terminal, the files and the report are made of."""
-
-    protocol: Protocol
-    dataset: str | None
-    runs: list[Run]
-    scenes: list[Scene]
-    rows: list[Row]
-    leftovers: dict[str, list[str]]
-    errors: list[str]
-    notes: list[str]
-
-
-def rows_of(runs: list[Run], scored: list[SceneScores]) -> list[Row]:
-    """Average over ``scored``: a row per run, then one per baseline."""
-    rows = []
-    for index, run in enumerate(runs):
-        seeds = [[scene.runs[index][seed] for scene in scored] for seed in range(len(run.folders))]
-        rows.append(_row(run.name, "run", ", ".join(map(str, run.folders)), seeds))
-    for name in scored[0].baselines:
-        images = [scene.baselines[name] for scene in scored]
-        rows.append(_row(name, "baseline", "made of the two sources", [images]))
-    return rows
-
-
-def _row(name: str, kind: str, source: str, seeds: list[list[dict[str, float]]]) -> Row:
-    means, deviations = {}, {}
-    for score in METRICS:
-        per_seed = [fmean(image[score] for image in images) for images in seeds]
-        means[score] = fmean(per_seed)
-        if len(seeds) > 1:
-            deviations[score] = stdev(per_seed) if all(map(math.isfinite, per_seed)) else 0.0
-    return Row(name, kind, source, means, deviations, seeds)
-
-
-def published_rows(dataset: str, protocol: Protocol) -> list[Row]:
-    """Rows published for a key of `PUBLISHED`, without the scores that ``protocol`` changes."""
-    changed = {change.score for change in protocol.changes}
-    return [
-        Row(
-            row.method,
-            "published",
-            row.source,
-            {score: value for score, value in row.scores.items() if score not in changed},
-            {},
-            [],
-        )
-        for row in PUBLISHED[dataset].rows
-    ]
+_MEANS_COLUMNS = (
+    "protocol", "kind", "name", "score", "better", "mean", "low", "high", "rank", "reference",
+    "difference", "effect", "p", "p_holm",
+)  # fmt: skip
+MARKS = {0: "", 1: "*", 2: "+"}  # of the best and the second row in a score
 
 
 def cell(row: Row, score: str, digits: int = 2) -> str:
@@ -99,16 +27,58 @@ def cell(row: Row, score: str, digits: int = 2) -> str:
     return f"{text} ± {row.deviations[score]:.{digits}f}" if row.deviations else text
 
 
+def columns(evaluation: Evaluation) -> list[str]:
+    """Choose the scores of the printed table: those of the protocol's, else all computed."""
+    table = [name for name in evaluation.protocol.table if name in evaluation.metrics]
+    chosen = list(evaluation.metrics)
+    return table if set(chosen) >= set(evaluation.protocol.metrics) else chosen
+
+
 def terminal_table(evaluation: Evaluation) -> str:
-    """Lay out the release's table: a title with the protocol, then a line per row, 8 scores."""
-    lines = [["", *PAPER_SCORES]]
-    lines += [[r.label, *(cell(r, score) for score in PAPER_SCORES)] for r in evaluation.rows]
+    """Lay out the table of means: a title with the protocol, then a line per row.
+
+    With several runs the best row of each score has a * and the second a +, and the mean rank over
+    all scores stands at the end.
+    """
+    shown, ranking, ranked = columns(evaluation), evaluation.ranking, len(evaluation.runs) > 1
+    arrows = {s: evaluation.metrics[s].arrow if ranked else "" for s in shown}
+    lines = [["", *(s + arrows[s] for s in shown), *(["mean rank"] if ranked else [])]]
+    for row in evaluation.rows:
+        cells = [cell(row, score) for score in shown]
+        if ranked:
+            marks = [MARKS[ranking.place(row.label, score)] or " " for score in shown]
+            cells = [c + mark for c, mark in zip(cells, marks, strict=True)]
+            cells.append(f"{ranking.mean_ranks[row.label]:.2f}" if row.images else "-")
+        lines.append([row.label, *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [title(evaluation)]
     for name, *cells in lines:
         padded = [c.rjust(width) for c, width in zip(cells, widths[1:], strict=True)]
         text.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
+    if ranked:
+        text.append("* best, + second; mean rank: over all scores, 1 is best")
+        text += comparison_lines(ranking)
     return "\n".join(text)
+
+
+def comparison_lines(ranking: Ranking, level: float = 0.05) -> list[str]:
+    """Say, a line per method, in which scores it differs from the reference beyond chance."""
+    lines = []
+    if ranking.reference:
+        lines.append(
+            f"beside {ranking.reference}, paired by image (Wilcoxon, Holm's correction, p < "
+            f"{level:g}):"
+        )
+    for method in dict.fromkeys(c.method for c in ranking.comparisons):
+        own = [c for c in ranking.comparisons if c.method == method]
+        better = [c.score for c in own if c.p_holm < level and c.effect > 0]
+        worse = [c.score for c in own if c.p_holm < level and c.effect < 0]
+        open_ = len(own) - len(better) - len(worse)
+        parts = [f"better in {', '.join(better)}"] if better else []
+        parts += [f"worse in {', '.join(worse)}"] if worse else []
+        parts += [f"no difference shown in {open_}"] if open_ else []
+        lines.append(f"  {method}: {'; '.join(parts)}")
+    return lines
 
 
 def title(evaluation: Evaluation) -> str:
@@ -116,7 +86,8 @@ def title(evaluation: Evaluation) -> str:
     protocol, count = evaluation.protocol, len(evaluation.scenes)
     parts = [f"protocol {protocol.name} ({protocol.summary})"]
     parts += [evaluation.dataset] if evaluation.dataset else []
-    parts += [f"means over {count} image{'s' if count > 1 else ''}"]
+    of = f"{count} of {evaluation.pairs}" if count < evaluation.pairs else str(count)
+    parts += [f"means over {of} image{'s' if evaluation.pairs > 1 else ''}"]
     if any(row.deviations for row in evaluation.rows):
         parts.append("± is the standard deviation over seeds")
     return "; ".join(parts)
@@ -134,53 +105,97 @@ def versions() -> dict[str, str]:
 def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write a line per image, row and seed: protocol, kind, name, folder, image, scores."""
     folders = {run.name: [str(folder) for folder in run.folders] for run in evaluation.runs}
+    names = list(evaluation.metrics)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["protocol", "kind", "name", "folder", "image", *METRICS])
+        writer.writerow(["protocol", "kind", "name", "folder", "image", *names])
         for row in evaluation.rows:
             for seed, images in enumerate(row.images):
                 folder = folders[row.name][seed] if row.kind == "run" else ""
                 for scene, scores in zip(evaluation.scenes, images, strict=True):
                     start = [evaluation.protocol.name, row.kind, row.name, folder, scene.pair.name]
-                    writer.writerow(start + [f"{scores[score]:.10g}" for score in METRICS])
+                    writer.writerow(start + [f"{scores[score]:.10g}" for score in names])
+
+
+def write_means(path: Path, evaluation: Evaluation) -> None:
+    """Write a line per row and score: mean, interval, rank, and the comparison's figures."""
+    ranking = evaluation.ranking
+    compared = {(c.method, c.score): c for c in ranking.comparisons}
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_MEANS_COLUMNS)
+        for row in (row for row in evaluation.rows if row.images):
+            for name, metric in evaluation.metrics.items():
+                low, high = ranking.intervals[row.label][name]
+                numbers = [row.means[name], low, high, ranking.ranks[row.label][name]]
+                line = [evaluation.protocol.name, row.kind, row.name, name, metric.better]
+                line += [_number(x) for x in numbers]
+                if c := compared.get((row.label, name)):
+                    line.append(ranking.reference)
+                    line += [_number(x) for x in (c.difference, c.effect, c.p, c.p_holm)]
+                else:
+                    line += [""] * 5
+                writer.writerow(line)
 
 
 def write_summary(path: Path, evaluation: Evaluation) -> None:
     """Write means and deviations with all that they depend on; an infinite PSNR is "inf"."""
-
-    def finite(scores: dict[str, float]) -> dict:
-        return {name: x if math.isfinite(x) else str(x) for name, x in scores.items()}
-
+    ranking = evaluation.ranking
     summary = {
         "protocol": {
             "name": evaluation.protocol.name,
             "summary": evaluation.protocol.summary,
             "changes": [
-                {"score": c.score, "change": c.change, "why": c.why}
-                for c in evaluation.protocol.changes
+                {"score": m.name, "change": m.change, "why": m.why}
+                for m in evaluation.protocol.changes
             ],
         },
         "dataset": evaluation.dataset,
         "images": [scene.pair.name for scene in evaluation.scenes],
-        "rows": [
-            {
-                "name": row.name,
-                "kind": row.kind,
-                "source": row.source,
-                "seeds": len(row.images),
-                "means": finite(row.means),
-                "deviations_over_seeds": finite(row.deviations),
-                "means_per_seed": [
-                    finite({s: fmean(image[s] for image in images) for s in METRICS})
-                    for images in row.images
-                ],
-            }
-            for row in evaluation.rows
-        ],
+        "pairs": evaluation.pairs,
+        "rows": [_summary_of(row, ranking) for row in evaluation.rows],
+        "reference": ranking.reference,
+        "comparisons": [_finite(c._asdict()) for c in ranking.comparisons],
         "not_scored": {"leftovers": evaluation.leftovers, "errors": evaluation.errors},
         "notes": evaluation.notes,
-        "units": {score: meaning.unit for score, meaning in MEANINGS.items()},
+        "units": {name: metric.unit for name, metric in evaluation.metrics.items()},
+        "better": {name: metric.better for name, metric in evaluation.metrics.items()},
+        "sources": {name: metric.source for name, metric in evaluation.metrics.items()},
         "versions": versions(),
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _summary_of(row: Row, ranking: Ranking) -> dict:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "source": row.source,
+        "seeds": len(row.images),
+        "means": _finite(row.means),
+        "intervals": {s: list(_finite(dict(enumerate(x))).values())
+                      for s, x in ranking.intervals.get(row.label, {}).items()},
+        "ranks": ranking.ranks.get(row.label, {}),
+        "mean_rank": ranking.mean_ranks.get(row.label),
+        "deviations_over_seeds": _finite(row.deviations),
+        "means_per_seed": [
+            _finite({s: fmean(image[s] for image in images) for s in row.means})
+            for images in row.images
+        ],
+    }  # fmt: skip
+
+
+def _finite(values: dict) -> dict:
+    """Write infinity as "inf" and what could not be tested as null: JSON knows neither."""
+
+    def plain(x):
+        if not isinstance(x, float) or math.isfinite(x):
+            return x
+        return None if math.isnan(x) else str(x)
+
+    return {name: plain(x) for name, x in values.items()}
+
+
+def _number(x: float) -> str:
+    return "" if math.isnan(x) else f"{x:.10g}"

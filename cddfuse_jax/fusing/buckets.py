@@ -15,8 +15,9 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner
+from cddfuse_jax.models.options import Residual
 
 Size = tuple[int, int]  # height, width
 

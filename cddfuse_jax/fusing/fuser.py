@@ -14,9 +14,9 @@ from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
-from cddfuse_jax.models.cddfuse import RESIDUALS, Residual
-from cddfuse_jax.models.precision import Precision, known_precision
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.models.options import RESIDUALS, Precision, Residual
+from cddfuse_jax.models.precision import known_precision
+from cddfuse_jax.weights.files import load_params, trained_residual
 from cddfuse_jax.weights.shipped import DEFAULT
 
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
@@ -34,8 +34,9 @@ class Fuser:
     has colour (`cddfuse_jax.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
 
     Args:
-        weights: A .pth file of the release, a training run's workdir, a converted checkpoint, or
-            the params themselves. By default those that come with the package.
+        weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
+            file of the release, a training run's workdir, a converted checkpoint, or the params
+            themselves. A folder named "ivf" is "./ivf".
         residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
             infrared-visible weights) or "none" (medical weights). None takes what the weights were
             trained with if they tell, else "visible".
@@ -67,11 +68,11 @@ class Fuser:
             if value is not None and value not in known:
                 raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
         if isinstance(weights, Mapping):
-            params, trained_with = weights, "visible"
+            params, trained_with = weights, None
         else:
             params = load_params(weights)
-            trained_with = load_meta(weights).get("config", {}).get("residual", "visible")
-        self.residual: Residual = residual or trained_with
+            trained_with = trained_residual(weights)
+        self.residual: Residual = residual or trained_with or "visible"
         self.color: Color = color
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)

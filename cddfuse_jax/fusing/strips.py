@@ -20,11 +20,12 @@ import numpy as np
 from flax import linen as nn
 
 from cddfuse_jax.models.attention import GramSums
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
 from cddfuse_jax.models.extent import Strip
 from cddfuse_jax.models.inn import CouplingLayer
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
+from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import RestormerBlock, RestormerBlocks
 

@@ -11,8 +11,9 @@ from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
 from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
 from cddfuse_jax.fusing.strips import fuse_in_strips
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
-from cddfuse_jax.models.precision import Precision, computed, features_dtype
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import Precision, Residual
+from cddfuse_jax.models.precision import computed, features_dtype
 
 
 class Fuse(Protocol):

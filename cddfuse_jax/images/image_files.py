@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,10 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
+# What is promised to be read, and all that Pillow tries, whatever a file is named: its other
+# decoders are less well kept, and that of PostScript starts a program.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
@@ -34,7 +38,7 @@ class Photo(NamedTuple):
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
-    """Read PNG, JPEG, TIFF, BMP or .npy: alpha dropped, EXIF orientation applied.
+    """Read PNG, JPEG, TIFF, BMP, WebP or .npy: alpha dropped, EXIF orientation applied.
 
     Of a TIFF the first page is read. An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
 
@@ -145,12 +149,11 @@ def _read_npy(path: str | os.PathLike) -> Photo:
 
 
 def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
+    _check_regular(path)
     try:
         # Mapped, so that a header that promises terabytes costs nothing, and checked before use.
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except Exception as error:  # its header is a Python literal, which fails in many ways
         raise InputError(f"{path}: not an .npy file that can be read ({_line(error)})") from None
     if not isinstance(pixels, np.ndarray):
         raise InputError(f"{path}: an .npy file holds one array, this is an archive of several")
@@ -167,17 +170,32 @@ def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
+    _check_regular(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             yield image
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that can be read") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not an image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: broken image file ({_line(error)})") from None
+    except Exception as error:  # what a decoder raises depends on the byte that is damaged
+        raise InputError(
+            f"{path}: broken image file ({_line(error) or type(error).__name__})"
+        ) from None
+
+
+def _check_regular(path: str | os.PathLike) -> None:
+    """Refuse, before it is opened, what is no file: a FIFO would wait for its writer for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long or has a NUL
+        raise InputError(f"{path}: cannot be read ({_line(error)})") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is a folder, not an image")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: an image is a regular file, this is a device, FIFO or socket")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -12,8 +12,8 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import SUFFIXES, Photo, read_photo, read_size
 
-Resize = Literal["infrared", "visible"]
-RESIZES: tuple[Resize, ...] = ("infrared", "visible")
+Resize = Literal["visible", "infrared"]
+RESIZES: tuple[Resize, ...] = ("visible", "infrared")
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 
 
@@ -21,25 +21,25 @@ class Pair(NamedTuple):
     """The two files of one scene; ``name`` is their common stem."""
 
     name: str
-    infrared: Path
     visible: Path
+    infrared: Path
 
 
 class Pairs(NamedTuple):
     """The pairs of two folders, sorted by name, and the files that have no partner."""
 
     pairs: list[Pair]
-    only_infrared: list[Path]
     only_visible: list[Path]
+    only_infrared: list[Path]
 
 
-def find_pairs(infrared: str | os.PathLike, visible: str | os.PathLike) -> Pairs:
+def find_pairs(visible: str | os.PathLike, infrared: str | os.PathLike) -> Pairs:
     """Pair the images of two folders by stem, so that ``a.png`` goes with ``a.jpg``.
 
     Raises:
         InputError: a folder is missing, or holds two images of one stem.
     """
-    first, second = images_by_stem(infrared), images_by_stem(visible)
+    first, second = images_by_stem(visible), images_by_stem(infrared)
     return Pairs(
         [Pair(stem, first[stem], second[stem]) for stem in sorted(first.keys() & second.keys())],
         [first[stem] for stem in sorted(first.keys() - second.keys())],
@@ -59,8 +59,8 @@ def select_pairs(visible: Path, infrared: Path) -> tuple[list[Pair], list[str]]:
     if visible.is_dir() != infrared.is_dir():
         raise InputError("--vi and --ir must be two files or two folders, got one of each")
     if visible.is_file():
-        return [Pair(visible.stem, infrared, visible)], []
-    found = find_pairs(infrared, visible)
+        return [Pair(visible.stem, visible, infrared)], []
+    found = find_pairs(visible, infrared)
     alone = [(file, infrared) for file in found.only_visible]
     alone += [(file, visible) for file in found.only_infrared]
     if not found.pairs:
@@ -120,8 +120,8 @@ def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
     photos = {"visible": read_photo(pair.visible), "infrared": read_photo(pair.infrared)}
     sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
     if resize is None:
-        _check_same_size(pair, sizes["infrared"], sizes["visible"])
-    elif sizes["infrared"] != sizes["visible"]:
+        _check_same_size(pair, *sizes.values())
+    elif sizes["visible"] != sizes["infrared"]:
         photos[resize] = _resized(photos[resize], *sizes[_other(resize)])
     return PairOfPhotos(**photos)
 
@@ -151,13 +151,13 @@ def _resized(photo: Photo, height: int, width: int) -> Photo:
     return Photo(levels.resized(photo.pixels, height, width), (*photo.notes, note))
 
 
-def check_same_size(pair: Pair, infrared: np.ndarray, visible: np.ndarray) -> None:
+def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> None:
     """Refuse a pair whose images differ in height or width.
 
     Raises:
         InputError: naming both files and both sizes.
     """
-    _check_same_size(pair, infrared.shape[:2], visible.shape[:2])
+    _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
 
 
 def read_pair_size(pair: Pair) -> tuple[int, int]:
@@ -166,8 +166,8 @@ def read_pair_size(pair: Pair) -> tuple[int, int]:
     Raises:
         InputError: a file is missing or no image, or the sizes differ.
     """
-    size = read_size(pair.infrared)
-    _check_same_size(pair, size, read_size(pair.visible))
+    size = read_size(pair.visible)
+    _check_same_size(pair, size, read_size(pair.infrared))
     return size
 
 
@@ -186,11 +186,11 @@ def sizes_of(pairs: list[Pair], resize: Resize | None = None) -> list[tuple[int,
     return sizes
 
 
-def _check_same_size(pair: Pair, infrared: tuple[int, int], visible: tuple[int, int]) -> None:
-    if infrared != visible:
-        (ir_height, ir_width), (vi_height, vi_width) = infrared, visible
+def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, int]) -> None:
+    if visible != infrared:
+        (vi_height, vi_width), (ir_height, ir_width) = visible, infrared
         raise InputError(
-            f"{pair.name}: both images must have one size, {pair.infrared} is "
-            f"{ir_width}x{ir_height} and {pair.visible} is {vi_width}x{vi_height}; resize one "
-            "(fuse, check_data and decompose: --resize infrared or --resize visible)"
+            f"{pair.name}: both images must have one size, {pair.visible} is "
+            f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; resize one "
+            "(fuse, check_data and decompose: --resize visible or --resize infrared)"
         )

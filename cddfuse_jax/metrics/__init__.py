@@ -1,29 +1,14 @@
-"""Fusion scores: ``METRICS[name](fused, infrared, visible) -> float`` on HxW images, 0-255.
+"""Fusion scores under the protocols of the field, computed by NumPy on the CPU, without JAX.
 
-The first eight are the columns of the paper's tables, in its order; all twelve are computed as in
-the release. `cddfuse_jax.metrics.protocols` says what each means and what else may be computed.
+from cddfuse_jax import metrics
+
+metrics.compute(fused, visible, infrared, ["VIF", "Qcb"], protocol="vifb")  # {"VIF": ..., ...}
+metrics.METRICS["VIF"](fused, visible, infrared)  # one score of HxW arrays, 0-255
+metrics.PROTOCOLS["vifb"].metrics                 # the scores of a protocol, and what they mean
 """
 
-from cddfuse_jax.metrics.correlation import correlation, sum_of_correlations_of_differences
-from cddfuse_jax.metrics.information import entropy, mutual_information
-from cddfuse_jax.metrics.qabf import edge_preservation
-from cddfuse_jax.metrics.similarity import mean_squared_error, peak_signal_to_noise, ssim
-from cddfuse_jax.metrics.statistics import average_gradient, spatial_frequency, standard_deviation
-from cddfuse_jax.metrics.vif import visual_information_fidelity
+from cddfuse_jax.metrics.compute import compute
+from cddfuse_jax.metrics.protocols import METRICS, PAPER_SCORES, PROTOCOLS, Protocol
+from cddfuse_jax.metrics.record import Metric
 
-METRICS = {
-    "EN": entropy,
-    "SD": standard_deviation,
-    "SF": spatial_frequency,
-    "MI": mutual_information,
-    "SCD": sum_of_correlations_of_differences,
-    "VIF": visual_information_fidelity,
-    "Qabf": edge_preservation,
-    "SSIM": ssim,
-    "AG": average_gradient,
-    "CC": correlation,
-    "MSE": mean_squared_error,
-    "PSNR": peak_signal_to_noise,
-}
-
-__all__ = ["METRICS"]
+__all__ = ["METRICS", "PAPER_SCORES", "PROTOCOLS", "Metric", "Protocol", "compute"]

@@ -11,14 +11,14 @@ import numpy as np
 from cddfuse_jax.errors import InputError
 
 
-def maximum(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
+def maximum(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     """Take the brighter pixel of the two; HxW grey values 0-255 in, float32 HxW out."""
-    return np.maximum(infrared, visible).astype(np.float32)
+    return np.maximum(visible, infrared).astype(np.float32)
 
 
-def mean(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
+def mean(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     """Take the mean of both, rounded to whole grey values, half to even; HxW, 0-255, float32."""
-    return np.rint((infrared.astype(np.float32) + visible) / 2)
+    return np.rint((visible.astype(np.float32) + infrared) / 2)
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
@@ -33,8 +33,8 @@ def stretched(image: np.ndarray) -> np.ndarray:
 BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "max": maximum,
     "mean": mean,
-    "max-stretched": lambda infrared, visible: stretched(maximum(infrared, visible)),
-    "mean-stretched": lambda infrared, visible: stretched(mean(infrared, visible)),
+    "max-stretched": lambda visible, infrared: stretched(maximum(visible, infrared)),
+    "mean-stretched": lambda visible, infrared: stretched(mean(visible, infrared)),
 }
 
 

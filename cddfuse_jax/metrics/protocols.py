@@ -1,99 +1,90 @@
-"""What each score means, and the two ways of scoring: as in the release, and corrected.
+"""The ways of scoring: which scores belong together, and what they take of images in colour.
 
-The protocol decides how a score is computed from a fused file and its two sources, nothing else.
-The release's min-max stretch of every fused image belongs to fusing, not to scoring: either
-protocol scores the files as they are, so whether they were stretched is for the program that made
+The protocol decides how a score is computed from a fused image and its two sources, nothing else.
+The release's min-max stretch of every fused image belongs to fusing, not to scoring: every
+protocol scores the images as they are, so whether they were stretched is for the program that made
 them to say.
 """
 
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.metrics import METRICS
-from cddfuse_jax.metrics.qabf import edge_preservation_corrected
-from cddfuse_jax.metrics.signature import Score
-from cddfuse_jax.metrics.similarity import peak_signal_to_noise_255, ssim_255
+from cddfuse_jax.metrics.record import Metric, records
 
-
-class Meaning(NamedTuple):
-    """How a score is read: its unit, whether more is better, and what it measures."""
-
-    unit: str
-    higher_is_better: bool
-    text: str
-
-
-class Change(NamedTuple):
-    """One departure of a protocol from the release, and the reason for it."""
-
-    score: str
-    change: str
-    why: str
-    function: Score
+PAPER_SCORES = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")  # of the paper's tables
+_RELEASE = (*PAPER_SCORES, "AG", "CC", "MSE", "PSNR")
+_VIFB = (
+    "CE", "EN", "MI", "PSNR", "AG", "EI", "Qabf", "SD", "SF", "RMSE", "SSIM", "Qcb", "Qcv"
+)  # fmt: skip
 
 
 class Protocol(NamedTuple):
-    """A way of scoring: a function per score, in the order of `METRICS`."""
+    """A way of scoring.
+
+    ``colour`` is "luma": grey is round(0.299 R + 0.587 G + 0.114 B), or "channels": each channel
+    of the fused image beside that channel of the sources, or beside a grey source; a grey fused
+    image beside the lumas. ``metrics`` are its scores in the order of its tables; ``table`` names
+    those that the terminal's table shows.
+    """
 
     name: str
     summary: str
-    scores: dict[str, Score]
-    changes: tuple[Change, ...]
+    colour: str
+    metrics: dict[str, Metric]
+    table: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Metric, ...]:
+        """The scores that depart from the release's, and say why."""
+        return tuple(metric for metric in self.metrics.values() if metric.change)
+
+    def metric(self, name: str) -> Metric:
+        """Return the score of that name: the protocol's own, else the one of `METRICS`.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self.metrics.get(name) or METRICS.get(name)
+        if found is None:
+            raise InputError(f"score {name!r} is unknown; choose from {', '.join(METRICS)}")
+        return found
 
 
-PAPER_SCORES = tuple(METRICS)[:8]  # the columns of the paper's tables
+def _protocol(name: str, summary: str, colour: str, order=(), table=()) -> Protocol:
+    own = {record.name: record for record in records() if name in record.protocols}
+    names = [*order, *sorted(own.keys() - set(order), key=str.lower)]
+    return Protocol(name, summary, colour, {n: own[n] for n in names}, table or tuple(names))
 
-MEANINGS = {
-    "EN": Meaning("bits", True, "entropy of the fused image's histogram; noise raises it too"),
-    "SD": Meaning("grey levels", True, "contrast of the fused image; a stretch alone raises it"),
-    "SF": Meaning("grey levels", True, "differences between neighbouring pixels"),
-    "MI": Meaning("nats", True, "grey values shared with the sources; copying pixels raises it"),
-    "SCD": Meaning("sum of 2", True, "what each source added to the other, found in the sources"),
-    "VIF": Meaning("sum of 2", True, "visual information of the sources that survives"),
-    "Qabf": Meaning("0 to 0.975", True, "edges of the sources that keep strength and direction"),
-    "SSIM": Meaning("sum of 2", True, "local likeness to each source in mean, contrast, structure"),
-    "AG": Meaning("grey levels", True, "mean gradient of the fused image; noise raises it too"),
-    "CC": Meaning("-1 to 1", True, "mean linear correlation with the sources"),
-    "MSE": Meaning("grey levels²", False, "mean squared error to the sources"),
-    "PSNR": Meaning("dB", True, "peak signal over that error"),
-}
 
-CHANGES = (
-    Change(
-        "Qabf",
-        "strength ratio 1 where both strengths are equal (release: the strength itself); "
-        "orientations compared modulo pi; border repeated instead of zeros",
-        "an edge kept exactly is the best case whatever its strength; edges at +89 and -89 degrees "
-        "are 2 degrees apart, not 178; zeros draw a frame that all images share",
-        edge_preservation_corrected,
-    ),
-    Change(
-        "SSIM",
-        "data range 255 instead of 2, in float64 instead of float32",
-        "the constants that steady SSIM in flat regions scale with the data range; for values "
-        "0-255 a range of 2 leaves noise of a fraction of a grey level to count as structure",
-        ssim_255,
-    ),
-    Change(
-        "PSNR",
-        "peak 255 instead of the fused image's own maximum",
-        "a peak that depends on the image rewards one bright pixel and cannot be compared",
-        peak_signal_to_noise_255,
-    ),
-)
-
+_CORRECTED = [record.name for record in records() if record.change]
 PROTOCOLS = {
-    "release": Protocol(
-        "release", "as in the PyTorch release and the paper's tables", dict(METRICS), ()
-    ),
-    "corrected": Protocol(
-        "corrected",
-        "the release's formulas with " + ", ".join(c.score for c in CHANGES) + " put right; "
-        "units and sums over the two sources stay",
-        METRICS | {change.score: change.function for change in CHANGES},
-        CHANGES,
-    ),
+    protocol.name: protocol
+    for protocol in (
+        _protocol(
+            "release",
+            "as in the PyTorch release and the paper's tables",
+            "luma",
+            _RELEASE,
+            PAPER_SCORES,
+        ),
+        _protocol(
+            "corrected",
+            "the release's formulas with "
+            + ", ".join(sorted(_CORRECTED, key=_RELEASE.index))
+            + " put right; units and sums over the two sources stay",
+            "luma",
+            _RELEASE,
+            PAPER_SCORES,
+        ),
+        _protocol("vifb", "as in the benchmark VIFB, colour channel by channel", "channels", _VIFB),
+        _protocol("papers", "further scores, each as its source defines it", "luma"),
+    )
 }
+
+# Every score under its first definition.
+METRICS: dict[str, Metric] = {}
+for _name in ("release", "papers", "vifb"):
+    METRICS |= {n: m for n, m in PROTOCOLS[_name].metrics.items() if n not in METRICS}
 
 
 def protocol_named(name: str) -> Protocol:

@@ -1,6 +1,6 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,8 @@ from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
 from cddfuse_jax.models.modalities import encode_sums, sum_of_halves
+from cddfuse_jax.models.options import RESIDUALS, Residual
 
-Residual = Literal["visible", "sum", "none"]
-RESIDUALS: tuple[Residual, ...] = ("visible", "sum", "none")
 MODULES = ("encoder", "decoder", "base_fusion", "detail_fusion")
 
 

@@ -6,15 +6,12 @@ Parameters, sums over pixels, losses and the optimizer are in float32 whatever t
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from cddfuse_jax.errors import InputError
-
-Precision = Literal["bf16", "float32", "highest"]
-PRECISIONS: tuple[Precision, ...] = ("bf16", "float32", "highest")
+from cddfuse_jax.models.options import PRECISIONS, Precision
 
 
 def known_precision(precision: str, name: str = "precision") -> Precision:

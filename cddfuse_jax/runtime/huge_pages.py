@@ -18,8 +18,8 @@ _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def restart() -> None:
     """Start this command again with huge pages, where the kernel gives them to who asks.
 
-    Called while the package is imported for ``python -m``, before anything that takes long. The
-    process keeps its number. GLIBC_TUNABLES=glibc.malloc.hugetlb=0 prevents it.
+    Called by `program.start`, before anything that takes long. The process keeps its number.
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=0 prevents it.
     """
     if environment := wanted(os.environ, _mode(), platform.libc_ver()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

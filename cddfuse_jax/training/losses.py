@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.models.cddfuse import CDDFuse, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 
 Parts = dict[str, jax.Array]

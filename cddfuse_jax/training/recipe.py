@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.models.cddfuse import MODULES, RESIDUALS, CDDFuse
+from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.models.precision import features_dtype, known_precision
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.update import Stage
@@ -64,7 +65,7 @@ def check_resumable(saved: dict, now: dict) -> None:
         fields |= {"steps_per_epoch": meta["steps_per_epoch"], "pairs found": meta.get("pairs")}
     shaping = ("model.", "data.", "batch_size", "seed", "residual", "steps_per_epoch", "pairs")
     # Data may move; its count is checked.
-    paths = ("data.infrared", "data.visible", "data.file", "data.directory")
+    paths = ("data.visible", "data.infrared", "data.file", "data.directory")
     different = [
         f"{field} was {before.get(field)!r} and is {after.get(field)!r}"
         for field in sorted(before.keys() | after.keys())

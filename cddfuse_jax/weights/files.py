@@ -1,8 +1,10 @@
-"""Params in files: Orbax checkpoints in ``DIRECTORY/checkpoints/STEP/{params,meta}``, and .pth.
+"""Params in files: .safetensors, the release's .pth, and Orbax checkpoints of this package.
 
-A training run's checkpoints hold more, see `training.checkpoints`; fusing needs ``params`` only.
+A checkpoint is ``DIRECTORY/checkpoints/STEP/{params,meta}``. A training run's hold more, see
+`training.checkpoints`; fusing needs ``params`` only.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.weights import torch_names
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
 FOLDER = "checkpoints"
+SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
 
 
 def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
@@ -33,12 +38,28 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def save_params(directory: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:
-    """Write params alone as the checkpoint of step 0 in ``directory``.
+def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:
+    """Write params in the format that the name of ``target`` asks for.
+
+    Args:
+        target: a file that ends in .safetensors or .pth (which needs PyTorch, and holds no
+            ``meta``), or else a folder, which becomes a checkpoint of step 0.
+        params: as `load_params` returns them.
+        meta: what `load_meta` shall return: JSON. "config" is that of the training run.
 
     Raises:
-        InputError: the folder already holds a checkpoint, or cannot be written.
+        InputError: the folder already holds a checkpoint, or something cannot be written.
     """
+    if Path(target).suffix == safetensors_file.SUFFIX:
+        states = torch_weights.state_dicts(params)
+        safetensors_file.write_safetensors(target, states, _as_strings(params, meta))
+    elif Path(target).suffix == ".pth":
+        torch_weights.save(params, target)
+    else:
+        _save_checkpoint(target, params, meta)
+
+
+def _save_checkpoint(directory: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:
     root = checkpoint_root(directory)
     if saved_steps(directory):
         raise InputError(f"{directory}: already holds a checkpoint; name another folder")
@@ -58,8 +79,9 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     """Load the network's params from whatever holds them.
 
     Args:
-        weights: a .pth file of the release's format, the workdir of a training run or a converted
-            checkpoint (the newest step), or one step's folder.
+        weights: the name of weights that come with the package (a string in `shipped.SHIPPED`), a
+            .safetensors file, a .pth file of the release's format, the workdir of a training run
+            or a converted checkpoint (the newest step), or one step's folder.
 
     Returns:
         Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
@@ -67,8 +89,12 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: nothing of that kind there.
     """
+    weights = _found(weights)
+    if _is_safetensors(weights):
+        states, _ = safetensors_file.read_safetensors(weights)
+        return torch_weights.to_params(weights, states)
     if _is_pth(weights):
-        return torch_names.load(weights)
+        return torch_weights.load(weights)
     folder = _step_folder(weights)
     handler = ocp.PyTreeCheckpointHandler()
     try:
@@ -87,6 +113,9 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: there are no weights, or the checkpoint is broken.
     """
+    weights = _found(weights)
+    if _is_safetensors(weights):
+        return _from_strings(safetensors_file.read_safetensors(weights)[1])
     if _is_pth(weights):
         return {}
     folder = _step_folder(weights)
@@ -96,8 +125,62 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
 
 
-def _is_pth(weights: str | os.PathLike) -> bool:
-    return Path(weights).is_file() or Path(weights).suffix == ".pth"
+def trained_residual(weights: str | os.PathLike) -> str | None:
+    """Return the residual that weights were trained with, None if they do not tell.
+
+    Raises:
+        InputError: as `load_meta`.
+    """
+    config = load_meta(weights).get("config")
+    residual = config.get("residual") if isinstance(config, dict) else None
+    return residual if residual in RESIDUALS else None
+
+
+def _as_strings(params: Any, meta: dict[str, Any]) -> dict[str, str]:
+    """Return ``meta`` as safetensors wants it, and in plain sight what other programs need."""
+    model = CDDFuse.from_params(params)
+    strings = {"format": "pt", "sizes": json.dumps({name: getattr(model, name) for name in SIZES})}
+    residual = (meta.get("config") or {}).get("residual")
+    if residual:
+        strings["residual"] = residual
+    for key, value in meta.items():
+        strings[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return strings
+
+
+def _from_strings(strings: dict[str, str]) -> dict[str, Any]:
+    meta: dict[str, Any] = dict(strings)
+    if "residual" in strings:
+        meta["config"] = {"residual": strings["residual"]}
+    if "config" in strings:
+        try:
+            meta["config"] = json.loads(strings["config"])
+        except ValueError:  # another program's: what it says is not for us
+            del meta["config"]
+    return meta
+
+
+def _found(weights: str | os.PathLike) -> Path:
+    """Return the path of weights given by name, or of what is given by path."""
+    if not isinstance(weights, str):
+        return Path(weights)
+    if weights in shipped.SHIPPED:
+        return shipped.SHIPPED[weights].file
+    path = Path(weights)
+    if path.name == weights and not (path.suffix or path.exists()):
+        raise InputError(
+            f"{weights}: neither a file or folder nor the name of weights that come with the "
+            f"package ({', '.join(shipped.SHIPPED)})"
+        )
+    return path
+
+
+def _is_safetensors(weights: Path) -> bool:
+    return weights.suffix == safetensors_file.SUFFIX and not weights.is_dir()
+
+
+def _is_pth(weights: Path) -> bool:
+    return weights.is_file() or weights.suffix == ".pth"
 
 
 def _steps(root: epath.Path) -> list[int]:
@@ -116,6 +199,6 @@ def _step_folder(directory: str | os.PathLike) -> epath.Path:
     if not folder.exists():
         raise InputError(f"{directory}: no such file or folder")
     raise InputError(
-        f"{directory}: no weights there; give a .pth file, the workdir of a training run or a "
-        "folder that convert_torch_weights.py wrote"
+        f"{directory}: no weights there; give a .safetensors or .pth file, the workdir of a "
+        "training run or a folder that convert_torch_weights.py wrote"
     )

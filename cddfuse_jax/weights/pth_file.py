@@ -35,6 +35,12 @@ class StoredTensor(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @classmethod
+    def of(cls, array: np.ndarray) -> "StoredTensor":
+        """Return the tensor that is all of a contiguous array."""
+        strides = tuple(stride // array.itemsize for stride in array.strides)
+        return cls(array.reshape(-1), 0, array.shape, strides)
+
     def array(self) -> np.ndarray:
         """Return the tensor's values as an array of its own."""
         item = self.storage.itemsize

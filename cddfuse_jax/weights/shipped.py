@@ -1,21 +1,38 @@
-"""The weights that come with the package, and the option that names others.
+"""The weights that come with the package, by name, and the option that names these or others.
 
-``roadscene.pth`` was trained by experiments/train_roadscene.sh; the README tells on what, for how
-long, and how it scores. It has the format of the release, which reads it too.
+Beside each file of weights lies a notice: on whose data they were trained, and on what terms.
 """
 
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import NamedTuple
 
-DEFAULT = Path(__file__).with_name("roadscene.pth")
+
+class Shipped(NamedTuple):
+    """One file of weights that comes with the package."""
+
+    file: Path
+    description: str
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)
+
+
+SHIPPED = {
+    "ivf": Shipped(_beside("ivf.safetensors"), "infrared-visible, trained on MSRS and RoadScene"),
+}
+DEFAULT = "ivf"
 
 
 def add_option(parser: ArgumentParser) -> None:
     """Add ``--weights`` to a command; left out, it is `DEFAULT`."""
+    names = "; ".join(f"{name} ({each.description})" for name, each in SHIPPED.items())
     parser.add_argument(
         "--weights",
         default=DEFAULT,
         metavar="W",
-        help="a .pth file, a training run's workdir, or a converted checkpoint; default: weights "
-        "trained on RoadScene that come with the package",
+        help="a .safetensors or .pth file, a training run's workdir, a converted checkpoint, or "
+        f"the name of weights that come with the package: {names}; a folder of such a name is "
+        "./NAME; default: %(default)s",
     )

@@ -1,18 +1,13 @@
-"""The PyTorch release's .pth files to parameters and back: a table of names, a rule of layouts."""
+"""The release's tensor names beside this package's params: a table of names, a rule of layouts."""
 
-import itertools
-import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import replacing
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.pth_file import StoredTensor, one_line, read_pth
 
 # How a tensor lies in torch and here: its torch axes in our order, after dropping axes of length 1.
 VECTOR = "vector"  # (c)               as it is
@@ -125,150 +120,14 @@ def expected_shapes(model: CDDFuse) -> dict[Entry, tuple[int, ...]]:
 
     def torch_shape(entry):  # of an array that takes no memory, however large
         path = ["0" if name.isdigit() else name for name in entry.path]
-        array = np.broadcast_to(np.float32(0), _leaf(params, path).shape)
+        array = np.broadcast_to(np.float32(0), leaf(params, path).shape)
         return to_torch(array, entry.layout).shape
 
     return {entry: torch_shape(entry) for entry in name_table(model)}
 
 
-def load(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a .pth file of the release's format into params, without PyTorch.
-
-    Any network sizes are read, as long as all tensors agree on them; keys may start with
-    ``module.`` or not.
-
-    Returns:
-        Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
-
-    Raises:
-        InputError: not a checkpoint, or tensors are missing, extra or misshapen, which are listed.
-    """
-    tensors = _flatten(path, read_pth(path))
-    model = _infer_model(tensors)
-    problems = _problems(tensors, model)
-    if problems:
-        # Perhaps what is wrong also misled about the sizes: say what is shorter.
-        problems = min(
-            problems, _problems(tensors, CDDFuse()), key=lambda kinds: sum(map(len, kinds.values()))
-        )
-        listed = (f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items())
-        raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
-    params: dict[str, Any] = {}
-    for entry in name_table(model):
-        array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
-        node = params
-        for name in entry.path[:-1]:
-            node = node.setdefault(name, {})
-        node[entry.path[-1]] = np.ascontiguousarray(from_torch(array, entry.layout))
-    return params
-
-
-def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-    """Return params as the release saves them: four state dicts of float32, keys ``module.…``."""
-    result: dict[str, dict[str, np.ndarray]] = {}
-    for entry in name_table(CDDFuse.from_params(params)):
-        array = to_torch(np.asarray(_leaf(params, entry.path), np.float32), entry.layout)
-        tensors = result.setdefault(entry.torch_module, {})
-        tensors[f"module.{entry.torch_key}"] = np.ascontiguousarray(array)
-    return result
-
-
-def save(params: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write params as a .pth file that the release loads. Needs PyTorch.
-
-    Raises:
-        InputError: PyTorch is not installed, or the file cannot be written.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            "writing a .pth file needs PyTorch: pip install 'cddfuse-jax[torch]'"
-        ) from None
-    content = {
-        module: {key: torch.from_numpy(array.copy()) for key, array in tensors.items()}
-        for module, tensors in state_dicts(params).items()
-    }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
-
-
-def _leaf(tree, path):
+def leaf(tree, path):
+    """Return what lies in nested mappings at a path of keys."""
     for name in path:
         tree = tree[name]
     return tree
-
-
-def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
-    tensors = {}
-    for module, state in dict.items(content):
-        if not isinstance(module, str) or not isinstance(state, dict):
-            raise InputError(
-                f"{path}: expected a dict of state dicts, as the release saves, "
-                f"found {_name(module)} of type {type(state).__name__}"
-            )
-        for key, tensor in dict.items(state):
-            if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
-                raise InputError(f"{path}: {_name(module)} {_name(key)} is no tensor")
-            name = key.removeprefix("module.")
-            if (module, name) in tensors:
-                raise InputError(
-                    f"{path}: {_name(module)} {_name(name)} is there twice, "
-                    "with and without 'module.'"
-                )
-            tensors[module, name] = tensor
-    return tensors
-
-
-def _infer_model(tensors) -> CDDFuse:
-    """Return the model of the sizes that the tensors show; the release's where they show none."""
-
-    def shape(key, rank):
-        tensor = tensors.get(("DIDF_Encoder", key))
-        return tensor.shape if tensor and len(tensor.shape) == rank else (0,) * rank
-
-    def count(prefix):
-        # Up to the first gap: a stray large number is an extra tensor, not a sign of many missing.
-        numbers = {
-            key.removeprefix(prefix).split(".")[0]
-            for module, key in tensors
-            if module == "DIDF_Encoder" and key.startswith(prefix)
-        }
-        return next(n for n in itertools.count() if str(n) not in numbers)
-
-    release = CDDFuse()
-    features, channels = shape("patch_embed.proj.weight", 4)[:2]
-    heads = shape("baseFeature.attn.scale", 3)[0]
-    sizes = {"features": features, "heads": heads, "channels": channels}
-    if not all(sizes.values()) or features % 2 or features % heads:
-        sizes = {}
-    return release.clone(
-        blocks=count("encoder_level1.") or release.blocks,
-        coupling_layers=count("detailFeature.net.") or release.coupling_layers,
-        **sizes,
-    )
-
-
-def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
-    shapes = {
-        (entry.torch_module, entry.torch_key): shape
-        for entry, shape in expected_shapes(model).items()
-    }
-    found = {
-        "missing": [_name(" ".join(name)) for name in sorted(shapes.keys() - tensors.keys())],
-        "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
-        "misshapen": [
-            f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
-            for name, shape in sorted(shapes.items())
-            if name in tensors and tensors[name].shape != shape
-        ],
-    }
-    return {kind: names for kind, names in found.items() if names}
-
-
-def _name(name) -> str:
-    return one_line(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
-
-
-def _size(shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"

@@ -1,9 +1,10 @@
 """VIF: how much of each source's visual information survives in the fused image."""
 
 import numpy as np
-from scipy.ndimage import correlate1d
+import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.metrics.signature import of_three_images, refuse_smaller_than
+from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.windows import gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width
 NOISE = 2.0  # variance of the visual noise, squared grey levels
@@ -11,9 +12,15 @@ _TINY = 1e-10
 _SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
 
 
-@of_three_images
-def visual_information_fidelity(fused, infrared, visible):
-    """VIF(infrared, fused) + VIF(visible, fused), float64, pixel domain; about 0 to 2.
+@metric(
+    "VIF",
+    unit="sum of 2",
+    measures="visual information of the sources that survives",
+    source="Sheikh and Bovik 2006, pixel domain, as in the CDDFuse release",
+    protocols=("release", "corrected"),
+)
+def visual_information_fidelity(fused, visible, infrared):
+    """VIF(visible, fused) + VIF(infrared, fused), float64, pixel domain; about 0 to 2.
 
     With variances v1 of the source and v2 of the fused image and covariance c in a gaussian
     window, gain g = c/v1 and residue s = v2 - g c, each half is the sum over four scales and all
@@ -26,10 +33,10 @@ def visual_information_fidelity(fused, infrared, visible):
         InputError: the image is smaller than 41x41.
     """
     refuse_smaller_than(_SMALLEST, fused, "VIF")
-    images = np.stack([fused, infrared, visible]).astype(np.float64)
+    images = np.stack([fused, visible, infrared])
     kept, present = np.zeros(2), np.zeros(2)
     for scale, width in enumerate(WINDOWS):
-        window = gaussian(width)
+        window = gaussian(width, width / 5)
         if scale:
             images = blur(images, window)[:, ::2, ::2]
         f, sources = images[0], images[1:]
@@ -44,7 +51,7 @@ def visual_information_fidelity(fused, infrared, visible):
             kept[half] += more_kept
             present[half] += more_present
     # A flat source is asked of its values: blurred, it has a variance of the size of rounding.
-    flat = [np.ptp(source) == 0 for source in (infrared, visible)]
+    flat = [np.ptp(source) == 0 for source in (visible, infrared)]
     return sum(1.0 if flat[i] else kept[i] / present[i] for i in range(2))
 
 
@@ -58,13 +65,6 @@ def _information(v1: np.ndarray, v2: np.ndarray, c: np.ndarray) -> tuple[float, 
     return np.log1p(gain * gain * v1 / (residue + NOISE)).sum(), np.log1p(v1 / NOISE).sum()
 
 
-def gaussian(width: int) -> np.ndarray:
-    """Normalised gaussian of ``width`` taps and sigma ``width``/5, float64."""
-    offsets = np.arange(width) - width // 2
-    window = np.exp(-(offsets**2) / (2 * (width / 5) ** 2))
-    return window / window.sum()
-
-
 def blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Filter (n, H, W) with the 2-D window ``outer(window, window)``, where it fits whole.
 
@@ -72,5 +72,5 @@ def blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
     (n, H - N + 1, W - N + 1).
     """
     margin = len(window) // 2
-    rows = correlate1d(planes, window, axis=2)[:, :, margin:-margin]
-    return correlate1d(rows, window, axis=1)[:, margin:-margin]
+    rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
+    return scipy.ndimage.correlate1d(rows, window, axis=1)[:, margin:-margin]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cddfuse_jax.metrics.signature import of_three_images, refuse_smaller_than
+from cddfuse_jax.metrics.record import metric, refuse_smaller_than
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 STRENGTH = (0.9994, 15.0, 0.5)
@@ -10,8 +10,14 @@ ORIENTATION = (0.9879, 22.0, 0.8)
 _STRIP = 32  # rows worked on at a time, so that everything between stays in the cache
 
 
-@of_three_images
-def edge_preservation(fused, infrared, visible):
+@metric(
+    "Qabf",
+    unit="0 to 0.975",
+    measures="edges of the sources that keep strength and direction",
+    source="Xydeas and Petrovic 2000, as in the CDDFuse release",
+    protocols=("release",),
+)
+def edge_preservation(fused, visible, infrared):
     """Qabf, 0 to 0.975, as in the release: edge preservation, weighted by the source's edges.
 
     With Sobel strength g and angle arctan(sy/sx), G = smaller/larger strength and
@@ -22,22 +28,48 @@ def edge_preservation(fused, infrared, visible):
 
     0 where neither source has an edge, which with that padding means that both are black.
     """
-    return _weighted((fused, infrared, visible), "constant", _preserved_as_release)
+    return _weighted((fused, visible, infrared), "constant", _preserved_as_release)
 
 
-@of_three_images
-def edge_preservation_corrected(fused, infrared, visible):
+@metric(
+    "Qabf",
+    unit="0 to 0.975",
+    measures="edges of the sources that keep strength and direction",
+    source="Xydeas and Petrovic 2000, as in VIFB",
+    protocols=("vifb",),
+)
+def edge_preservation_255(fused, visible, infrared):
+    """Qabf of the protocol `vifb`: as in the release, on images of 255 times their values.
+
+    Only one thing depends on that scale: where both strengths are equal, G is that strength, and
+    now so large that the edge passes as a perfect one (without any edge, G is 0).
+    """
+    return _weighted((fused, visible, infrared), "constant", _preserved_as_vifb)
+
+
+@metric(
+    "Qabf",
+    unit="0 to 0.975",
+    measures="edges of the sources that keep strength and direction",
+    source="Xydeas and Petrovic 2000, three slips of the release put right",
+    protocols=("corrected",),
+    change="strength ratio 1 where both strengths are equal (release: the strength itself); "
+    "orientations compared modulo pi; border repeated instead of zeros",
+    why="an edge kept exactly is the best case whatever its strength; edges at +89 and -89 degrees "
+    "are 2 degrees apart, not 178; zeros draw a frame that all images share",
+)
+def edge_preservation_corrected(fused, visible, infrared):
     """Qabf of the protocol `corrected`: three of the release's slips put right.
 
     G is 1 where both strengths are equal; orientations that differ by pi are the same edge; the
     border is repeated outwards, so that the frame is no edge. 0 where both sources are flat.
     """
-    return _weighted((fused, infrared, visible), "edge", _preserved_corrected)
+    return _weighted((fused, visible, infrared), "edge", _preserved_corrected)
 
 
 def _weighted(images, padding: str, preserved) -> float:
     refuse_smaller_than(2, images[0], "Qabf")
-    padded = [np.pad(image, 1, mode=padding) for image in images]
+    padded = [np.pad(image.astype(np.float32), 1, mode=padding) for image in images]
     kept = present = 0.0
     for top in range(0, images[0].shape[0], _STRIP):
         (g_fused, angle_fused), *sources = (_edges(p[top : top + _STRIP + 2]) for p in padded)
@@ -75,6 +107,12 @@ def _edges(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _preserved_as_release(g_source, angle_source, g_fused, angle_fused) -> np.ndarray:
     ratio = _ratio(g_source, g_fused)
     np.copyto(ratio, g_fused, where=g_source == g_fused)
+    return _quality(ratio, np.abs(angle_source - angle_fused))
+
+
+def _preserved_as_vifb(g_source, angle_source, g_fused, angle_fused) -> np.ndarray:
+    ratio = _ratio(g_source, g_fused)
+    np.copyto(ratio, 255 * g_fused, where=g_source == g_fused)
     return _quality(ratio, np.abs(angle_source - angle_fused))
 
 

@@ -1,0 +1,182 @@
+"""Runs scored on the scenes that all of them have, ranked, and the report of it."""
+
+import contextlib
+from pathlib import Path
+
+from cddfuse_jax.console import report
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.latex import latex_table
+from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
+from cddfuse_jax.evaluation.page import write_report
+from cddfuse_jax.evaluation.ranking import rank
+from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
+from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
+from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
+from cddfuse_jax.files import replacing
+from cddfuse_jax.metrics.baselines import known_baselines
+from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
+from cddfuse_jax.metrics.published import PUBLISHED, published_name
+
+
+def evaluate(
+    runs: list[Run],
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    protocol: str = "release",
+    baselines: tuple[str, ...] = DEFAULT_BASELINES,
+    dataset: str | None = None,
+    workers: int | None = None,
+    names: tuple[str, ...] | None = None,
+    reference: str | None = None,
+    latex: Path | None = None,
+) -> Evaluation:
+    """Score runs on the scenes all of them have, and rank them.
+
+    Writes scores.csv, means.csv, summary.json and report.html. Leftovers, files that cannot be
+    scored and what was changed in reading are told in one line each on standard error. A scene
+    that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
+    is written before all is scored, and then all files or none.
+
+    Several processes (`processes.joined`) score a share each and all return the whole; the first
+    tells and writes.
+
+    Args:
+        runs: what to score; names differ.
+        visible: folder of the visible images (for medical pairs: of MRI).
+        infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
+        out: folder of the report, made if missing.
+        protocol: a name in `PROTOCOLS`.
+        baselines: names in `BASELINES`.
+        dataset: a name in `PUBLISHED`, whose published rows are shown; or None.
+        workers: processes; None for one per CPU. See `score_scenes`.
+        names: the scores to compute; None for all of the protocol.
+        reference: the run that all others are compared with; None for the first of several runs.
+        latex: a file to write the table of means to, as journals print it; or None.
+
+    Raises:
+        InputError: an unknown name, a missing folder, or nothing that could be scored.
+    """
+    chosen, baselines = protocol_named(protocol), known_baselines(baselines)
+    metrics = {name: chosen.metric(name) for name in names or chosen.metrics}
+    dataset = published_name(dataset) if dataset else None
+    _check_runs(runs, reference)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
+    selection = find_scenes(runs, visible, infrared)
+    for folder, pattern in selection.patterns.items():
+        if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
+            report(f"{folder}: images are named {pattern}")
+    for folder, left in selection.leftovers.items():
+        report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
+    processes.check_same([scene.pair.name for scene in selection.scenes], "images")
+    share = processes.share(selection.scenes)
+    own = score_scenes(share, protocol, baselines, workers, tuple(metrics))
+    shares = processes.gather(own)
+    outcomes = [SceneScores(*outcome) for outcome in processes.joint(shares)]
+    errors = [line for outcome in outcomes for line in outcome.errors]
+    for line in errors:
+        report(f"not scored: {line}")
+    scored = [outcome for outcome in outcomes if not outcome.errors]
+    if not scored:
+        raise InputError(f"none of {len(outcomes)} images could be scored, see above")
+    notes = _notes_on_files(scored) + _remarks(runs, scored, protocol, dataset)
+    for line in notes:
+        report(f"note: {line}")
+    found = {outcome.name for outcome in scored}
+    rows = rows_of(runs, scored) + (published_rows(dataset, chosen) if dataset else [])
+    if len(runs) > 1 and reference is None:
+        reference = runs[0].name
+    evaluation = Evaluation(
+        protocol=chosen,
+        metrics=metrics,
+        dataset=dataset,
+        runs=runs,
+        scenes=[scene for scene in selection.scenes if scene.pair.name in found],
+        pairs=selection.pairs,
+        rows=rows,
+        ranking=rank(rows, metrics, reference),
+        leftovers=selection.leftovers,
+        errors=errors,
+        notes=notes,
+    )
+    if not processes.is_first():
+        return evaluation
+    # All or none, so that a report never stands beside another one's scores.
+    with contextlib.ExitStack() as stack:
+        outputs = [
+            stack.enter_context(replacing(out / name))
+            for name in ("scores.csv", "means.csv", "summary.json", "report.html")
+        ]
+        write_csv(outputs[0], evaluation)
+        write_means(outputs[1], evaluation)
+        write_summary(outputs[2], evaluation)
+        write_report(outputs[3], evaluation)
+        if latex is not None:
+            table = stack.enter_context(replacing(latex))
+            table.write_text(latex_table(evaluation), encoding="utf-8")
+    return evaluation
+
+
+def _check_runs(runs: list[Run], reference: str | None) -> None:
+    names = [run.name for run in runs]
+    if reference is not None and reference not in names:
+        raise InputError(
+            f"--reference is the name of a run, got {reference!r}; runs are {', '.join(names)}"
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"runs need names that differ, two are {name!r}; give NAME=DIR")
+
+
+def _notes_on_files(scored: list[SceneScores]) -> list[str]:
+    """One line per note, with how many files it is about and the first of them."""
+    about: dict[str, list[str]] = {}
+    for outcome in scored:
+        for note, name in outcome.notes:
+            about.setdefault(note, []).append(name)
+    lines = []
+    for note, names in about.items():
+        count = "1 image" if len(names) == 1 else f"{len(names)} images"
+        lines.append(f"{count}: {note} ({', '.join(names[:3])}{', ...' if names[3:] else ''})")
+    return lines
+
+
+def _remarks(
+    runs: list[Run], scored: list[SceneScores], protocol: str, dataset: str | None
+) -> list[str]:
+    """Say what a reader must know to compare the rows."""
+    remarks = []
+    if dataset and len(scored) != (pairs := PUBLISHED[dataset].pairs):
+        remarks.append(
+            f"the rows published for {dataset} are over {pairs} images, here are {len(scored)}"
+        )
+    if dataset and protocol != "release":
+        remarks.append(
+            "published rows follow the protocol release, on stretched images; the scores that "
+            f"{protocol} defines otherwise are left out of them"
+        )
+    if scored[0].baselines:
+        remarks.append(
+            "baselines are scored as they are; the release's fuse program stretches every image "
+            "to 0-255, which alone raises SD (baselines with that: max-stretched, mean-stretched)"
+        )
+    for index, each in enumerate(runs):
+        grey = PROTOCOLS[protocol].colour == "luma"
+        if grey and any(scene.coloured[index] for scene in scored):
+            remarks.append(
+                f"{each.name} has images in colour, of which the luma was scored, rounded again; "
+                f"the protocol {protocol} is grey: fuse with --color none"
+            )
+        if protocol == "corrected" and all(scene.stretched[index] for scene in scored):
+            remarks.append(
+                f"every image of {each.name} spans 0-255, as after a per-image stretch; the "
+                "corrected protocol is meant for images fused without one"
+            )
+    return remarks
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more (all in summary.json)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,172 @@
+"""Which fused file is of which scene: names as people have them, matched by a stated rule."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.pairs import Pair, find_pairs, images_by_stem
+
+PLACE = "{}"  # stands for the scene's name in a pattern such as results/{}_ADF
+_SEPARATORS = " _-.()[]"
+
+
+class Run(NamedTuple):
+    """A method to score: its name and its folders of fused images, one per seed.
+
+    A folder's last part may be a pattern, such as ``results/{}_ADF``.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+
+
+class Scene(NamedTuple):
+    """One scene that every folder has: its two sources and, per run, the fused file per seed."""
+
+    pair: Pair
+    fused: tuple[tuple[Path, ...], ...]
+
+
+class Selection(NamedTuple):
+    """Scenes to score, sorted by name; per folder the files left over; how many pairs there are."""
+
+    scenes: list[Scene]
+    leftovers: dict[str, list[str]]
+    pairs: int
+    patterns: dict[str, str]  # by folder as the user gave it, with the name of the run before
+
+
+def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
+    """Find the scenes that the two source folders and all folders of all runs have.
+
+    Sources are matched by stem, fused files by `matched`. Runs are compared on the same images
+    only: what one run lacks is scored for none.
+
+    Raises:
+        InputError: a folder is missing, holds two images of one stem, names are ambiguous, or no
+            scene is in all.
+    """
+    sources = find_pairs(visible=visible, infrared=infrared)
+    pairs = {pair.name: pair for pair in sources.pairs}
+    files, patterns, used = {}, {}, defaultdict(set)
+    for run in runs:
+        for folder in run.folders:
+            pattern, found = matched(folder, run.name, list(pairs))
+            if twice := used[_home(folder)] & set(found.values()):
+                raise InputError(
+                    f"each folder of fused images is given once, {min(twice)} is in two of them"
+                )
+            files[run.name, folder], patterns[f"{run.name}={folder}"] = found, pattern
+            used[_home(folder)] |= set(found.values())
+    common = sorted(set(pairs).intersection(*files.values()))
+    in_sources = {
+        infrared: [pair.infrared for pair in sources.pairs] + sources.only_infrared,
+        visible: [pair.visible for pair in sources.pairs] + sources.only_visible,
+    }
+    homes = {home: list(images_by_stem(home).values()) for home in used}
+    if not common:
+        counts = ", ".join(f"{home}: {len(of)}" for home, of in (in_sources | homes).items())
+        raise InputError(
+            "fused images are matched to sources by name, with the same decoration on all, and no "
+            f"name is in all folders ({counts} images); say how they are named: "
+            "--fused NAME=DIR/{}_SUFFIX"
+        )
+    leftovers = {
+        str(folder): sorted(file.name for file in of if file.stem not in common)
+        for folder, of in in_sources.items()
+    }
+    for run in runs:
+        for folder in run.folders:
+            home, pattern = _home(folder), patterns[f"{run.name}={folder}"]
+            # Of a folder that several methods share, the others' files are not left over.
+            own = [f for f in homes[home] if f not in used[home] and _shape(pattern).match(f.stem)]
+            own += [f for name, f in files[run.name, folder].items() if name not in common]
+            shared = str(folder) in leftovers  # by two runs, each with its own names in it
+            leftovers[str(folder)] = sorted(
+                {file.name for file in own} | set(leftovers[str(folder)] if shared else ())
+            )
+    scenes = [
+        Scene(pairs[name], tuple(tuple(files[r.name, d][name] for d in r.folders) for r in runs))
+        for name in common
+    ]
+    left = {folder: names for folder, names in leftovers.items() if names}
+    return Selection(scenes, left, len(pairs), patterns)
+
+
+def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str, Path]]:
+    """Match the images of a folder to scenes by their stems; the first rule that finds any.
+
+    1. The folder's last part is a pattern such as ``{}_ADF``: the stems that it makes.
+    2. The stem is the scene's name.
+    3. The stem is the scene's name with the method's before or after it: ``carLight_ADF``.
+    4. The stem is the scene's name with something else before or after it, set off by one of
+       `` _-.()[]``, the same for all images; of several such decorations the one on most scenes.
+
+    Endings do not matter, nor does the case of the method's name.
+
+    Returns:
+        The pattern found and the file of each scene that has one.
+
+    Raises:
+        InputError: the folder is missing, holds two images of one stem, or two decorations are
+            equally common.
+    """
+    by_stem = images_by_stem(_home(folder))
+    if PLACE in folder.name:
+        return folder.name, _made_by(folder.name, scenes, by_stem)
+    if exact := _made_by(PLACE, scenes, by_stem):
+        return PLACE, exact
+    found = {pattern: _made_by(pattern, scenes, by_stem) for pattern in _patterns(by_stem, scenes)}
+    if not found:
+        return PLACE, {}
+    named = [p for p in found if _decoration(p) == method.lower()]
+    most = max(len(found[pattern]) for pattern in named or found)
+    best = [pattern for pattern in named or found if len(found[pattern]) == most]
+    if len(best) > 1:
+        shown = ", ".join(sorted(best)[:4]) + (", ..." if len(best) > 4 else "")
+        raise InputError(
+            f"{folder}: several sets of names fit the scenes equally well ({shown}); say which: "
+            f"--fused {method}={folder}/{sorted(best)[0]}"
+        )
+    return best[0], found[best[0]]
+
+
+def _made_by(pattern: str, scenes: list[str], by_stem: dict[str, Path]) -> dict[str, Path]:
+    made = {scene: pattern.replace(PLACE, scene) for scene in scenes}
+    return {
+        scene: by_stem[key]
+        for scene, stem in made.items()
+        for key in (stem, Path(stem).stem)  # a pattern may have an ending
+        if key in by_stem
+    }
+
+
+def _patterns(by_stem: dict[str, Path], scenes: list[str]) -> set[str]:
+    patterns = set()
+    for stem in by_stem:
+        for scene in scenes:
+            start = stem.find(scene)
+            while start >= 0:
+                before, after = stem[:start], stem[start + len(scene) :]
+                apart = (not before or before[-1] in _SEPARATORS) and (
+                    not after or after[0] in _SEPARATORS
+                )
+                if apart:
+                    patterns.add(before + PLACE + after)
+                start = stem.find(scene, start + 1)
+    return patterns
+
+
+def _decoration(pattern: str) -> str:
+    return pattern.replace(PLACE, "").strip(_SEPARATORS).lower()
+
+
+def _shape(pattern: str) -> re.Pattern:
+    before, after = (re.escape(part) for part in pattern.split(PLACE, 1))
+    return re.compile(f"{before}.+{after}$")
+
+
+def _home(folder: Path) -> Path:
+    return folder.parent if PLACE in folder.name else folder

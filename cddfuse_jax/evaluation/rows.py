@@ -1,0 +1,94 @@
+"""Means over the images, a row per method, and all that an evaluation found."""
+
+import math
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from cddfuse_jax.evaluation.matching import Run, Scene
+from cddfuse_jax.evaluation.ranking import Ranking
+from cddfuse_jax.evaluation.scoring import SceneScores
+from cddfuse_jax.metrics.protocols import Protocol
+from cddfuse_jax.metrics.published import PUBLISHED
+from cddfuse_jax.metrics.record import Metric
+
+
+class Row(NamedTuple):
+    """One row of the table of means.
+
+    ``kind`` is run, baseline or published. ``deviations`` (runs of several seeds only): sample
+    standard deviation over the seeds of each seed's mean. ``images``: scores per seed and image.
+    """
+
+    name: str
+    kind: str
+    source: str
+    means: dict[str, float]
+    deviations: dict[str, float]
+    images: list[list[dict[str, float]]]
+
+    @property
+    def label(self) -> str:
+        """The name, with the kind where it is not a run."""
+        return self.name if self.kind == "run" else f"{self.kind} {self.name}"
+
+    def per_image(self, score: str) -> list[float]:
+        """Scores in the order of the scenes, each the mean over the seeds."""
+        return [fmean(image[score] for image in seeds) for seeds in zip(*self.images, strict=True)]
+
+
+class Evaluation(NamedTuple):
+    """All that was scored: what the terminal, the files and the report are made of.
+
+    ``metrics`` are the scores computed, in the order of the columns; ``pairs`` is how many pairs
+    the source folders have, scored or not.
+    """
+
+    protocol: Protocol
+    metrics: dict[str, Metric]
+    dataset: str | None
+    runs: list[Run]
+    scenes: list[Scene]
+    pairs: int
+    rows: list[Row]
+    ranking: Ranking
+    leftovers: dict[str, list[str]]
+    errors: list[str]
+    notes: list[str]
+
+
+def rows_of(runs: list[Run], scored: list[SceneScores]) -> list[Row]:
+    """Average over ``scored``: a row per run, then one per baseline."""
+    rows = []
+    for index, run in enumerate(runs):
+        seeds = [[scene.runs[index][seed] for scene in scored] for seed in range(len(run.folders))]
+        rows.append(_row(run.name, "run", ", ".join(map(str, run.folders)), seeds))
+    for name in scored[0].baselines:
+        images = [scene.baselines[name] for scene in scored]
+        rows.append(_row(name, "baseline", "made of the two sources", [images]))
+    return rows
+
+
+def _row(name: str, kind: str, source: str, seeds: list[list[dict[str, float]]]) -> Row:
+    means, deviations = {}, {}
+    for score in seeds[0][0]:
+        per_seed = [fmean(image[score] for image in images) for images in seeds]
+        means[score] = fmean(per_seed)
+        if len(seeds) > 1:
+            deviations[score] = stdev(per_seed) if all(map(math.isfinite, per_seed)) else 0.0
+    return Row(name, kind, source, means, deviations, seeds)
+
+
+def published_rows(dataset: str, protocol: Protocol) -> list[Row]:
+    """Rows published for a key of `PUBLISHED`, in the scores that ``protocol`` does not change."""
+    same = {n for n, metric in protocol.metrics.items() if "release" in metric.protocols}
+    return [
+        Row(
+            row.method,
+            "published",
+            row.source,
+            {score: value for score, value in row.scores.items() if score in same},
+            {},
+            [],
+        )
+        for row in PUBLISHED[dataset].rows
+    ]

@@ -1,0 +1,104 @@
+"""What the command fuses: two files, two folders, or two videos; checked before work begins."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+from cddfuse_jax.console import report
+from cddfuse_jax.distributed import processes
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.folder import fuse_pairs, outputs, refuse_existing
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.video import check_timing, fuse_video
+from cddfuse_jax.images.frames import is_video, open_frames
+from cddfuse_jax.images.pairs import Resize, select_pairs
+
+
+def fuse_images(
+    make_fuser: Callable[[], Fuser],
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    resize: Resize | None = None,
+    overwrite: bool = False,
+) -> tuple[int, int]:
+    """Fuse a pair of files, or this process's share of the pairs of two folders.
+
+    Args:
+        make_fuser: called when inputs and outputs have been found good.
+        visible: a file, or a folder.
+        infrared: the same kind.
+        out: a folder that takes NAME.png; also a .png file for one pair.
+        resize: see `images.pairs.read_pair`.
+        overwrite: whether outputs that exist are replaced.
+
+    Returns:
+        How many pairs all processes fused, and how many failed or lack a partner.
+
+    Raises:
+        InputError: nothing to fuse, or outputs exist or would replace inputs.
+    """
+    pairs, alone = select_pairs(visible, infrared)
+    files = outputs(pairs, out)
+    if not overwrite:
+        refuse_existing(files)
+    fuser = make_fuser()
+    # No process writes before all have looked.
+    processes.check_same([str(file) for file in files], "pairs")
+    for line in alone:
+        report(line)
+    own = (processes.share(each) for each in (pairs, files))
+    fused = sum(processes.gather(fuse_pairs(fuser, *own, resize)))
+    failed = len(pairs) - fused + len(alone)
+    if processes.is_first():
+        print(f"{out}: {fused} fused, {failed} failed")
+    return fused, failed
+
+
+def fuse_videos(
+    make_fuser: Callable[[], Fuser],
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    fps: Fraction | None = None,
+    sync: bool = False,
+    resize: Resize | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Fuse two videos, or folders of frames, to a video; arguments as in `fuse_images`.
+
+    Args:
+        make_fuser: as there.
+        visible: a video, or a folder of frames.
+        infrared: the same.
+        out: a video file.
+        fps: frames per second of folders; by default the other video's.
+        sync: whether frames are paired by time.
+        resize: as there.
+        overwrite: as there.
+
+    Raises:
+        InputError: one of them is no video, timing or sizes differ, or the output exists.
+    """
+    if processes.count() > 1:
+        raise InputError(
+            f"a video is fused by one process, got {processes.count()}; start one alone"
+        )
+    if not is_video(out):
+        raise InputError(f"--out must be a video, such as fused.mp4, got {out}")
+    for path in (visible, infrared):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        if not (path.is_dir() or is_video(path)):
+            raise InputError(f"{path}: a video is made of two videos or folders of frames")
+        if path.resolve() == out.resolve():
+            raise InputError(f"{out}: would overwrite an input; name another --out")
+    if not overwrite:
+        refuse_existing([out])
+    if fps is None:  # a folder beside a video has the video's
+        videos = (open_frames(p, None) for p in (visible, infrared) if is_video(p))
+        fps = next((video.rate for video in videos), None)
+    seen, warm = (open_frames(path, fps) for path in (visible, infrared))
+    check_timing(seen, warm, sync)
+    count = fuse_video(make_fuser(), seen, warm, out, sync, resize)
+    print(f"{out}: {count} frames at {float(seen.rate):.5g} per second")

@@ -1,0 +1,149 @@
+"""The record that every score has, and the registry that finds them: adding one is one file."""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+
+Score = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score under one definition; calling it computes it.
+
+    ``metric(fused, visible, infrared)`` takes HxW arrays of one size with values 0-255, of any
+    number type, and returns a Python float; with ``needs_sources`` false, ``metric(fused)`` is
+    enough. It works on the CPU alone, so that a score never depends on the device that made the
+    image.
+
+    Attributes:
+        name: as in the tables, such as "VIF".
+        function: what computes it from float64 images.
+        better: "higher" or "lower".
+        unit: of the value, or its range where it has no unit.
+        measures: what it says of the fused image, in a few words.
+        source: where the definition comes from.
+        protocols: the protocols that compute the score in this way.
+        needs_sources: whether it compares with visible and infrared.
+        channels: how a protocol that scores colour takes the three: "mean" of three scores, or
+            "beside": the planes next to each other as one wide image.
+        change: how this definition departs from the release's, where it corrects it.
+        why: the reason for that change.
+    """
+
+    name: str
+    function: Score
+    better: str
+    unit: str
+    measures: str
+    source: str
+    protocols: tuple[str, ...]
+    needs_sources: bool
+    channels: str
+    change: str
+    why: str
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        return self.better == "higher"
+
+    @property
+    def arrow(self) -> str:
+        """The direction that is better, as tables show it."""
+        return "↑" if self.higher_is_better else "↓"
+
+    def __call__(self, fused, visible=None, infrared=None) -> float:
+        """Compute the score.
+
+        Raises:
+            InputError: an image is not HxW, the sizes differ, a value is NaN or outside 0-255, a
+                source is missing, or the image is smaller than the score's window.
+        """
+        named = {"fused": fused}
+        if self.needs_sources:
+            if visible is None or infrared is None:
+                raise InputError(f"{self.name} compares with both sources: give visible, infrared")
+            named |= {"visible": visible, "infrared": infrared}
+        return float(self.function(*_checked(named)))
+
+
+def metric(
+    name: str,
+    *,
+    unit: str,
+    measures: str,
+    source: str,
+    protocols: tuple[str, ...],
+    better: str = "higher",
+    needs_sources: bool = True,
+    channels: str = "mean",
+    change: str = "",
+    why: str = "",
+) -> Callable[[Score], Score]:
+    """Enter the decorated function as a score; see `Metric` for the fields.
+
+    The function takes (fused, visible, infrared), or (fused) without ``needs_sources``: float64,
+    HxW, 0-255, already checked.
+    """
+
+    def enter(function: Score) -> Score:
+        record = Metric(
+            name, function, better, unit, measures, source, protocols, needs_sources, channels,
+            change, why,
+        )  # fmt: skip
+        for other in _RECORDS:
+            if other.name == name and set(other.protocols) & set(protocols):
+                raise ValueError(f"{name} is defined twice for one of {protocols}")
+        _RECORDS.append(record)
+        return function
+
+    return enter
+
+
+_RECORDS: list[Metric] = []
+
+
+@functools.cache
+def records() -> tuple[Metric, ...]:
+    """All scores: importing the modules of `scores` enters them."""
+    from cddfuse_jax.metrics import scores
+
+    for module in sorted(info.name for info in pkgutil.iter_modules(scores.__path__)):
+        importlib.import_module(f"{scores.__name__}.{module}")
+    return tuple(_RECORDS)
+
+
+def _checked(named: dict[str, np.ndarray]) -> list[np.ndarray]:
+    images = {name: np.asarray(image, np.float64) for name, image in named.items()}
+    shapes = {image.shape for image in images.values()}
+    if len(shapes) != 1 or images["fused"].ndim != 2 or images["fused"].size == 0:
+        sizes = ", ".join(f"{name} {image.shape}" for name, image in images.items())
+        raise InputError(f"a score takes grey images of one size (H, W), got {sizes}")
+    for name, image in images.items():
+        low, high = image.min(), image.max()
+        if not (low >= 0 and high <= 255):
+            raise InputError(
+                f"a score takes values 0-255, {name} spans {low:g} to {high:g}; rescale it"
+            )
+    return list(images.values())
+
+
+def refuse_smaller_than(side: int, image: np.ndarray, score: str) -> None:
+    """Refuse an HxW image that a score's window does not fit.
+
+    Raises:
+        InputError: height or width is below ``side`` pixels.
+    """
+    if min(image.shape) < side:
+        height, width = image.shape
+        raise InputError(
+            f"{score} needs images of at least {side}x{side}, got {width}x{height} "
+            "(width x height); leave it out"
+        )

@@ -1,0 +1,19 @@
+"""EI: mean strength of the fused image's edges."""
+
+import numpy as np
+
+from cddfuse_jax.metrics.edges import sobel
+from cddfuse_jax.metrics.record import metric
+
+
+@metric(
+    "EI",
+    unit="grey levels",
+    measures="mean edge strength of the fused image; noise raises it too",
+    source="Rajalingam and Priya 2018, as in VIFB",
+    protocols=("vifb", "papers"),
+    needs_sources=False,
+)
+def edge_intensity(fused):
+    """EI, grey levels: mean of hypot(sx, sy), Sobel with the border repeated; flat: 0."""
+    return np.hypot(*sobel(fused, "nearest")).mean()

@@ -1,0 +1,82 @@
+"""SSIM: local likeness to each source in mean, contrast and structure (Wang et al., 2004)."""
+
+import numpy as np
+
+from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.windows import gaussian, moments, similarity
+
+_UNIFORM = 7  # scikit-image's window
+_GAUSSIAN = 11, 1.5  # taps and sigma of the paper's window
+MEASURES = "local likeness to each source in mean, contrast, structure"
+
+
+@metric(
+    "SSIM",
+    unit="sum of 2",
+    measures=MEASURES,
+    source="Wang et al. 2004, as in the CDDFuse release",
+    protocols=("release",),
+)
+def ssim(fused, visible, infrared):
+    """SSIM(fused, visible) + SSIM(fused, infrared), at most 2, as in the release.
+
+    scikit-image's default: 7x7 uniform window, in float32, with data range 2. For values 0-255
+    that range makes the stabilising constants vanish, see the protocol `corrected`. A flat image
+    has defined values: the constants are not 0.
+
+    Raises:
+        InputError: the image is smaller than 7x7.
+    """
+    single = (image.astype(np.float32) for image in (fused, visible, infrared))
+    return _uniform(*single, data_range=2)
+
+
+@metric(
+    "SSIM",
+    unit="sum of 2",
+    measures=MEASURES,
+    source="Wang et al. 2004, the release's window with the right data range",
+    protocols=("corrected",),
+    change="data range 255 instead of 2, in float64 instead of float32",
+    why="the constants that steady SSIM in flat regions scale with the data range; for values "
+    "0-255 a range of 2 leaves noise of a fraction of a grey level to count as structure",
+)
+def ssim_255(fused, visible, infrared):
+    """SSIM of the protocol `corrected`: data range 255, float64; the sum over the two stays.
+
+    Raises:
+        InputError: the image is smaller than 7x7.
+    """
+    return _uniform(fused, visible, infrared, data_range=255)
+
+
+@metric(
+    "SSIM",
+    unit="sum of 2",
+    measures=MEASURES,
+    source="Wang et al. 2004, as in VIFB",
+    protocols=("vifb",),
+)
+def ssim_gaussian(fused, visible, infrared):
+    """SSIM of the protocol `vifb`, sum of two, at most 2: the paper's own form.
+
+    Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
+
+    Raises:
+        InputError: the image is smaller than 11x11.
+    """
+    refuse_smaller_than(_GAUSSIAN[0], fused, "SSIM")
+    window = gaussian(*_GAUSSIAN)
+    pairs = (moments(fused, source, window) for source in (visible, infrared))
+    return sum(similarity(pair).mean() for pair in pairs)
+
+
+def _uniform(fused, visible, infrared, data_range: float) -> float:
+    # Imported here, so that all other scores are ready without it.
+    from skimage.metrics import structural_similarity
+
+    refuse_smaller_than(_UNIFORM, fused, "SSIM")
+    return sum(
+        structural_similarity(fused, source, win_size=_UNIFORM, data_range=data_range)
+        for source in (visible, infrared)
+    )

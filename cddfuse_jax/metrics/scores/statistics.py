@@ -1,0 +1,100 @@
+"""Scores of the fused image alone, from its grey values and their differences: SD, SF, AG."""
+
+import numpy as np
+
+from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+
+
+@metric(
+    "SD",
+    unit="grey levels",
+    measures="contrast of the fused image; a stretch alone raises it",
+    source="population standard deviation, as in the CDDFuse release and in VIFB",
+    protocols=("release", "corrected", "vifb"),
+    needs_sources=False,
+)
+def standard_deviation(fused):
+    """SD, grey levels: population standard deviation of the fused image; flat: 0."""
+    return fused.std()
+
+
+@metric(
+    "SF",
+    unit="grey levels",
+    measures="differences between neighbouring pixels",
+    source="Eskicioglu and Fisher 1995, as in the CDDFuse release",
+    protocols=("release", "corrected"),
+    needs_sources=False,
+)
+def spatial_frequency(fused):
+    """SF, grey levels: sqrt(mean dx² + mean dy²) over neighbouring pixels; flat: 0.
+
+    Each mean is over its own differences: H(W-1) of them across, (H-1)W down. An image one pixel
+    wide or high has none in that direction, and they count as 0.
+    """
+    return np.sqrt(sum(np.mean(d * d) if d.size else 0.0 for d in _differences(fused)))
+
+
+@metric(
+    "SF",
+    unit="grey levels",
+    measures="differences between neighbouring pixels",
+    source="Eskicioglu and Fisher 1995, as in VIFB",
+    protocols=("vifb",),
+    needs_sources=False,
+    channels="beside",
+)
+def spatial_frequency_per_pixel(fused):
+    """SF, grey levels, of the protocol `vifb`: sqrt((sum dx² + sum dy²)/HW); flat: 0.
+
+    Both sums are divided by the number of pixels. Colour is scored with the three planes side by
+    side, so that the two seams between them count as differences too.
+    """
+    return np.sqrt(sum(np.sum(d * d) for d in _differences(fused)) / fused.size)
+
+
+@metric(
+    "AG",
+    unit="grey levels",
+    measures="mean gradient of the fused image; noise raises it too",
+    source="Cui et al. 2015, as in the CDDFuse release",
+    protocols=("release", "corrected"),
+    needs_sources=False,
+)
+def average_gradient(fused):
+    """AG, grey levels per pixel: mean of sqrt((gx² + gy²)/2); flat: 0.
+
+    Differences are central inside and one-sided at the border.
+
+    Raises:
+        InputError: the image is smaller than 2x2.
+    """
+    return _gradient_sum(fused) / fused.size
+
+
+@metric(
+    "AG",
+    unit="grey levels",
+    measures="mean gradient of the fused image; noise raises it too",
+    source="Cui et al. 2015, as in VIFB",
+    protocols=("vifb",),
+    needs_sources=False,
+)
+def average_gradient_inner(fused):
+    """AG of the protocol `vifb`: the sum over all HW pixels, divided by (H-1)(W-1).
+
+    Raises:
+        InputError: the image is smaller than 2x2.
+    """
+    height, width = fused.shape
+    return _gradient_sum(fused) / max((height - 1) * (width - 1), 1)
+
+
+def _differences(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.diff(image, axis=1), np.diff(image, axis=0)
+
+
+def _gradient_sum(image: np.ndarray) -> float:
+    refuse_smaller_than(2, image, "AG")
+    down, across = np.gradient(image)
+    return np.sqrt((across * across + down * down) / 2).sum()

@@ -1,0 +1,60 @@
+"""Local statistics of two images in a sliding window: what SSIM and its relatives are made of."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy  # whose parts are imported when first used
+
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants for values 0-255
+
+
+class Moments(NamedTuple):
+    """Local means, variances and covariance of two images, each (H - N + 1, W - N + 1)."""
+
+    mean_first: np.ndarray
+    mean_second: np.ndarray
+    variance_first: np.ndarray
+    variance_second: np.ndarray
+    covariance: np.ndarray
+
+
+def gaussian(taps: int, sigma: float) -> np.ndarray:
+    """Normalised gaussian window of one dimension, (taps,), float64."""
+    offsets = np.arange(taps) - (taps - 1) / 2
+    window = np.exp(-(offsets**2) / (2 * sigma**2))
+    return window / window.sum()
+
+
+def filtered(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Filter an HxW image with ``outer(window, window)``, zeros around it; HxW."""
+    rows = scipy.ndimage.correlate1d(image, window, axis=1, mode="constant")
+    return scipy.ndimage.correlate1d(rows, window, axis=0, mode="constant")
+
+
+def fitting(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Filter with ``outer(window, window)`` where it fits whole: (H - N + 1, W - N + 1).
+
+    The window has an odd number N of taps.
+    """
+    margin = len(window) // 2
+    return filtered(image, window)[margin:-margin, margin:-margin]
+
+
+def moments(first: np.ndarray, second: np.ndarray, window: np.ndarray) -> Moments:
+    """Local moments of two HxW images, as blur(x y) - blur(x) blur(y)."""
+    mean_1, mean_2 = fitting(first, window), fitting(second, window)
+    return Moments(
+        mean_1,
+        mean_2,
+        fitting(first * first, window) - mean_1 * mean_1,
+        fitting(second * second, window) - mean_2 * mean_2,
+        fitting(first * second, window) - mean_1 * mean_2,
+    )
+
+
+def similarity(pair: Moments, c1: float = C1, c2: float = C2) -> np.ndarray:
+    """SSIM at every place: (2 m1 m2 + c1)(2 cov + c2)/((m1² + m2² + c1)(v1 + v2 + c2))."""
+    m1, m2, v1, v2, covariance = pair
+    return ((2 * m1 * m2 + c1) * (2 * covariance + c2)) / (
+        (m1 * m1 + m2 * m2 + c1) * (v1 + v2 + c2)
+    )

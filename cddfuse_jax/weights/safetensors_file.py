@@ -1,0 +1,72 @@
+"""safetensors files: the release's tensors by name, and strings that tell of them. No PyTorch.
+
+A tensor is called as in the release's state dicts, after the module whose state dict it is in:
+``DIDF_Encoder.module.patch_embed.proj.weight``. So one file serves both worlds.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.weights.pth_file import StoredTensor, one_line
+
+SUFFIX = ".safetensors"
+
+
+def read_safetensors(
+    path: str | os.PathLike,
+) -> tuple[dict[str, dict[str, StoredTensor]], dict[str, str]]:
+    """Read a safetensors file.
+
+    Returns:
+        The state dicts by module, and the metadata, {} where the file has none.
+
+    Raises:
+        InputError: no such file, truncated, no safetensors file, or numbers that are not floats.
+    """
+    states: dict[str, dict[str, StoredTensor]] = {}
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118 (the file is no mapping)
+                kind = file.get_slice(name).get_dtype()
+                if kind not in ("F16", "F32", "F64"):
+                    raise InputError(
+                        f"{path}: {one_line(name)} is of type {kind}, weights are F16, F32 or F64"
+                    )
+                module, _, key = name.partition(".")
+                array = np.ascontiguousarray(file.get_tensor(name))
+                states.setdefault(module, {})[key] = StoredTensor.of(array)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected a safetensors file, this is a folder") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except safetensors.SafetensorError as error:
+        raise InputError(
+            f"{path}: truncated, or no safetensors file ({one_line(str(error))})"
+        ) from None
+    return states, metadata
+
+
+def write_safetensors(
+    path: str | os.PathLike, states: dict[str, dict[str, Any]], metadata: dict[str, str]
+) -> None:
+    """Write state dicts by module, of NumPy arrays, and strings about them.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    tensors = {
+        f"{module}.{key}": array for module, state in states.items() for key, array in state.items()
+    }
+    content = safetensors.numpy.save(tensors, metadata)
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,169 @@
+"""The release's state dicts, from any file that holds them, to params and back."""
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.weights.pth_file import StoredTensor, one_line, read_pth
+from cddfuse_jax.weights.torch_names import (
+    expected_shapes,
+    from_torch,
+    leaf,
+    name_table,
+    to_torch,
+)
+
+
+def load(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a .pth file of the release's format into params, without PyTorch.
+
+    Raises:
+        InputError: not a checkpoint, or as `to_params`.
+    """
+    return to_params(path, read_pth(path))
+
+
+def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any]:
+    """Return the params that four state dicts hold.
+
+    Any network sizes are read, as long as all tensors agree on them; keys may start with
+    ``module.`` or not.
+
+    Args:
+        path: the file that errors name.
+        content: a dict of state dicts, with a `StoredTensor` for each tensor.
+
+    Returns:
+        Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
+
+    Raises:
+        InputError: tensors are missing, extra or misshapen, which are listed.
+    """
+    tensors = _flatten(path, content)
+    model = _infer_model(tensors)
+    problems = _problems(tensors, model)
+    if problems:
+        # Perhaps what is wrong also misled about the sizes: say what is shorter.
+        problems = min(
+            problems, _problems(tensors, CDDFuse()), key=lambda kinds: sum(map(len, kinds.values()))
+        )
+        listed = (f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items())
+        raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
+    params: dict[str, Any] = {}
+    for entry in name_table(model):
+        array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
+        node = params
+        for name in entry.path[:-1]:
+            node = node.setdefault(name, {})
+        node[entry.path[-1]] = np.ascontiguousarray(from_torch(array, entry.layout))
+    return params
+
+
+def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """Return params as the release saves them: four state dicts of float32, keys ``module.…``."""
+    result: dict[str, dict[str, np.ndarray]] = {}
+    for entry in name_table(CDDFuse.from_params(params)):
+        array = to_torch(np.asarray(leaf(params, entry.path), np.float32), entry.layout)
+        tensors = result.setdefault(entry.torch_module, {})
+        tensors[f"module.{entry.torch_key}"] = np.ascontiguousarray(array)
+    return result
+
+
+def save(params: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write params as a .pth file that the release loads. Needs PyTorch.
+
+    Raises:
+        InputError: PyTorch is not installed, or the file cannot be written.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            "writing a .pth file needs PyTorch: pip install 'cddfuse-jax[torch]'"
+        ) from None
+    content = {
+        module: {key: torch.from_numpy(array.copy()) for key, array in tensors.items()}
+        for module, tensors in state_dicts(params).items()
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
+    tensors = {}
+    for module, state in dict.items(content):
+        if not isinstance(module, str) or not isinstance(state, dict):
+            raise InputError(
+                f"{path}: expected a dict of state dicts, as the release saves, "
+                f"found {_name(module)} of type {type(state).__name__}"
+            )
+        for key, tensor in dict.items(state):
+            if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
+                raise InputError(f"{path}: {_name(module)} {_name(key)} is no tensor")
+            name = key.removeprefix("module.")
+            if (module, name) in tensors:
+                raise InputError(
+                    f"{path}: {_name(module)} {_name(name)} is there twice, "
+                    "with and without 'module.'"
+                )
+            tensors[module, name] = tensor
+    return tensors
+
+
+def _infer_model(tensors) -> CDDFuse:
+    """Return the model of the sizes that the tensors show; the release's where they show none."""
+
+    def shape(key, rank):
+        tensor = tensors.get(("DIDF_Encoder", key))
+        return tensor.shape if tensor and len(tensor.shape) == rank else (0,) * rank
+
+    def count(prefix):
+        # Up to the first gap: a stray large number is an extra tensor, not a sign of many missing.
+        numbers = {
+            key.removeprefix(prefix).split(".")[0]
+            for module, key in tensors
+            if module == "DIDF_Encoder" and key.startswith(prefix)
+        }
+        return next(n for n in itertools.count() if str(n) not in numbers)
+
+    release = CDDFuse()
+    features, channels = shape("patch_embed.proj.weight", 4)[:2]
+    heads = shape("baseFeature.attn.scale", 3)[0]
+    sizes = {"features": features, "heads": heads, "channels": channels}
+    if not all(sizes.values()) or features % 2 or features % heads:
+        sizes = {}
+    return release.clone(
+        blocks=count("encoder_level1.") or release.blocks,
+        coupling_layers=count("detailFeature.net.") or release.coupling_layers,
+        **sizes,
+    )
+
+
+def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
+    shapes = {
+        (entry.torch_module, entry.torch_key): shape
+        for entry, shape in expected_shapes(model).items()
+    }
+    found = {
+        "missing": [_name(" ".join(name)) for name in sorted(shapes.keys() - tensors.keys())],
+        "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
+        "misshapen": [
+            f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
+            for name, shape in sorted(shapes.items())
+            if name in tensors and tensors[name].shape != shape
+        ],
+    }
+    return {kind: names for kind, names in found.items() if names}
+
+
+def _name(name) -> str:
+    return one_line(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
+
+
+def _size(shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"

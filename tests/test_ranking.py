@@ -1,0 +1,149 @@
+"""Several methods: whose file is whose, ranks, statistics, LaTeX."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluation.latex import escape
+from cddfuse_jax.evaluation.matching import Run, find_scenes, matched
+from cddfuse_jax.evaluation.ranking import by_disagreement, holm, rank
+from cddfuse_jax.evaluation.rows import Row
+from cddfuse_jax.evaluation.tables import terminal_table
+from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.metrics import METRICS
+
+SCENES = ["man", "manCall", "walking", "walking2"]
+
+
+def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def found(folder: Path, method: str = "M") -> tuple[str, dict[str, str]]:
+    pattern, files = matched(folder, method, SCENES)
+    return pattern, {scene: file.name for scene, file in files.items()}
+
+
+def test_the_same_name_comes_first(tmp_path):
+    touch(tmp_path, *(f"{s}.jpg" for s in SCENES), *(f"{s}_M.jpg" for s in SCENES))
+    assert found(tmp_path) == ("{}", {s: f"{s}.jpg" for s in SCENES})
+
+
+def test_the_methods_name_chooses_in_a_folder_of_many(tmp_path):
+    touch(tmp_path, *(f"{s}_{m}.jpg" for s in SCENES for m in ("GFF", "HMSD_GF", "gf")))
+    assert found(tmp_path, "GF") == ("{}_gf", {s: f"{s}_gf.jpg" for s in SCENES})
+    assert found(tmp_path / "{}_HMSD_GF", "any")[1] == {s: f"{s}_HMSD_GF.jpg" for s in SCENES}
+    with pytest.raises(InputError, match=r"equally well \(\{\}_GFF, \{\}_HMSD_GF, \{\}_gf\)"):
+        found(tmp_path, "other")
+
+
+def test_one_decoration_common_to_all_is_found(tmp_path):
+    touch(tmp_path, *(f"fused-{s}.png" for s in SCENES), "man_mask.png")
+    assert found(tmp_path) == ("fused-{}", {s: f"fused-{s}.png" for s in SCENES})
+
+
+def test_names_that_only_contain_a_scene_do_not_match(tmp_path):
+    assert found(touch(tmp_path, "walking22.png", "aman.png")) == ("{}", {})
+
+
+def test_what_one_method_lacks_is_listed_and_scored_for_none(tmp_path):
+    for side in ("vi", "ir"):
+        touch(tmp_path / side, *(f"{s}.png" for s in SCENES))
+    touch(tmp_path / "all", *(f"{s}_A.png" for s in SCENES), *(f"{s}_B.png" for s in SCENES[1:]))
+    runs = [Run(m, (tmp_path / "all" / f"{{}}_{m}",)) for m in "AB"]
+    selection = find_scenes(runs, tmp_path / "vi", tmp_path / "ir")
+    assert [scene.pair.name for scene in selection.scenes] == SCENES[1:]
+    assert selection.pairs == 4
+    assert selection.leftovers[str(tmp_path / "all" / "{}_A")] == ["man_A.png"]
+
+
+def row(name: str, values: list[float], score: str = "EN") -> Row:
+    return Row(name, "run", "", {score: float(np.mean(values))}, {}, [[{score: v} for v in values]])
+
+
+def test_ranks_effect_and_p_by_hand():
+    reference = [1.0, 2, 3, 4, 5, 6]
+    better = [v + 0.1 * (i + 1) for i, v in enumerate(reference)]
+    mixed = [v + d for v, d in zip(reference, [1, -2, 3, -4, 5, -6], strict=True)]
+    rows = [row("ref", reference), row("better", better), row("mixed", mixed)]
+    ranking = rank(rows, {"EN": METRICS["EN"]}, "ref")
+    assert ranking.mean_ranks == {"ref": 2, "better": 1, "mixed": 3}
+    first, second = ranking.comparisons
+    assert (first.method, first.effect) == ("better", 1)
+    assert first.p == pytest.approx(2 / 2**6)  # all six differences on one side
+    assert first.p_holm == pytest.approx(4 / 2**6)
+    assert second.effect == pytest.approx((1 + 3 + 5 - 2 - 4 - 6) / 21)
+    assert second.p_holm >= second.p
+    low, high = ranking.intervals["ref"]["EN"]
+    assert 1 < low < 3.5 < high < 6
+    assert (ranking.place("better", "EN"), ranking.place("ref", "EN")) == (1, 2)
+    assert ranking.place("mixed", "EN") == 0
+
+
+def test_lower_is_better_turns_ranks_and_effects_around():
+    rows = [row("ref", [1.0] * 7, "MSE"), row("more", [2.0, 3, 4, 5, 6, 7, 8], "MSE")]
+    ranking = rank(rows, {"MSE": METRICS["MSE"]}, "ref")
+    assert ranking.ranks == {"ref": {"MSE": 1}, "more": {"MSE": 2}}
+    assert ranking.comparisons[0].effect == -1
+    assert ranking.intervals["ref"]["MSE"] == (1, 1)
+
+
+def test_too_few_images_are_not_tested():
+    ranking = rank([row("a", [1.0, 2]), row("b", [2.0, 3])], {"EN": METRICS["EN"]}, "a")
+    assert math.isnan(ranking.comparisons[0].p)
+    assert math.isnan(ranking.comparisons[0].p_holm)
+
+
+def test_holms_correction():
+    assert holm([0.01, 0.04, 0.03, math.nan]) == pytest.approx(
+        [0.03, 0.06, 0.06, math.nan], nan_ok=True
+    )
+    assert holm([0.5, 0.9]) == [1, 1]
+
+
+def test_images_on_which_methods_differ_most_come_first():
+    rows = [row("a", [1.0, 1, 1]), row("b", [1.1, 3, 1.5])]
+    assert by_disagreement(rows, {"EN": METRICS["EN"]}) == [1, 2, 0]
+
+
+def test_several_methods_end_to_end(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "abcdefg":
+        visible, infrared = rng.integers(0, 256, (2, 44, 46), dtype=np.uint8)
+        write_png(tmp_path / "vi" / f"{name}.png", visible)
+        write_png(tmp_path / "ir" / f"{name}.png", infrared)
+        write_png(tmp_path / "f" / f"{name}_one.png", visible)
+        write_png(tmp_path / "f" / f"{name}_2%.png", (visible // 2 + infrared // 2)[1:])
+    runs = [Run(name, (tmp_path / "f",)) for name in ("one", "2%")]
+    evaluation = evaluate(
+        runs, tmp_path / "vi", tmp_path / "ir", tmp_path / "out", baselines=(), workers=1,
+        names=("CC", "MSE", "EI"), reference="2%", latex=tmp_path / "table.tex",
+    )  # fmt: skip
+    assert list(evaluation.metrics) == ["CC", "MSE", "EI"]
+    assert "7 images: sizes differ by one pixel, cropped" in evaluation.notes[0]
+    table = terminal_table(evaluation)
+    assert "beside 2%, paired by image" in table
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["reference"] == "2%"
+    assert {c["method"] for c in summary["comparisons"]} == {"one"}
+    latex = (tmp_path / "table.tex").read_text()
+    assert r"2\% & " in latex
+    assert latex.count(r"\textbf{") == 3
+    means = (tmp_path / "out" / "means.csv").read_text().splitlines()
+    assert len(means) == 1 + 2 * 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('role="tab"') == page.count('role="tabpanel"') == 7
+    with pytest.raises(InputError, match="--reference is the name of a run, got 'x'"):
+        evaluate(runs, tmp_path / "vi", tmp_path / "ir", tmp_path / "out", reference="x")
+
+
+def test_latex_escapes():
+    assert escape("a_b & 5 % ↑") == r"a\_b \& 5 \% $\uparrow$"
