@@ -68,7 +68,9 @@ def main() -> None:
 
     def fuse(visible, infrared):
         images = (x[..., None] for x in (visible, infrared))
-        return model.apply({"params": params}, *images, residual=residual, method="fuse")[..., 0]
+        # Not `fuse`, which holds a form per platform: ONNX knows no platforms.
+        fused = model.apply({"params": params}, *images, residual, method="fuse_with_features")
+        return fused.image[..., 0]
 
     image = jax.ShapeDtypeStruct((1, given.height, given.width), jnp.float32)
     data = to_onnx(fuse, inputs=[image, image], model_name="cddfuse").SerializeToString()

@@ -1,15 +1,18 @@
 """Every block against its formula in float64, its inverse, its gradients, its initial weights."""
 
+import functools
 import math
 
 import jax
+import jax.export
 import numpy as np
 import pytest
 import reference
 from programs import compiler_options
 
-from cddfuse_jax.models import convolutions, inn, lite_transformer, restormer
-from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
+from cddfuse_jax.models import attention, convolutions, inn, lite_transformer, restormer
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
 from cddfuse_jax.models.options import RESIDUALS
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
@@ -35,8 +38,8 @@ BLOCKS = {
         inn.DetailFeatureExtraction(2, C),
         reference.detail_feature_extraction,
     ),
-    "Encoder": (Encoder(C, HEADS, 1, 1, remat=True), reference.encode),
-    "Decoder": (Decoder(1, HEADS, 1, remat=True), reference.decode),
+    "Encoder": (Encoder(1, C, HEADS, 1, 1, remat=True), reference.encode),
+    "Decoder": (Decoder(1, C, HEADS, 1, remat=True), reference.decode),
 }
 # What composes these is differentiated by JAX alone.
 DIFFERENTIATED = [
@@ -142,16 +145,18 @@ def test_derivatives_of_convolutions_are_those_of_xla(name, size):
     assert_close(gradients(ours, x, kernel), gradients(expected, x, kernel), 1e-12)
 
 
-# CPUs encode the modalities one after the other, accelerators both at once.
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_fusing_is_its_formula_with_every_residual(backend, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+# CPUs encode the modalities one after the other, other platforms both at once.
+@pytest.mark.parametrize("form", ["one_after_the_other", "both_at_once"])
+def test_fusing_is_its_formula_with_every_residual(form):
     rng = np.random.default_rng(0)
     visible, infrared = rng.uniform(size=(2, 2, 5, 3, 1))
     params = draw_params(SMALL, visible, infrared)
 
     def fuse(*images):
-        return [SMALL.apply({"params": params}, *images, residual=each) for each in RESIDUALS]
+        apply = functools.partial(SMALL.apply, {"params": params}, *images)
+        if form == "one_after_the_other":  # on the CPU of the test
+            return [apply(residual=each) for each in RESIDUALS]
+        return [apply(residual=each, method="fuse_with_features").image for each in RESIDUALS]
 
     def expected(*images):
         return [reference.fuse(params, *images, each) for each in RESIDUALS]
@@ -160,6 +165,49 @@ def test_fusing_is_its_formula_with_every_residual(backend, monkeypatch):
     assert_close(images, evaluate(expected, visible, infrared), 1e-12)
     assert abs(images[0] - images[1]).max() > 0.1
     assert abs(images[0] - images[2]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("platforms", "at_once", "one_by_one"),
+    [
+        (["cpu"], False, True),
+        (["tpu"], True, False),
+        (["cuda"], True, False),
+        (["cpu", "cuda", "tpu"], True, True),
+    ],
+    ids=str,
+)
+def test_a_program_has_the_form_of_the_platform_that_it_is_lowered_for(
+    platforms, at_once, one_by_one
+):
+    images = [jax.ShapeDtypeStruct((3, 5, 7, 1), np.float32)] * 2
+    params = jax.eval_shape(SMALL.init, jax.random.key(0), *images)["params"]
+
+    def fuse(params, *images):
+        return SMALL.apply({"params": params}, *images)
+
+    exported = jax.export.export(jax.jit(fuse), platforms=platforms)(params, *images)
+    program = exported.mlir_module()
+    assert ("tensor<6x5x7x8xf32>" in program) == at_once  # a batch of both images' features
+    assert ("tensor<2x3x5x7x1xf32>" in program) == one_by_one  # the images, for a loop over them
+
+
+def test_the_gradient_through_both_modalities_is_that_of_the_formula():
+    rng = np.random.default_rng(0)
+    visible, infrared = rng.uniform(size=(2, 1, 3, 4, 1))
+    params = draw_params(SMALL, visible, infrared)
+
+    def sums(encoder, *images):
+        return SMALL.apply({"params": {"encoder": encoder}}, *images, method="encode_sums")
+
+    def expected(encoder, *images):
+        (base, detail, _), (other_base, other_detail, _) = (
+            reference.encode(encoder, image) for image in images
+        )
+        return base + other_base, detail + other_detail
+
+    arguments = (params["encoder"], visible, infrared)
+    assert_close(gradients(sums, *arguments), gradients(expected, *arguments), 1e-10)
 
 
 def test_reconstruction_adds_the_image_or_nothing():
@@ -230,12 +278,16 @@ def test_gelu_by_hand():
 def test_attention_of_nothing_has_a_finite_gradient(dtype):
     rng = np.random.default_rng(0)
     k, v = (draw(rng, (1, 2, 3, C)).astype(dtype) for _ in range(2))
+
+    def attend(q, k, *others):
+        return attention.transposed_attention(attention.gram_sums(q, k), *others)
+
     arguments = (np.zeros_like(k), k, v, np.ones(HEADS, dtype), draw(rng, (C, C)).astype(dtype))
     # All logits are 0, so that each channel becomes the mean of its head's.
-    result = evaluate(restormer.transposed_attention, *arguments)
+    result = evaluate(attend, *arguments)
     means = np.repeat(v.reshape(1, 2, 3, HEADS, -1).mean(-1), C // HEADS, axis=-1)
     np.testing.assert_allclose(result, means @ arguments[-1], atol=100 * np.finfo(dtype).eps)
-    for gradient in gradients(restormer.transposed_attention, *arguments):
+    for gradient in gradients(attend, *arguments):
         assert np.isfinite(gradient).all()
 
 

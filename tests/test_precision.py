@@ -94,7 +94,7 @@ def test_fusing_honours_the_precision(tiny_params):
     narrow = CDDFuse.from_params(tiny_params, dtype=jnp.bfloat16)
     variables = {"params": tiny_params}
     others = {
-        "strips": fuse_in_strips(tiny_params, *pair, "visible", 4, jnp.bfloat16),
+        "strips": fuse_in_strips(narrow, variables, *pair, "visible", 4),
         "bucket": fuse_in_bucket(narrow, variables, *pair, "visible", (9, 7)),
         "whole": fused["bf16"],
     }

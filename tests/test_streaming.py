@@ -63,7 +63,7 @@ def test_strips_give_the_whole_image(x64, params, size, heights):
     assert abs(truth["visible"] - truth["none"]).max() > 0.05
     for rows in heights:
         for residual in RESIDUALS:
-            fused = fuse_in_strips(params, *pair, residual, rows)
+            fused = fuse_in_strips(DEEP, {"params": params}, *pair, residual, rows)
             assert fused.dtype == np.float64
             np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
 
@@ -83,7 +83,7 @@ def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
             wide = jax.tree.map(np.float64, (shuffled, *pair))
             truth = formula(*wide)["visible"]
         whole = make_fuse(shuffled)(*pair)
-        strips = fuse_in_strips(shuffled, *pair, "visible", 4)
+        strips = fuse_in_strips(DEEP, {"params": shuffled}, *pair, "visible", 4)
         assert strips.dtype == np.float32 and strips.shape == (9, 6)
         whole_error, strips_error = (np.linalg.norm(x - truth) for x in (whole, strips))
         ratios.append(strips_error / whole_error)
@@ -95,7 +95,7 @@ def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
 def test_strips_of_the_release_network_are_within_its_yardstick(release_params, residual):
     golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
     pair = (golden[f"odd/{name}"].squeeze() for name in ("vis", "ir"))
-    fused = fuse_in_strips(release_params, *pair, residual, 7)
+    fused = fuse_in_strips(CDDFuse(), {"params": release_params}, *pair, residual, 7)
     name = f"fused_{residual.replace('none', 'no')}_residual"
     error = abs(np.float64(fused) - golden[f"odd/truth/{name}"].squeeze()).max()
     assert error <= 1.5 * golden[f"odd/f32_error/{name}"]
@@ -104,7 +104,7 @@ def test_strips_of_the_release_network_are_within_its_yardstick(release_params, 
 def test_the_arguments_stay_as_they_were(params):
     pair = [np.float32(image) for image in draw_pair((9, 6))]
     copies = [image.copy() for image in pair]
-    fuse_in_strips(jax.tree.map(np.float32, params), *pair, "sum", 4)
+    fuse_in_strips(DEEP, {"params": jax.tree.map(np.float32, params)}, *pair, "sum", 4)
     np.testing.assert_array_equal(pair, copies)
 
 
@@ -113,7 +113,7 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "cddfuse_jax.fusing.whole.fuse_in_strips",
-        lambda *arguments: seen.append(arguments[4]) or fuse_in_strips(*arguments),
+        lambda *arguments: seen.append(arguments[-1]) or fuse_in_strips(*arguments),
     )
     visible, infrared = np.float32(draw_pair((27, 6)))
     whole = Fuser(tiny_params, stretch=False)(visible, infrared)
@@ -123,7 +123,8 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
     streamed = Fuser(tiny_params, stretch=False, max_memory=limit)(visible, infrared)
     assert seen == [4]
     # How near strips are to the whole image is tested above.
-    expected = fuse_in_strips(tiny_params, visible, infrared, "visible", 4)
+    model, variables = CDDFuse.from_params(tiny_params), {"params": tiny_params}
+    expected = fuse_in_strips(model, variables, visible, infrared, "visible", 4)
     np.testing.assert_array_equal(streamed, expected)
     assert abs(streamed - whole).max() < 1e-5
     with pytest.raises(InputError, match=r"6x27 takes at least 0\.0 GiB, got a limit of 0\.0 GiB"):
@@ -139,10 +140,10 @@ def test_rows_follow_from_the_limit(monkeypatch):
     with pytest.raises(InputError, match=r"3840x2160 takes at least 6\.7 GiB, got a limit of 6"):
         memory.strip_rows(*size, 6 * GIB)
     # Without a limit half of what is free counts, and nothing is refused.
-    monkeypatch.setattr(memory, "available", lambda: 48 * GIB)
+    monkeypatch.setattr(memory, "available", lambda device: 48 * GIB)
     assert memory.strip_rows(480, 640, 64, 4, None) is None
     assert memory.strip_rows(*size, None) == memory.MOST_ROWS
-    monkeypatch.setattr(memory, "available", lambda: 1 * GIB)
+    monkeypatch.setattr(memory, "available", lambda device: 1 * GIB)
     assert memory.strip_rows(*size, None) == 1
 
 

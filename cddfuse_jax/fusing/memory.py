@@ -37,9 +37,12 @@ def parse_size(text: str) -> int:
     return size
 
 
-def available() -> float:
-    """Return the bytes that may still be used: of the accelerator, else of the machine."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
+def available(device: jax.Device | None = None) -> float:
+    """Return the bytes that may still be used: of the accelerator, else of the machine.
+
+    ``device`` is by default the first, here and in all of this module.
+    """
+    statistics = (device or jax.local_devices()[0]).memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     free = float("inf")
@@ -57,14 +60,21 @@ def available() -> float:
     return free
 
 
-def whole_arrays() -> int:
+def whole_arrays(device: jax.Device | None = None) -> int:
     """Return what fusing a whole image takes, in arrays of the features' shape and type."""
-    return WHOLE_ARRAYS_ON_CPU if jax.default_backend() == "cpu" else WHOLE_ARRAYS
+    platform = (device or jax.local_devices()[0]).platform
+    return WHOLE_ARRAYS_ON_CPU if platform == "cpu" else WHOLE_ARRAYS
 
 
-def whole_pixels(features: int, itemsize: int, limit: int | None, sharing: int = 1) -> float:
+def whole_pixels(
+    features: int,
+    itemsize: int,
+    limit: int | None,
+    sharing: int = 1,
+    device: jax.Device | None = None,
+) -> float:
     """Return how many pixels an image may have and still be fused whole; as `strip_rows`."""
-    return _room(limit) / sharing / (whole_arrays() * features * itemsize)
+    return _room(limit, device) / sharing / (whole_arrays(device) * features * itemsize)
 
 
 def devices_in_one_memory() -> int:
@@ -74,7 +84,13 @@ def devices_in_one_memory() -> int:
 
 
 def strip_rows(
-    height: int, width: int, features: int, itemsize: int, limit: int | None, sharing: int = 1
+    height: int,
+    width: int,
+    features: int,
+    itemsize: int,
+    limit: int | None,
+    sharing: int = 1,
+    device: jax.Device | None = None,
 ) -> int | None:
     """Return how many rows to fuse at a time, or None where the whole image fits.
 
@@ -86,13 +102,14 @@ def strip_rows(
         limit: bytes that the process may hold; None for `SHARE` of what is available, which picks
             strips but refuses nothing.
         sharing: how many images are fused at a time in this memory.
+        device: that computes.
 
     Raises:
         InputError: not even single rows fit in ``limit``.
     """
     array = features * itemsize * width  # bytes of one row
-    room = _room(limit) / sharing
-    if whole_arrays() * array * height <= room:
+    room = _room(limit, device) / sharing
+    if whole_arrays(device) * array * height <= room:
         return None
     # A pass reads two more rows on each side.
     fitting = (room - KEPT_ARRAYS * array * height) / (STRIP_ARRAYS * array) - 4
@@ -106,6 +123,6 @@ def strip_rows(
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2
 
 
-def _room(limit: int | None) -> float:
+def _room(limit: int | None, device: jax.Device | None) -> float:
     """Return the bytes that an image's features may take."""
-    return SHARE * available() if limit is None else limit - PROGRAM_BYTES
+    return SHARE * available(device) if limit is None else limit - PROGRAM_BYTES

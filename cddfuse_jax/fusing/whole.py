@@ -51,14 +51,12 @@ def make_fuse(
     variables = jax.device_put({"params": params}, device)
 
     def fuse(visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None) -> np.ndarray:
-        numbers = (model.features, visible.dtype.itemsize, max_memory, sharing)
+        numbers = (model.features, visible.dtype.itemsize, max_memory, sharing, device)
         if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         rows = strip_rows(*visible.shape, *numbers)
         if rows:
-            return fuse_in_strips(
-                variables["params"], visible, infrared, residual, rows, model.dtype
-            )
+            return fuse_in_strips(model, variables, visible, infrared, residual, rows)
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 

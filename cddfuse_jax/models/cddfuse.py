@@ -1,76 +1,39 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-from cddfuse_jax.models.convolutions import Border, conv1x1, conv3x3, whole_image
+from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
+from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.inn import DetailFeatureExtraction
-from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
+from cddfuse_jax.models.modalities import encode_sums, sum_of_halves
 from cddfuse_jax.models.options import RESIDUALS, Residual
-from cddfuse_jax.models.precision import summing_dtype
-from cddfuse_jax.models.restormer import RestormerBlocks, transposed_attention
 
 MODULES = ("encoder", "decoder", "base_fusion", "detail_fusion")
 
 
-class Encoder(nn.Module):
-    """An image to its base, detail and shallow features; one encoder serves both modalities."""
+class Fusion(NamedTuple):
+    """A fused pair and all features on the way, of both modalities: visible, then infrared.
 
-    features: int
-    heads: int
-    blocks: int
-    coupling_layers: int
-    remat: bool
-    border: Border = whole_image
-    attend: Callable = transposed_attention
+    Attributes:
+        base: (2n, h, w, features).
+        detail: likewise.
+        shallow: likewise.
+        fused_base: (n, h, w, features).
+        fused_detail: likewise.
+        image: (n, h, w, channels) in (0, 1).
+    """
 
-    @nn.compact
-    def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Map (n, h, w, channels) in [0, 1] to (base, detail, shallow): (n, h, w, features)."""
-        shape = (3, 3, image.shape[-1], self.features)
-        x = conv3x3(image, kernel(self, "patch_embed", shape, image))
-        hooks = (self.border, self.attend)
-        blocks = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")
-        base = BaseFeatureExtraction(self.heads, *hooks, name="base")
-        detail = DetailFeatureExtraction(
-            self.coupling_layers, self.features, self.border, name="detail"
-        )
-        shallow = blocks(x)
-        return base(shallow), detail(shallow), shallow
-
-
-class Decoder(nn.Module):
-    """Base and detail features back to an image."""
-
-    channels: int
-    heads: int
-    blocks: int
-    remat: bool
-    border: Border = whole_image
-    attend: Callable = transposed_attention
-
-    @nn.compact
-    def __call__(self, base, detail, residual: jax.Array | None) -> jax.Array:
-        """Map two (n, h, w, features) to (n, h, w, channels) in (0, 1), float32 or wider.
-
-        ``residual``, (n, h, w, channels) or None, is added before the sigmoid.
-        """
-        c = base.shape[-1]
-        reduce_channel = kernel(self, "reduce_channel", (2 * c, c), base)
-        output1 = kernel(self, "output1", (3, 3, c, c // 2), base)
-        output2 = kernel(self, "output2", (3, 3, c // 2, self.channels), base)
-        x = conv1x1(jnp.concatenate([base, detail], -1), reduce_channel)
-        hooks = (self.border, self.attend)
-        x = RestormerBlocks(self.blocks, self.heads, self.remat, *hooks, name="blocks")(x)
-        x = nn.leaky_relu(conv3x3(self.border(x), output1), 0.01)
-        x = conv3x3(self.border(x), output2).astype(summing_dtype(x))
-        return nn.sigmoid(x if residual is None else x + residual)
+    base: jax.Array
+    detail: jax.Array
+    shallow: jax.Array
+    fused_base: jax.Array
+    fused_detail: jax.Array
+    image: jax.Array
 
 
 class CDDFuse(nn.Module):
@@ -84,7 +47,8 @@ class CDDFuse(nn.Module):
         image = model.apply(variables, image, method="reconstruct")
         fused = model.apply(variables, visible, infrared, residual="visible", method="fuse")
 
-    Images are (n, h, w, channels), float, in [0, 1], with h and w at least 2.
+    Images are (n, h, w, channels), float, in [0, 1], with h and w at least 2. They fill their
+    arrays, unless an ``extent`` tells which part of them an array shows or holds.
 
     Attributes:
         features: channels of every feature map; even, and a multiple of ``heads``.
@@ -93,9 +57,6 @@ class CDDFuse(nn.Module):
         channels: channels of an image.
         coupling_layers: coupling layers in the encoder's detail branch; the fusion layer has one.
         remat: recompute blocks in the backward pass instead of storing what they computed.
-        border: called before every 3x3 convolution, see `whole_image`; one that masks lets an image
-            lie in a larger array.
-        attend: attention between channels, `transposed_attention` or one that leaves pixels out.
         dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
             and decoded images stay in float32 or wider.
     """
@@ -106,8 +67,6 @@ class CDDFuse(nn.Module):
     channels: int = 1
     coupling_layers: int = 3
     remat: bool = True
-    border: Border = whole_image
-    attend: Callable = transposed_attention
     dtype: Any = None
 
     def setup(self):  # noqa: D102
@@ -116,14 +75,17 @@ class CDDFuse(nn.Module):
                 f"features must be even and a multiple of heads, "
                 f"got features={self.features}, heads={self.heads}"
             )
-        hooks = {"border": self.border, "attend": self.attend}
-        common = {"heads": self.heads, "blocks": self.blocks, "remat": self.remat, **hooks}
-        self.encoder = Encoder(
-            features=self.features, coupling_layers=self.coupling_layers, **common
-        )
-        self.decoder = Decoder(channels=self.channels, **common)
-        self.base_fusion = BaseFeatureExtraction(self.heads, **hooks)
-        self.detail_fusion = DetailFeatureExtraction(1, self.features, self.border)
+        sizes = {
+            "channels": self.channels,
+            "features": self.features,
+            "heads": self.heads,
+            "depth": self.blocks,
+            "remat": self.remat,
+        }
+        self.encoder = Encoder(**sizes, coupling_layers=self.coupling_layers, dtype=self.dtype)
+        self.decoder = Decoder(**sizes)
+        self.base_fusion = BaseFeatureExtraction(self.heads)
+        self.detail_fusion = DetailFeatureExtraction(1, self.features)
 
     @classmethod
     def from_params(cls, params: Any, **options) -> "CDDFuse":
@@ -139,17 +101,17 @@ class CDDFuse(nn.Module):
             **options,
         )
 
-    def encode(self, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def encode(self, image: jax.Array, extent: Extent = WHOLE):
         """Return the image's (base, detail, shallow) features, (n, h, w, features) each."""
-        return self.encoder(image if self.dtype is None else image.astype(self.dtype))
+        return self.encoder(image, extent)
 
-    def fuse_features(self, base, detail) -> tuple[jax.Array, jax.Array]:
+    def fuse_features(self, base, detail, extent: Extent = WHOLE) -> tuple[jax.Array, jax.Array]:
         """Fuse base and detail features, each the sum over both modalities."""
-        return self.base_fusion(base), self.detail_fusion(detail)
+        return self.base_fusion(base, extent), self.detail_fusion(detail, extent)
 
-    def decode(self, base, detail, residual: jax.Array | None) -> jax.Array:
+    def decode(self, base, detail, residual: jax.Array | None, extent: Extent = WHOLE) -> jax.Array:
         """Decode features to an image in (0, 1); ``residual`` is added before the sigmoid."""
-        return self.decoder(base, detail, residual)
+        return self.decoder(base, detail, residual, extent)
 
     def reconstruct(self, image: jax.Array, residual: bool = True) -> jax.Array:
         """Encode and decode one modality; ``residual`` tells whether the decoder adds the image."""
@@ -157,36 +119,49 @@ class CDDFuse(nn.Module):
         return self.decode(base, detail, image if residual else None)
 
     def fuse(
-        self, visible: jax.Array, infrared: jax.Array, residual: Residual = "visible"
+        self,
+        visible: jax.Array,
+        infrared: jax.Array,
+        residual: Residual = "visible",
+        extent: Extent = WHOLE,
     ) -> jax.Array:
         """Fuse a visible and an infrared image of one shape to an image in (0, 1).
 
         ``residual`` is what the decoder adds: the visible image, ``sum`` of both (the release's
         way to fuse medical pairs with infrared-visible weights), or ``none`` (medical weights).
         """
-        fused = self.fuse_features(*self._encode_sums(visible, infrared))
-        return self.decode(*fused, select_residual(residual, visible, infrared))
+        fused = self.fuse_features(*self.encode_sums(visible, infrared, extent), extent)
+        return self.decode(*fused, select_residual(residual, visible, infrared), extent)
 
     __call__ = fuse
 
-    def _encode_sums(self, visible, infrared) -> tuple[jax.Array, jax.Array]:
-        """Return base and detail features, each summed over both modalities."""
-        if self.is_initializing() or jax.default_backend() != "cpu":
-            base, detail, _ = self.encode(jnp.concatenate([visible, infrared]))
-            return tuple(sum(jnp.split(feature, 2)) for feature in (base, detail))
-        # One after the other: 40 % less memory, and more of it in the cache.
-        model, variables = self.clone(parent=None), {"params": self.variables["params"]}
+    def fuse_with_features(
+        self, visible: jax.Array, infrared: jax.Array, residual: Residual = "visible"
+    ) -> Fusion:
+        """Like `fuse`, with the features on the way: what losses and pictures are made of."""
+        base, detail, shallow = self.encode(jnp.concatenate([visible, infrared]))
+        fused = self.fuse_features(sum_of_halves(base), sum_of_halves(detail))
+        image = self.decode(*fused, select_residual(residual, visible, infrared))
+        return Fusion(base, detail, shallow, *fused, image)
 
-        def add(sums, image):
-            base, detail, _ = model.apply(variables, image, method="encode")
-            return (sums[0] + base, sums[1] + detail), None
+    def encode_sums(
+        self, visible: jax.Array, infrared: jax.Array, extent: Extent = WHOLE
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return base and detail features, each summed over both modalities.
 
-        zeros = jnp.zeros((*visible.shape[:3], self.features), self.dtype or visible.dtype)
-        return lax.scan(add, (zeros, zeros), jnp.stack([visible, infrared]))[0]
+        In the form that suits the platform that the program is lowered for.
+        """
+        if self.is_initializing():
+            return self.encode(visible, extent)[:2]
+        encoder = self.encoder.clone(parent=None, name=None)
+        params = self.encoder.variables["params"]
+        return encode_sums(encoder, params, visible, infrared, extent)
 
 
 def select_residual(residual: Residual, visible, infrared) -> jax.Array | None:
     """Return the image that the decoder adds when it fuses."""
     if residual not in RESIDUALS:
         raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, got {residual!r}")
-    return {"visible": visible, "sum": visible + infrared, "none": None}[residual]
+    if residual == "sum":
+        return visible + infrared
+    return visible if residual == "visible" else None

@@ -6,7 +6,6 @@ and not nine shifted copies of it.
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +18,6 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 # Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
 _MOST_PARTS = 8
 
-# What a module does to its array before a 3x3 convolution that pads in the given mode.
-Border = Callable[..., jax.Array]
-
 
 def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
     """Torch's default for a convolution: uniform in ±1/sqrt(fan_in).
@@ -31,16 +27,6 @@ def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> 
     """
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def whole_image(x: jax.Array, mode: str = "constant") -> jax.Array:
-    """Return ``x``: all of the image is there, and padding alone makes what lies beyond it.
-
-    Where ``x`` is a strip of an image, another `Border` takes this one's place: it gives those rows
-    of ``x`` that lie beyond the image what padding in ``mode`` would put there.
-    """
-    del mode
-    return x
 
 
 def pad(x: jax.Array, mode: str = "constant") -> jax.Array:

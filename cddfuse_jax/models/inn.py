@@ -4,30 +4,22 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import (
-    Border,
-    conv1x1,
-    depthwise3x3,
-    pad,
-    torch_uniform,
-    whole_image,
-)
+from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 
 
 class InvertedResidual(nn.Module):
     """1x1 c -> 2c, relu6, depthwise 3x3 over reflected borders, relu6, 1x1 2c -> c; no residual."""
 
-    border: Border = whole_image
-
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c); h and w at least 2, for the reflection."""
         c = x.shape[-1]
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
         project = kernel(self, "project", (2 * c, c), x)
-        x = nn.relu6(conv1x1(pad(self.border(x, "reflect"), "reflect"), expand))
+        x = nn.relu6(conv1x1(pad(extent.border(x, "reflect"), "reflect"), expand))
         return conv1x1(nn.relu6(depthwise3x3(x, depthwise)), project)
 
 
@@ -40,7 +32,6 @@ class CouplingLayer(nn.Module):
     """
 
     features: int
-    border: Border = whole_image
 
     def setup(self):  # noqa: D102
         self.shuffle_kernel = self.param(
@@ -52,16 +43,16 @@ class CouplingLayer(nn.Module):
             lambda key, shape: torch_uniform(key, (*shape, 1))[:, 0],
             (self.features,),
         )
-        self.phi = InvertedResidual(self.border)
-        self.rho = InvertedResidual(self.border)
-        self.eta = InvertedResidual(self.border)
+        self.phi = InvertedResidual()
+        self.rho = InvertedResidual()
+        self.eta = InvertedResidual()
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""
         weights, bias = (p.astype(x.dtype) for p in (self.shuffle_kernel, self.shuffle_bias))
         z1, z2 = jnp.split(conv1x1(x, weights) + bias, 2, -1)
-        z2 = z2 + self.phi(z1)
-        z1 = z1 * jnp.exp(self.rho(z2)) + self.eta(z2)
+        z2 = z2 + self.phi(z1, extent)
+        z1 = z1 * jnp.exp(self.rho(z2, extent)) + self.eta(z2, extent)
         return jnp.concatenate([z1, z2], -1)
 
     def inverse(self, y: jax.Array) -> jax.Array:
@@ -79,17 +70,14 @@ class DetailFeatureExtraction(nn.Module):
 
     layers: int
     features: int
-    border: Border = whole_image
 
     def setup(self):  # noqa: D102
-        self.net = [
-            CouplingLayer(self.features, self.border, name=str(i)) for i in range(self.layers)
-        ]
+        self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, features) to the same shape."""
         for layer in self.net:
-            x = layer(x)
+            x = layer(x, extent)
         return x
 
     def inverse(self, y: jax.Array) -> jax.Array:

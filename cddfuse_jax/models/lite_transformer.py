@@ -1,22 +1,14 @@
 """The base branch: the paper's Lite Transformer block, as the release computes it."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import (
-    Border,
-    conv1x1,
-    conv3x3,
-    depthwise3x3,
-    pad,
-    torch_uniform,
-    whole_image,
-)
+from cddfuse_jax.models.attention import transposed_attention
+from cddfuse_jax.models.convolutions import conv1x1, conv3x3, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
-from cddfuse_jax.models.restormer import LayerNorm, gelu, transposed_attention
+from cddfuse_jax.models.restormer import LayerNorm, gelu
 
 
 class BaseAttention(nn.Module):
@@ -24,16 +16,12 @@ class BaseAttention(nn.Module):
 
     Neither has a bias and the 3x3 pads with zeros, so the two are one 3x3 convolution whose kernel
     is their product: 40 % of the whole network's arithmetic less.
-
-    ``attend`` takes and gives what `transposed_attention` does.
     """
 
     heads: int
-    border: Border = whole_image
-    attend: Callable = transposed_attention
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (self.heads,), jnp.float32)
@@ -41,17 +29,17 @@ class BaseAttention(nn.Module):
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))
         qkv = jnp.einsum("im,yxmo->yxio", qkv1, qkv2).astype(x.dtype)
-        q, k, v = jnp.split(conv3x3(self.border(x), qkv), 3, -1)
-        return self.attend(q, k, v, scale, proj)
+        q, k, v = jnp.split(conv3x3(extent.border(x), qkv), 3, -1)
+        sums = extent.sums(q, k)
+        self.sow("intermediates", "sums", sums)
+        return transposed_attention(sums, v, scale, proj)
 
 
 class BaseFeedForward(nn.Module):
     """Gated feed-forward network with a grouped 3x3 convolution: 2 channels in, 2 out per group."""
 
-    border: Border = whole_image
-
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         project_in = kernel(self, "project_in", (c, 2 * c), x)
@@ -65,7 +53,7 @@ class BaseFeedForward(nn.Module):
             first, second = (conv1x1(x, each) for each in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
-        x = pad(self.border(x))
+        x = pad(extent.border(x))
         a, b = (
             grouped(weights, taps)
             for weights, taps in zip(
@@ -79,12 +67,9 @@ class BaseFeatureExtraction(nn.Module):
     """Base features: x += attention(LayerNorm(x)); x += feed-forward(LayerNorm(x))."""
 
     heads: int
-    border: Border = whole_image
-    attend: Callable = transposed_attention
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
-        attention = BaseAttention(self.heads, self.border, self.attend, name="attn")
-        x = x + attention(LayerNorm(name="norm1")(x))
-        return x + BaseFeedForward(self.border, name="mlp")(LayerNorm(name="norm2")(x))
+        x = x + BaseAttention(self.heads, name="attn")(LayerNorm(name="norm1")(x), extent)
+        return x + BaseFeedForward(name="mlp")(LayerNorm(name="norm2")(x), extent)

@@ -1,26 +1,14 @@
 """Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
 from jax.scipy.special import erf
 
-from cddfuse_jax.models.convolutions import (
-    Border,
-    channel_products,
-    conv1x1,
-    depthwise3x3,
-    mix_channels,
-    pad,
-    torch_uniform,
-    whole_image,
-)
+from cddfuse_jax.models.attention import transposed_attention
+from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.precision import summing_dtype
 
@@ -45,87 +33,13 @@ def gelu(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1 + erf(x * (0.5**0.5)))
 
 
-class GramSums(NamedTuple):
-    """All that attention between channels needs to know of q and k: sums over pixels.
-
-    Attributes:
-        qk: (n, c, c), the products of each channel of q with each of k.
-        qq: (n, c), the squares of q.
-        kk: (n, c), the squares of k.
-    """
-
-    qk: jax.Array
-    qq: jax.Array
-    kk: jax.Array
-
-
-@jax.custom_vjp
-def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
-    """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up.
-
-    In float32 or wider, whatever the type of q and k.
-    """
-    summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(q))
-    squares = (summed("nhwc,nhwc->nc", x, x) for x in (q, k))
-    return GramSums(channel_products(q, k), *squares)
-
-
-def _gram_sums_forward(q, k):
-    return gram_sums(q, k), (q, k)
-
-
-def _gram_sums_backward(saved, cotangent):
-    # Autodiff gives q and k cotangents with the channels in front, and everything after transposes.
-    q, k = saved
-    qk, qq, kk = (x.astype(q.dtype) for x in cotangent)
-    d_q = mix_channels(k, qk.swapaxes(1, 2)) + 2 * q * qq[:, None, None]
-    d_k = mix_channels(q, qk) + 2 * k * kk[:, None, None]
-    return d_q, d_k
-
-
-gram_sums.defvjp(_gram_sums_forward, _gram_sums_backward)
-
-
-def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
-    """Return the (n, c, c) matrix that attends and projects: the attention output is v times it."""
-    c, heads = project_out.shape[0], temperature.shape[0]
-    head = np.arange(c) // (c // heads)  # known while tracing: it may index params held in NumPy
-
-    def inverse_norm(square):  # clamped inside the root: a finite gradient where all is zero
-        return lax.rsqrt(jnp.maximum(square, 1e-24))
-
-    cosine = sums.qk * inverse_norm(sums.qq)[:, :, None] * inverse_norm(sums.kk)[:, None, :]
-    logits = jnp.where(head[:, None] == head, cosine * temperature[head, None], -jnp.inf)
-    return jnp.einsum("ncd,co->ndo", jax.nn.softmax(logits, axis=-1), project_out)
-
-
-def transposed_attention(q, k, v, temperature, project_out):
-    """Attention between channels, then a 1x1 convolution.
-
-    Per head: project_out(softmax(q̂ k̂ᵀ · temperature) v), where q̂ and k̂ are q and k divided by their
-    norm over all pixels, that norm being at least 1e-12.
-
-    All heads share one c x c Gram matrix, masked to its diagonal blocks; the norms are divided out
-    of it, not of q and k; and attention and projection are one c x c matrix applied to v.
-
-    q, k, v and the result are (n, h, w, c), temperature is (heads,), project_out a (c, c) kernel.
-    """
-    attention = attention_kernel(gram_sums(q, k), temperature, project_out).astype(v.dtype)
-    return mix_channels(v, attention)
-
-
 class MDTA(nn.Module):
-    """Multi-Dconv head transposed attention: 1x1, depthwise 3x3, attention between channels.
-
-    ``attend`` takes and gives what `transposed_attention` does.
-    """
+    """Multi-Dconv head transposed attention: 1x1, depthwise 3x3, attention between channels."""
 
     heads: int
-    border: Border = whole_image
-    attend: Callable = transposed_attention
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         temperature = self.param("temperature", nn.initializers.ones, (self.heads,), jnp.float32)
@@ -133,7 +47,7 @@ class MDTA(nn.Module):
         qkv_dwconv = kernel(self, "qkv_dwconv", (3, 3, 1, 3 * c), x)
         project_out = self.param("project_out", torch_uniform, (c, c))
         # Before the 1x1, which has no bias: the same, on a third of the channels.
-        x = pad(self.border(x))
+        x = pad(extent.border(x))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
             depthwise3x3(conv1x1(x, weights), taps)
@@ -141,24 +55,25 @@ class MDTA(nn.Module):
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
         )
-        return self.attend(q, k, v, temperature, project_out)
+        sums = extent.sums(q, k)
+        self.sow("intermediates", "sums", sums)
+        return transposed_attention(sums, v, temperature, project_out)
 
 
 class GDFN(nn.Module):
     """Gated-Dconv feed-forward network: project_out(gelu(a) · b)."""
 
     expansion: int = 2
-    border: Border = whole_image
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         c = x.shape[-1]
         hidden = self.expansion * c
         project_in = kernel(self, "project_in", (c, 2 * hidden), x)
         dwconv = kernel(self, "dwconv", (3, 3, 1, 2 * hidden), x)
         project_out = kernel(self, "project_out", (hidden, c), x)
-        x = pad(self.border(x))
+        x = pad(extent.border(x))
         a, b = (
             depthwise3x3(conv1x1(x, weights), taps)
             for weights, taps in zip(
@@ -172,15 +87,12 @@ class RestormerBlock(nn.Module):
     """x += MDTA(LayerNorm(x)); x += GDFN(LayerNorm(x))."""
 
     heads: int
-    border: Border = whole_image
-    attend: Callable = transposed_attention
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
-        attention = MDTA(self.heads, self.border, self.attend, name="attn")
-        x = x + attention(LayerNorm(name="norm1")(x))
-        return x + GDFN(border=self.border, name="ffn")(LayerNorm(name="norm2")(x))
+        x = x + MDTA(self.heads, name="attn")(LayerNorm(name="norm1")(x), extent)
+        return x + GDFN(name="ffn")(LayerNorm(name="norm2")(x), extent)
 
 
 class RestormerBlocks(nn.Module):
@@ -193,18 +105,16 @@ class RestormerBlocks(nn.Module):
     count: int
     heads: int
     remat: bool = True
-    border: Border = whole_image
-    attend: Callable = transposed_attention
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
         """Map (n, h, w, c) to (n, h, w, c)."""
         if self.is_initializing():
             for i in range(self.count):
-                x = RestormerBlock(self.heads, self.border, self.attend, name=str(i))(x)
+                x = RestormerBlock(self.heads, name=str(i))(x, extent)
             return x
         blocks = [self.variables["params"][str(i)] for i in range(self.count)]
-        block = RestormerBlock(self.heads, self.border, self.attend, parent=None)
+        block = RestormerBlock(self.heads, parent=None)
 
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
 
@@ -215,7 +125,7 @@ class RestormerBlocks(nn.Module):
             # Exact, and a product: mere indexing is fused into each loop over pixels on CPUs, and
             # done again for each of them.
             params = jax.tree.map(pick, stacked)
-            return block.apply({"params": params}, x), None
+            return block.apply({"params": params}, x, extent), None
 
         apply = jax.checkpoint(apply) if self.remat else apply
         return lax.scan(apply, x, jnp.eye(self.count))[0]

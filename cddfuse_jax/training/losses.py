@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 
@@ -106,13 +106,8 @@ def fusion_loss(
         The total and its parts by name, unweighted, all scalars.
     """
     model = model or CDDFuse.from_params(params)
-    apply = functools.partial(model.apply, {"params": params})
-    base, detail, _ = apply(jnp.concatenate([visible, infrared]), method="encode")
-    sums = (sum(jnp.split(feature, 2)) for feature in (base, detail))
-    fused = apply(
-        *apply(*sums, method="fuse_features"),
-        select_residual(residual, visible, infrared),
-        method="decode",
+    base, detail, *_, fused = model.apply(
+        {"params": params}, visible, infrared, residual, method="fuse_with_features"
     )
     intensity = jnp.mean(jnp.abs(jnp.maximum(visible, infrared) - fused))
     strongest = jnp.maximum(gradient_magnitude(visible), gradient_magnitude(infrared))
