@@ -35,7 +35,7 @@ from cddfuse_jax.training.recipe import (
     make_stages,
     starting_params,
 )
-from cddfuse_jax.training.update import Stage, TrainState, init_state, update
+from cddfuse_jax.training.update import Stage, TrainState, init_params, init_state, update
 
 
 def train_and_evaluate(
@@ -90,15 +90,16 @@ def train_and_evaluate(
         "held out": len(held_out_source or ()),
     }
 
-    def fresh_state():
-        return init_state(starting_params(config, model), optimizers, ema=config.ema > 0)
+    def first_state(params):
+        return init_state(params, optimizers, ema=config.ema > 0)
 
-    like = devices.shapes(fresh_state)
+    key = jax.random.key(config.seed)
+    like = devices.shapes(lambda: first_state(init_params(model, key)))
     state = checkpoints.restore_newest(like, lambda saved: check_resumable(saved, meta))
     if state is not None:
         report(f"resuming {workdir} after step {int(state.step)} of {total}")
     else:
-        state = devices.build(fresh_state)
+        state = devices.build(lambda: first_state(starting_params(config, model)))
     start = int(state.step)
 
     with TrainLog(
@@ -173,7 +174,12 @@ def main() -> int:
         epilog="Every field of the config is an option: --config.batch_size=4, "
         "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config/fields.py.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="configs/NAME.py")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config file, or the name of one that comes with the package, such as ivf",
+    )
     parser.add_argument(
         "--workdir",
         required=True,

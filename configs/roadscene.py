@@ -7,7 +7,7 @@ The pairs are looked for in data/RoadScene_train/{vi,ir}; other places are named
 
 Each epoch takes three random 128x128 windows, mirrored at random, of every pair: with the 171 pairs
 that are not in the paper's test set, 64 updates an epoch and 7,680 in all, about what the release
-makes on MSRS. The README tells what a run gave.
+makes on MSRS. docs/weights.md tells what a run gave.
 """
 
 from cddfuse_jax import config as base

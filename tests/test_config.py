@@ -78,3 +78,16 @@ def test_sizes_that_do_not_fit_each_other():
     config.model.features = 20
     with pytest.raises(InputError, match=r"multiple of heads, got features=20, heads=8"):
         make_model(config)
+
+
+@pytest.mark.parametrize("name", ["ivf", "ivf.py", "configs/ivf.py"])
+def test_configs_of_the_package_are_found_by_name_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert configs.load(name, []).to_dict() == configs.release().to_dict()
+
+
+def test_a_file_of_that_name_comes_before_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = "from cddfuse_jax import config\n\ndef get_config():\n    own = config.release()\n"
+    (tmp_path / "ivf").write_text(own + "    own.seed = 7\n    return own\n")
+    assert configs.load("ivf", []).seed == 7

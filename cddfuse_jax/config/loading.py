@@ -15,12 +15,16 @@ from cddfuse_jax.errors import InputError
 def load(path: str, overrides: list[str]) -> ConfigDict:
     """Read a config file's ``get_config()`` and apply ``--config.field=value`` arguments to it.
 
+    Args:
+        path: of a file, or the name of one of the project's configs, as "ivf" or "configs/ivf.py",
+            which comes with the package.
+        overrides: ``--config.field=value`` arguments.
+
     Raises:
         InputError: no such file, no ``get_config``, a field that the config lacks (the nearest one
             is suggested), or a value of the wrong type or outside its range.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such config file; configs/ holds those of this project")
+    path = _found(path)
     try:
         config = _parse(path, [])
         known = dict(flat(config))
@@ -36,6 +40,28 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         raise InputError(_wrong_value(overrides, known, error)) from None
     check(config)
     return config
+
+
+def _found(path: str) -> str:
+    if Path(path).is_file():
+        return path
+    names = _shipped()
+    name = path.removeprefix("configs/").removesuffix(".py")
+    if name in names:
+        return str(names[name])
+    raise InputError(
+        f"{path}: no such config file, and none of those that come with the package: "
+        f"{', '.join(sorted(names))}"
+    )
+
+
+def _shipped() -> dict[str, Path]:
+    """Return the files of ``configs/`` by name: within the package, or beside it in a clone."""
+    package = Path(__file__).parents[1]
+    folders = (package / "configs", package.parent / "configs")
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    files = folder.glob("*.py") if folder else ()
+    return {file.stem: file for file in files if not file.stem.startswith("_")}
 
 
 def _parse(path: str, overrides: list[str]) -> ConfigDict:
