@@ -46,6 +46,15 @@ def test_two_updates_of_adam_by_hand():
     assert steps == pytest.approx(expected, rel=3e-5)
 
 
+def test_clipping_comes_before_the_moments():
+    """A gradient of norm 0.02 counts as one of 0.01 by default, of 0.015 where that is allowed."""
+    for max_norm, expected in (({}, 0.01), ({"max_norm": 0.015}, 0.015)):
+        optimizer = adam(learning_rate(1), **max_norm)
+        _, state = optimizer.update(jnp.array([0.02]), optimizer.init(jnp.zeros(1)))
+        first_moment = state[1].mu[0] / 0.1
+        assert float(first_moment) == pytest.approx(expected * 0.02 / 0.020001, rel=1e-6)
+
+
 def test_a_vanishing_gradient_moves_nothing_far():
     """Beside eps: a first gradient g moves by rate · g / (|g| + 1e-8)."""
     optimizer = adam(learning_rate(1, initial=1.0))
