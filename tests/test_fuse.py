@@ -171,7 +171,7 @@ def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params):
         (("--evaluate", "--color", "auto"), "--evaluate scores grey images, got --color auto"),
         (("--evaluate", "--range", "1,99"), "leave out --range and --resize"),
         (("--vi", "missing"), "missing: no such file or folder"),
-        (("--weights", "missing"), "missing: no such file or folder"),
+        (("--weights", "missing"), "missing: neither a file or folder nor the name of weights"),
     ],
 )
 def test_bad_usage_is_one_line_and_writes_nothing(fuse, folders, capsys, more, message):
