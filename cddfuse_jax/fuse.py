@@ -10,7 +10,7 @@ import textwrap
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, report
 from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
@@ -128,8 +128,11 @@ def main() -> int:
     from cddfuse_jax.fusing.files import fuse_images, fuse_videos
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.runtime import compilation_cache
+    from cddfuse_jax.weights.files import load_meta
 
     def make_fuser() -> Fuser:
+        if decay := load_meta(given.weights).get("config", {}).get("ema"):
+            report(f"note: fusing with the running mean of the run's params (ema={decay})")
         return Fuser(
             given.weights,
             given.residual,

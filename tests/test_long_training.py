@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import config as configs
+from cddfuse_jax import fuse
 from cddfuse_jax.data.pipeline import make_sources
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.models.cddfuse import MODULES
+from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import read_scalars
@@ -142,6 +144,17 @@ def test_what_is_loaded_is_the_running_mean(long_run):
     assert_same(load_params(workdir), state.ema)
     first = jax.tree.leaves(state.params)[0]
     assert not np.array_equal(first, jax.tree.leaves(load_params(workdir))[0])
+
+
+def test_fusing_says_that_it_takes_the_running_mean(long_run, tmp_path, monkeypatch, capsys):
+    for side, image in zip(("vi", "ir"), synthetic_pair(1, 24, 24), strict=True):
+        write_png(tmp_path / f"{side}.png", np.rint(255 * image).astype(np.uint8))
+    given = [("vi", "vi.png"), ("ir", "ir.png"), ("out", "fused.png"), ("weights", long_run[0])]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["fuse", *(f"--{name}={value}" for name, value in given)])
+    assert fuse.main() == 0
+    told = capsys.readouterr().err
+    assert "note: fusing with the running mean of the run's params (ema=0.5)" in told
 
 
 def test_a_run_starts_from_weights_with_fresh_moments(long_run, long_config, tmp_path):
