@@ -1,4 +1,4 @@
-"""The error that a user can mend, and how a missing extra is installed."""
+"""The error that a user can mend, and the words that its line is made of."""
 
 
 class InputError(Exception):
@@ -17,3 +17,13 @@ def install(extra: str) -> str:
     The project is in no registry, so it is installed from where it lies.
     """
     return f"pip install -e '.[{extra}]' in the folder of the repository"
+
+
+def escaped(text: str) -> str:
+    """Return ``text``, which somebody else's file holds, with control codes escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(error: Exception | str) -> str:
+    """Return what a library's error says, in one line of at most 300 characters."""
+    return escaped(" ".join(str(error).split()))[:300]

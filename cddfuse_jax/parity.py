@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cddfuse_jax import console
-from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -164,7 +164,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
             "DetailFuseLayer": net.DetailFeatureExtraction(num_layers=1),
         }
     except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
     for name, tensors in torch_weights.state_dicts(params).items():
         state = {
@@ -174,7 +174,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
         try:
             modules[name].load_state_dict(state, strict=True)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"the weights do not fit the network of {file}: {reason}") from None
         modules[name].eval()
     return modules

@@ -22,8 +22,8 @@ from pth_writer import write_pth
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.recipe import make_model
+from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights import files, torch_names, torch_weights
 

@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from cddfuse_jax.distributed import address, processes
-from cddfuse_jax.train import train_and_evaluate
+from cddfuse_jax.training.run import train_and_evaluate
 
 
 def main() -> None:

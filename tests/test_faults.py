@@ -16,8 +16,8 @@ from cddfuse_jax.data.sources import FolderPairs
 from cddfuse_jax.distributed.address import Address
 from cddfuse_jax.distributed.processes import joined
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.train import train_and_evaluate
 from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
+from cddfuse_jax.training.run import train_and_evaluate
 
 
 def assert_same(a, b):

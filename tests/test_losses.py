@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cddfuse_jax.decomposition.correlation import correlation, decomposition
 from cddfuse_jax.training import losses
 
 
@@ -25,24 +26,22 @@ def test_correlation_is_pearsons_per_sample_and_channel():
             for c in range(3)
         ]
     )
-    assert float(losses.correlation(a, b)) == pytest.approx(expected, abs=1e-6)
-    assert float(losses.correlation(a, 3 * a + 2)) == pytest.approx(1, abs=1e-5)
-    assert float(losses.correlation(a, -a)) == pytest.approx(-1, abs=1e-5)
+    assert float(correlation(a, b)) == pytest.approx(expected, abs=1e-6)
+    assert float(correlation(a, 3 * a + 2)) == pytest.approx(1, abs=1e-5)
+    assert float(correlation(a, -a)) == pytest.approx(-1, abs=1e-5)
 
 
 def test_correlation_of_a_flat_feature_is_zero_with_a_finite_gradient():
     flat = jnp.full((1, 4, 4, 2), 0.5)
-    value, gradient = jax.value_and_grad(losses.correlation)(flat, noise(0, (1, 4, 4, 2)))
+    value, gradient = jax.value_and_grad(correlation)(flat, noise(0, (1, 4, 4, 2)))
     assert float(value) == 0
     assert np.isfinite(gradient).all()
 
 
 def test_decomposition_rewards_equal_base_and_unlike_detail():
     base, detail = noise(0), noise(1)
-    agreeing = losses.decomposition(jnp.concatenate([base, base]), jnp.concatenate([detail, base]))
-    opposed = losses.decomposition(
-        jnp.concatenate([base, -base]), jnp.concatenate([detail, detail])
-    )
+    agreeing = decomposition(jnp.concatenate([base, base]), jnp.concatenate([detail, base]))
+    opposed = decomposition(jnp.concatenate([base, -base]), jnp.concatenate([detail, detail]))
     # 1²/(1.01 - 1) where base features oppose and detail features agree
     assert float(opposed["decomposition"]) == pytest.approx(100, rel=1e-3)
     cc = float(agreeing["cc_detail"])

@@ -14,10 +14,9 @@ PACKAGE = Path(cddfuse_jax.__file__).parent
 # not named here.
 ORDER = (
     "commands",
-    "config",
     "evaluation",
-    "decomposition",
     "training",
+    "decomposition",
     "fusing",
     "data",
     "distributed",
@@ -26,12 +25,13 @@ ORDER = (
     "metrics",
     "scenes",
     "images",
+    "config",
     "runtime",
     "console",
     "files",
     "errors",
 )
-COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity",
+COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "train",
             "data.patches", "data.tfds_builder")  # fmt: skip
 
 

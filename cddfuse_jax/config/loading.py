@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cddfuse_jax.config.fields import check, flat
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 
 
 def load(path: str, overrides: list[str]) -> ConfigDict:
@@ -29,7 +29,7 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         config = _parse(path, [])
         known = dict(flat(config))
     except Exception as error:  # a config is Python: it can fail in any way
-        raise InputError(f"{path}: cannot be read as a config ({_one_line(error)})") from None
+        raise InputError(f"{path}: cannot be read as a config ({one_line(error)})") from None
     for argument in overrides:
         field = argument.removeprefix("--config.").partition("=")[0]
         if field not in known:
@@ -88,8 +88,4 @@ def _wrong_value(overrides: list[str], known: dict[str, Any], error: Exception) 
         if f"--config.{field}={value}" in str(error) and field in known:
             kind = type(known[field]).__name__
             return f"config.{field} must be of type {kind} like {known[field]!r}, got {value!r}"
-    return _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

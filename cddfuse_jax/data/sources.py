@@ -13,7 +13,7 @@ import numpy as np
 
 from cddfuse_jax.console import report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
-from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.levels import luma
 from cddfuse_jax.images.pairs import find_pairs, read_pair_size
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -204,7 +204,7 @@ class TfdsPairs:
                 f"data.source=tfds needs TensorFlow Datasets ({error}): {install('tfds')}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise InputError(
                 f"{directory}: no TFDS dataset with a split {split!r} of pairs there ({reason}); "
                 "make one with python -m cddfuse_jax.data.tfds_builder"

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
+from cddfuse_jax.decomposition.correlation import decomposition
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.options import Residual
-from cddfuse_jax.training.losses import decomposition as correlations
 
 
 class Decomposition(NamedTuple):
@@ -57,14 +57,11 @@ def _compiled(model: CDDFuse, residual: Residual):
 
     @jax.jit
     def parts(params, pair) -> tuple:
-        apply = functools.partial(model.apply, {"params": params})
-        base, detail, shallow = apply(pair, method="encode")
-        sums = (jnp.sum(x, 0, keepdims=True) for x in (base, detail))
-        fused_base, fused_detail = apply(*sums, method="fuse_features")
-        added = select_residual(residual, pair[:1], pair[1:])
-        fused = apply(fused_base, fused_detail, added, method="decode")
+        base, detail, shallow, fused_base, fused_detail, fused = model.apply(
+            {"params": params}, *jnp.split(pair, 2), residual, method="fuse_with_features"
+        )
         inverted = branch.apply({"params": params["encoder"]["detail"]}, detail, method="inverse")
-        measured = correlations(base, detail)
+        measured = decomposition(base, detail)
         return (
             jnp.concatenate([pair, fused])[..., 0],
             jnp.concatenate([base, fused_base]).mean(-1),

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from cddfuse_jax.console import leave_telling_to_others
 from cddfuse_jax.distributed.address import ALONE, Address
 from cddfuse_jax.distributed.watch import Watch, runtime
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 
 FOLDER = "cddfuse_jax/meetings/"  # in the store that all processes share
 PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
@@ -171,7 +171,7 @@ def _join(address: Address, stop_together: bool) -> bool:
     try:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise InputError(f"the processes cannot join ({reason})") from None
     return count() > 1
 

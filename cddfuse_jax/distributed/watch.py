@@ -18,7 +18,7 @@ import jax
 from jax._src import distributed  # what all processes share has no public name
 
 from cddfuse_jax.console import report_error
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 
 BEAT_SECONDS = 2.0
 SILENT_BEATS = 10  # own ones, after which another process counts as dead
@@ -73,7 +73,7 @@ class Watch:
             self._patience = 3
             time.sleep(5 * BEAT_SECONDS)
         self._done.set()
-        line = " ".join(str(error).split())[:400] or type(error).__name__
+        line = one_line(error) or type(error).__name__
         with contextlib.suppress(Exception):
             self._tell(f"failed {line}")
         if not isinstance(error, InputError | KeyboardInterrupt):

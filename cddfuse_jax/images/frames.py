@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.image_files import read_photo
 from cddfuse_jax.images.pairs import images_by_stem
 
@@ -105,7 +105,7 @@ class VideoFrames:
                     first = time if first is None else first
                     yield Frame(_pixels(frame), float(time - first))
             except av.error.FFmpegError as error:
-                raise InputError(f"{self.path}: broken video ({_line(error)})") from None
+                raise InputError(f"{self.path}: broken video ({one_line(error)})") from None
 
 
 def opened(path: Path):
@@ -117,7 +117,7 @@ def opened(path: Path):
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"{path}: not a video that can be read ({_line(error)})") from None
+        raise InputError(f"{path}: not a video that can be read ({one_line(error)})") from None
     if not container.streams.video:
         container.close()
         raise InputError(f"{path}: has no video stream")
@@ -130,7 +130,3 @@ def _pixels(frame) -> np.ndarray:
         deep = frame.format.components[0].bits > 8
         return frame.to_ndarray(format="gray16le" if deep else "gray")
     return frame.to_ndarray(format="rgb24")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

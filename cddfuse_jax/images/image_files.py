@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
 
@@ -154,7 +154,7 @@ def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
         # Mapped, so that a header that promises terabytes costs nothing, and checked before use.
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # its header is a Python literal, which fails in many ways
-        raise InputError(f"{path}: not an .npy file that can be read ({_line(error)})") from None
+        raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
     if not isinstance(pixels, np.ndarray):
         raise InputError(f"{path}: an .npy file holds one array, this is an archive of several")
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -180,7 +180,7 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
         raise InputError(f"{path}: not an image that can be read") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         raise InputError(
-            f"{path}: broken image file ({_line(error) or type(error).__name__})"
+            f"{path}: broken image file ({one_line(error) or type(error).__name__})"
         ) from None
 
 
@@ -191,7 +191,7 @@ def _check_regular(path: str | os.PathLike) -> None:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # a loop of links, a name that is too long or has a NUL
-        raise InputError(f"{path}: cannot be read ({_line(error)})") from None
+        raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder, not an image")
     if not stat.S_ISREG(mode):
@@ -217,7 +217,3 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def _grey_palette(image: Image.Image) -> bool:
     palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

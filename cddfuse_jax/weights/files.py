@@ -14,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
@@ -31,11 +31,6 @@ def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
 def saved_steps(directory: str | os.PathLike) -> list[int]:
     """Return the steps, ascending, of the whole checkpoints in a workdir, [] where none is."""
     return _steps(checkpoint_root(directory))
-
-
-def one_line(error: Exception) -> str:
-    """Return what a library's error says, in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300]
 
 
 def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, escaped
 
 _DTYPES = {
     ("torch", "FloatStorage"): "f4",
@@ -73,18 +73,13 @@ def read_pth(path: str | os.PathLike) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except _RefusedError as refused:
-        raise InputError(f"{path}: refused, {one_line(str(refused))}") from None
+        raise InputError(f"{path}: refused, {escaped(str(refused))}") from None
     except Exception as error:  # a broken pickle can fail in any way; none of them is ours to fix
-        reason = one_line(f"{type(error).__name__}: {error}")
+        reason = escaped(f"{type(error).__name__}: {error}")
         raise InputError(f"{path}: broken checkpoint ({reason})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a dict of state dicts, found {type(content).__name__}")
     return content
-
-
-def one_line(text: str) -> str:
-    """Return ``text``, which comes from the file, with line breaks and control codes escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class _RefusedError(Exception):

@@ -12,9 +12,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.files import replacing
-from cddfuse_jax.weights.pth_file import StoredTensor, one_line
+from cddfuse_jax.weights.pth_file import StoredTensor
 
 SUFFIX = ".safetensors"
 
@@ -38,7 +38,7 @@ def read_safetensors(
                 kind = file.get_slice(name).get_dtype()
                 if kind not in ("F16", "F32", "F64"):
                     raise InputError(
-                        f"{path}: {one_line(name)} is of type {kind}, weights are F16, F32 or F64"
+                        f"{path}: {escaped(name)} is of type {kind}, weights are F16, F32 or F64"
                     )
                 module, _, key = name.partition(".")
                 array = np.ascontiguousarray(file.get_tensor(name))
@@ -51,7 +51,7 @@ def read_safetensors(
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except safetensors.SafetensorError as error:
         raise InputError(
-            f"{path}: truncated, or no safetensors file ({one_line(str(error))})"
+            f"{path}: truncated, or no safetensors file ({escaped(str(error))})"
         ) from None
     return states, metadata
 

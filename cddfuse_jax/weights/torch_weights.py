@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.errors import InputError, escaped, install
 from cddfuse_jax.files import replacing
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.pth_file import StoredTensor, one_line, read_pth
+from cddfuse_jax.weights.pth_file import StoredTensor, read_pth
 from cddfuse_jax.weights.torch_names import (
     expected_shapes,
     from_torch,
@@ -160,7 +160,7 @@ def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
 
 
 def _name(name) -> str:
-    return one_line(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
+    return escaped(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
 
 
 def _size(shape) -> str:
