@@ -3,8 +3,13 @@
 A depthwise 3x3 is nine shifted multiply-adds: XLA's own grouped convolution is several times slower
 on CPUs. Both 3x3 convolutions have their own derivative, so that autodiff keeps their input alone
 and not nine shifted copies of it.
+
+Some have a form of their own for TPUs, chosen where a program is lowered. There a row of 130 pixels
+takes as much room as one of 256, so that borders are added as late as can be; and loops, which keep
+a CPU's caches warm, only keep the compiler from fusing. `experiments/plan_pods.py` compares both.
 """
 
+import functools
 import math
 
 import jax
@@ -57,6 +62,52 @@ def _conv1x1_backward(saved, cotangent):
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv1x1_with_border(padded: jax.Array, kernel: jax.Array, mode: str = "constant") -> jax.Array:
+    """Like `conv1x1` for an image with its border, which the result has too.
+
+    Args:
+        padded: (n, h+2, w+2, c_in), what `pad` returns.
+        kernel: (c_in, c_out).
+        mode: with which it was padded.
+    """
+    return lax.platform_dependent(
+        padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k, mode), default=jnp.matmul
+    )
+
+
+def _with_border_forward(padded, kernel, mode):
+    return conv1x1_with_border(padded, kernel, mode), (padded, kernel)
+
+
+def _with_border_backward(mode, saved, cotangent):
+    return lax.platform_dependent(
+        *saved,
+        cotangent,
+        tpu=functools.partial(_with_border_backward_inside, mode),
+        default=lambda *arrays: _conv1x1_backward(arrays[:2], arrays[2]),
+    )
+
+
+def _with_border_backward_inside(mode, padded, kernel, cotangent):
+    inside = _inside(padded)
+    of_inside = jax.linear_transpose(functools.partial(pad, mode=mode), _like(cotangent, inside))
+    d_inside, d_kernel = _conv1x1_backward((inside, kernel), *of_inside(cotangent))
+    return pad(d_inside), d_kernel
+
+
+conv1x1_with_border.defvjp(_with_border_forward, _with_border_backward)
+
+
+def _inside(padded: jax.Array) -> jax.Array:
+    return padded[:, 1:-1, 1:-1]
+
+
+def _like(cotangent: jax.Array, x: jax.Array) -> jax.ShapeDtypeStruct:
+    """Return the shape of ``x`` with the channels of ``cotangent``."""
+    return jax.ShapeDtypeStruct((*x.shape[:3], cotangent.shape[3]), cotangent.dtype)
+
+
 def channel_products(a: jax.Array, b: jax.Array) -> jax.Array:
     """Sum over pixels the products of each channel of ``a`` with each of ``b``, image by image.
 
@@ -91,18 +142,55 @@ def _correlate_depthwise(padded: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
-@jax.custom_vjp
-def depthwise3x3(padded: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Depthwise 3x3: (n, h+2, w+2, c) padded input and (3, 3, 1, c) kernel to (n, h, w, c)."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise3x3(padded: jax.Array, kernel: jax.Array, mode: str = "constant") -> jax.Array:
+    """Depthwise 3x3 of an image with its border.
+
+    Args:
+        padded: (n, h+2, w+2, c), what `pad` returns. Its border is made of zeros or of the image,
+            so its derivative may be given to either.
+        kernel: (3, 3, 1, c).
+        mode: with which it was padded.
+
+    Returns:
+        (n, h, w, c).
+    """
     return _correlate_depthwise(padded, kernel)
 
 
-def _depthwise_forward(padded, kernel):
+def _depthwise_forward(padded, kernel, mode):
     return _correlate_depthwise(padded, kernel), (padded, kernel)
 
 
-def _depthwise_backward(saved, cotangent):
-    padded, kernel = saved
+def _depthwise_backward(mode, saved, cotangent):
+    return lax.platform_dependent(
+        *saved,
+        cotangent,
+        tpu=functools.partial(_depthwise_backward_fused, mode),
+        default=_depthwise_backward_looped,
+    )
+
+
+def _depthwise_backward_fused(mode, padded, kernel, cotangent):
+    flipped = kernel[::-1, ::-1]
+    if mode == "constant":
+        d_padded = pad(_correlate_depthwise(pad(cotangent), flipped))
+    else:
+        d_padded = _correlate_depthwise(pad(pad(cotangent)), flipped)
+    height, width = cotangent.shape[1:3]
+    taps = [
+        jnp.einsum(
+            "nhwc,nhwc->c",
+            padded[:, dy : dy + height, dx : dx + width],
+            cotangent,
+            preferred_element_type=summing_dtype(cotangent),
+        )
+        for dy, dx in _SHIFTS
+    ]
+    return d_padded, jnp.stack(taps).astype(kernel.dtype).reshape(kernel.shape)
+
+
+def _depthwise_backward_looped(padded, kernel, cotangent):
     wide = jnp.pad(cotangent, ((0, 0), (2, 2), (2, 2), (0, 0)))
     d_padded = _correlate_depthwise(wide, kernel[::-1, ::-1])
 
@@ -138,7 +226,22 @@ def _conv3x3_forward(x, kernel):
 
 
 def _conv3x3_backward(saved, cotangent):
-    x, kernel = saved
+    return lax.platform_dependent(
+        *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
+    )
+
+
+def _conv3x3_backward_fused(x, kernel, cotangent):
+    correlate = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=_NHWC,
+    )
+    return jax.vjp(correlate, x, kernel)[1](cotangent)
+
+
+def _conv3x3_backward_looped(x, kernel, cotangent):
     d_x = conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
 
     # Three taps at a time are one product of a decent size; a loop, as above.

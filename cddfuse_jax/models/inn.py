@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    conv1x1,
+    conv1x1_with_border,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 
@@ -19,8 +25,9 @@ class InvertedResidual(nn.Module):
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
         project = kernel(self, "project", (2 * c, c), x)
-        x = nn.relu6(conv1x1(pad(extent.border(x, "reflect"), "reflect"), expand))
-        return conv1x1(nn.relu6(depthwise3x3(x, depthwise)), project)
+        x = pad(extent.border(x, "reflect"), "reflect")
+        x = nn.relu6(conv1x1_with_border(x, expand, "reflect"))
+        return conv1x1(nn.relu6(depthwise3x3(x, depthwise, "reflect")), project)
 
 
 class CouplingLayer(nn.Module):

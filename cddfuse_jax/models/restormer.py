@@ -7,7 +7,13 @@ from jax import lax
 from jax.scipy.special import erf
 
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    conv1x1,
+    conv1x1_with_border,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.precision import summing_dtype
@@ -50,7 +56,7 @@ class MDTA(nn.Module):
         x = pad(extent.border(x))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(conv1x1(x, weights), taps)
+            depthwise3x3(conv1x1_with_border(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
@@ -75,7 +81,7 @@ class GDFN(nn.Module):
         project_out = kernel(self, "project_out", (hidden, c), x)
         x = pad(extent.border(x))
         a, b = (
-            depthwise3x3(conv1x1(x, weights), taps)
+            depthwise3x3(conv1x1_with_border(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )
