@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import functools
 import importlib.util
+import json
 import sys
 import types
 from collections.abc import Iterator
@@ -23,17 +24,21 @@ import numpy as np
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError, install, one_line
+from cddfuse_jax.files import replacing
 from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
 FACTOR = 1.5
 FLOOR = float(np.finfo(np.float32).eps)
+# By name, what the decoder adds: of the network's parts composed here, and of the network's `fuse`,
+# which is what the commands run.
 FUSED = {
     "fused_visible_residual": "visible",
     "fused_sum_residual": "sum",
     "fused_no_residual": "none",
 }
+SHIPPED = {f"fuse_{residual}": residual for residual in FUSED.values()}
 _STUBS = ("timm", "timm.models", "timm.models.layers")
 
 
@@ -117,6 +122,9 @@ def run_port(params: Any, visible: np.ndarray, infrared: np.ndarray) -> dict[str
         result[name] = decode(base, detail, select_residual(residual, vis, ir))
     for i, (name, image) in enumerate((("recon_vis", vis), ("recon_ir", ir))):
         result[name] = decode(features[0][i], features[1][i], image)
+    for name, residual in SHIPPED.items():
+        fuse = jax.jit(functools.partial(model.apply, method="fuse", residual=residual))
+        result[name] = fuse({"params": params}, vis, ir)
     return {name: np.asarray(array).transpose(0, 3, 1, 2) for name, array in result.items()}
 
 
@@ -234,6 +242,8 @@ def run_release(
             result[name] = decoder(select_residual(residual, vis, ir), base, detail)[0]
         result["recon_vis"] = decoder(vis, *features[0][:2])[0]
         result["recon_ir"] = decoder(ir, *features[1][:2])[0]
+        for name, fused in zip(SHIPPED, FUSED, strict=True):
+            result[name] = result[fused]
     return {name: array.numpy() for name, array in result.items()}
 
 
@@ -261,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", required=True, metavar="W", help="a .pth file or a checkpoint")
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
+    parser.add_argument("--json", metavar="FILE", help="write the table there as well")
     options = parser.parse_args(arguments)
 
     from cddfuse_jax.weights.files import load_params
@@ -272,6 +283,9 @@ def main(arguments: list[str] | None = None) -> int:
     truth = run_release(modules, *pair, "float64")
     comparisons = compare(run_port(params, *pair), release32, truth)
     print(table(comparisons))
+    if options.json:
+        with replacing(options.json) as file:
+            file.write_text(json.dumps([row._asdict() for row in comparisons], indent=1) + "\n")
     return 0 if all(row.passes for row in comparisons) else 1
 
 

@@ -1,32 +1,22 @@
 """Fuse arrays from Python; runs without any download.
 
-    python examples/fuse_arrays.py [WEIGHTS] [OUT.png]
+    python examples/fuse_arrays.py [OUT.png] [WEIGHTS]
 
-Without WEIGHTS a small network with random weights is used: the result then shows that everything
-runs, not what CDDFuse can do.
+A drawn scene is fused with the weights that come with the package, or with those named.
 """
 
 import sys
 
-import jax
 import numpy as np
 from PIL import Image
 
 from cddfuse_jax import Fuser
-from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
 
-def random_weights():
-    """Draw params of a small network."""
-    model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
-    image = np.zeros((1, 8, 8, 1), np.float32)
-    return jax.jit(model.init)(jax.random.key(0), image, image)["params"]
-
-
-def main(weights=None, out=None):
+def main(out=None, weights="ivf"):
     """Fuse one pair in colour and a batch of two; return both."""
-    fuser = Fuser(weights or random_weights())
+    fuser = Fuser(weights)
 
     # Any uint8 or float arrays will do; here a drawn scene, its visible image tinted.
     visible, infrared = synthetic_pair(seed=1, height=96, width=128)

@@ -189,5 +189,5 @@ def test_against_a_checkout_of_the_release(release_pth, capsys):
     pytest.importorskip("einops", reason="needs the torch extra")
     assert parity.main(["--release", folder, "--weights", str(release_pth)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 15
-    assert lines[-1].startswith("EQUAL: all 13")
+    assert len(lines) == 18
+    assert lines[-1].startswith("EQUAL: all 16")

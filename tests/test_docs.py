@@ -1,0 +1,59 @@
+"""What the pages state comes from the results that are kept beside the scripts."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def kept(name: str):
+    return json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
+
+
+def test_the_parity_table_is_the_kept_result():
+    page = (ROOT / "docs" / "parity.md").read_text()
+    left, right = kept("parity").values()
+    assert left["equal"] and right["equal"]
+    assert len(left["rows"]) == 16
+    for rows in zip(left["rows"], right["rows"], strict=True):
+        cells = [
+            f"{row['port_error']:.2e} | {row['release_error']:.2e} | "
+            f"{row['port_error'] / row['release_error']:.2f}"
+            for row in rows
+        ]
+        assert f"| `{rows[0]['name']}` | {cells[0]} | {cells[1]} |" in page
+
+
+def test_readme_states_the_largest_ratio_of_the_parity_table():
+    ratios = [
+        row["port_error"] / row["release_error"]
+        for pair in kept("parity").values()
+        for row in pair["rows"]
+    ]
+    words = " ".join((ROOT / "README.md").read_text().split())
+    assert f"at most {max(ratios):.2f} times as far" in words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    for target in targets:
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, f"{page.name}: no heading for {target}"
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        assert page.name == "README.md" or f"({page.name})" in index
