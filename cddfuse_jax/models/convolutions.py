@@ -60,62 +60,47 @@ def _conv1x1_forward(x, kernel):
 
 
 def _conv1x1_backward(saved, cotangent):
+    return _conv1x1_backward_of(*saved, cotangent)
+
+
+def _conv1x1_backward_of(x, kernel, cotangent):
     # Autodiff's kernel gradient transposes the cotangent, and computes it anew in that order.
-    x, kernel = saved
     return cotangent @ kernel.T, _as_matrix(x).T @ _as_matrix(cotangent)
 
 
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv1x1_with_border(
-    padded: Float[AnyArray, "n h w c_in"],
-    kernel: Float[AnyArray, "c_in c_out"],
-    mode: str = "constant",
+@jax.custom_vjp
+def conv1x1_bordered(
+    padded: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
 ) -> Float[AnyArray, "n h w c_out"]:
-    """Like `conv1x1` for an image with its border, which the result has too.
-
-    Args:
-        padded: what `pad` returns.
-        kernel: of the 1x1.
-        mode: with which it was padded.
-    """
+    """Like `conv1x1` for an image with a border of zeros, which the result has too."""
     return lax.platform_dependent(
-        padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k, mode), default=jnp.matmul
+        padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k), default=jnp.matmul
     )
 
 
-def _with_border_forward(padded, kernel, mode):
-    return conv1x1_with_border(padded, kernel, mode), (padded, kernel)
+def _bordered_forward(padded, kernel):
+    return conv1x1_bordered(padded, kernel), (padded, kernel)
 
 
-def _with_border_backward(mode, saved, cotangent):
+def _bordered_backward(saved, cotangent):
     return lax.platform_dependent(
-        *saved,
-        cotangent,
-        tpu=functools.partial(_with_border_backward_inside, mode),
-        default=lambda *arrays: _conv1x1_backward(arrays[:2], arrays[2]),
+        *saved, cotangent, tpu=_bordered_backward_inside, default=_conv1x1_backward_of
     )
 
 
-def _with_border_backward_inside(mode, padded, kernel, cotangent):
-    inside = _inside(padded)
-    of_inside = jax.linear_transpose(functools.partial(pad, mode=mode), _like(cotangent, inside))
-    d_inside, d_kernel = _conv1x1_backward((inside, kernel), *of_inside(cotangent))
+def _bordered_backward_inside(padded, kernel, cotangent):
+    d_inside, d_kernel = _conv1x1_backward_of(_inside(padded), kernel, _inside(cotangent))
     return pad(d_inside), d_kernel
 
 
-conv1x1_with_border.defvjp(_with_border_forward, _with_border_backward)
+conv1x1_bordered.defvjp(_bordered_forward, _bordered_backward)
 
 
 def _inside(padded: jax.Array) -> jax.Array:
     return padded[:, 1:-1, 1:-1]
-
-
-def _like(cotangent: jax.Array, x: jax.Array) -> jax.ShapeDtypeStruct:
-    """Return the shape of ``x`` with the channels of ``cotangent``."""
-    return jax.ShapeDtypeStruct((*x.shape[:3], cotangent.shape[3]), cotangent.dtype)
 
 
 def channel_products(

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.convolutions import (
     conv1x1,
-    conv1x1_with_border,
     depthwise3x3,
     pad,
     torch_uniform,
@@ -29,7 +28,7 @@ class InvertedResidual(nn.Module):
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
         project = kernel(self, "project", (2 * c, c), x)
         x = pad(extent.border(x, "reflect"), "reflect")
-        x = nn.relu6(conv1x1_with_border(x, expand, "reflect"))
+        x = nn.relu6(conv1x1(x, expand))
         return conv1x1(nn.relu6(depthwise3x3(x, depthwise, "reflect")), project)
 
 

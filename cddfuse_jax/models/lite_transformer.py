@@ -8,7 +8,7 @@ from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
 from cddfuse_jax.models.convolutions import (
     conv1x1,
-    conv1x1_with_border,
+    conv1x1_bordered,
     conv3x3,
     depthwise3x3,
     pad,
@@ -64,7 +64,7 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (conv1x1_with_border(x, each) for each in (first, second))
+            first, second = (conv1x1_bordered(x, each) for each in (first, second))
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
         x = pad(extent.border(x))
