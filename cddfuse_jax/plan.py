@@ -31,7 +31,7 @@ def main() -> None:
     add("--topology", required=True, metavar="CHIP:SIDES",
         help="the slice, such as v5e:4x4, v6e:2x4, v5p:2x2x2 or v4:2x2x2")  # fmt: skip
     add("--per_chip_batch", type=_positive, metavar="N",
-        help="pairs on a chip; default: config.batch_size over the chips; 1 for --fuse")  # fmt: skip
+        help="pairs on a chip; default: config.batch_size over the chips, 1 to fuse")  # fmt: skip
     add("--stage", choices=("reconstruction", "fusion"), default="fusion",
         help="whose update; default: fusion, the longer stage")  # fmt: skip
     add("--fuse", type=_size, metavar="HEIGHTxWIDTH",

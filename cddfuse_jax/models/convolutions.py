@@ -3,10 +3,6 @@
 A depthwise 3x3 is nine shifted multiply-adds: XLA's own grouped convolution is several times slower
 on CPUs. Both 3x3 convolutions have their own derivative, so that autodiff keeps their input alone
 and not nine shifted copies of it.
-
-Some have a form of their own for TPUs, chosen where a program is lowered. There a row of 130 pixels
-takes as much room as one of 256, so that borders are added as late as can be; and loops, which keep
-a CPU's caches warm, only keep the compiler from fusing. `experiments/plan_pods.py` compares both.
 """
 
 import functools
@@ -18,12 +14,15 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from cddfuse_jax.models.arrays import AnyArray
+from cddfuse_jax.models.derivatives import (
+    as_matrix,
+    conv3x3_backward,
+    correlate,
+    correlate_depthwise,
+    depthwise_backward,
+    pad,
+)
 from cddfuse_jax.models.precision import summing_dtype
-
-_SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
-_NHWC = ("NHWC", "HWIO", "NHWC")
-# Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
-_MOST_PARTS = 8
 
 
 def torch_uniform(
@@ -36,15 +35,6 @@ def torch_uniform(
     """
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def pad(x: Float[AnyArray, "n h w c"], mode: str = "constant") -> Float[Array, "n h+2 w+2 c"]:
-    """Pad by one pixel all round; ``mode`` is ``constant`` (zeros) or ``reflect``."""
-    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
-
-
-def _as_matrix(x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n*h*w c"]:
-    return x.reshape(-1, x.shape[-1])
 
 
 @jax.custom_vjp
@@ -65,7 +55,7 @@ def _conv1x1_backward(saved, cotangent):
 
 def _conv1x1_backward_of(x, kernel, cotangent):
     # Autodiff's kernel gradient transposes the cotangent, and computes it anew in that order.
-    return cotangent @ kernel.T, _as_matrix(x).T @ _as_matrix(cotangent)
+    return cotangent @ kernel.T, as_matrix(x).T @ as_matrix(cotangent)
 
 
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
@@ -75,7 +65,10 @@ conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 def conv1x1_bordered(
     padded: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
 ) -> Float[AnyArray, "n h w c_out"]:
-    """Like `conv1x1` for an image with a border of zeros, which the result has too."""
+    """Like `conv1x1` for an image with a border of zeros, which the result has too.
+
+    On TPUs the border is left away and added again, see `derivatives`.
+    """
     return lax.platform_dependent(
         padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k), default=jnp.matmul
     )
@@ -134,15 +127,6 @@ def _mix_backward(saved, cotangent):
 mix_channels.defvjp(_mix_forward, _mix_backward)
 
 
-def _correlate_depthwise(
-    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
-) -> Float[AnyArray, "n h-2 w-2 c"]:
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    return sum(
-        padded[:, dy : dy + height, dx : dx + width] * kernel[dy, dx, 0] for dy, dx in _SHIFTS
-    )
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise3x3(
     padded: Float[AnyArray, "n h w c"],
@@ -157,64 +141,14 @@ def depthwise3x3(
         kernel: of each channel.
         mode: with which it was padded.
     """
-    return _correlate_depthwise(padded, kernel)
+    return correlate_depthwise(padded, kernel)
 
 
 def _depthwise_forward(padded, kernel, mode):
-    return _correlate_depthwise(padded, kernel), (padded, kernel)
+    return correlate_depthwise(padded, kernel), (padded, kernel)
 
 
-def _depthwise_backward(mode, saved, cotangent):
-    return lax.platform_dependent(
-        *saved,
-        cotangent,
-        tpu=functools.partial(_depthwise_backward_fused, mode),
-        default=_depthwise_backward_looped,
-    )
-
-
-def _depthwise_backward_fused(mode, padded, kernel, cotangent):
-    flipped = kernel[::-1, ::-1]
-    if mode == "constant":
-        d_padded = pad(_correlate_depthwise(pad(cotangent), flipped))
-    else:
-        d_padded = _correlate_depthwise(pad(pad(cotangent)), flipped)
-    height, width = cotangent.shape[1:3]
-    taps = [
-        jnp.einsum(
-            "nhwc,nhwc->c",
-            padded[:, dy : dy + height, dx : dx + width],
-            cotangent,
-            preferred_element_type=summing_dtype(cotangent),
-        )
-        for dy, dx in _SHIFTS
-    ]
-    return d_padded, jnp.stack(taps).astype(kernel.dtype).reshape(kernel.shape)
-
-
-def _depthwise_backward_looped(padded, kernel, cotangent):
-    wide = jnp.pad(cotangent, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    d_padded = _correlate_depthwise(wide, kernel[::-1, ::-1])
-
-    n, height, width, c = cotangent.shape
-    parts = max(d for d in range(1, _MOST_PARTS + 1) if height % d == 0)
-    rows = height // parts
-
-    def tap(shift):
-        dy, dx = shift
-
-        def product(top):
-            window = lax.dynamic_slice(padded, (0, top + dy, dx, 0), (n, rows, width, c))
-            return window * cotangent[:, top : top + rows]
-
-        partial = _as_matrix(sum(map(product, range(0, height, rows))))
-        return jnp.ones((1, partial.shape[0]), partial.dtype) @ partial
-
-    # A loop: unrolled, XLA fuses the nine into one that reads its arrays nine times.
-    return d_padded, lax.map(tap, jnp.array(_SHIFTS)).reshape(kernel.shape)
-
-
-depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
+depthwise3x3.defvjp(_depthwise_forward, depthwise_backward)
 
 
 @jax.custom_vjp
@@ -222,43 +156,11 @@ def conv3x3(
     x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"]
 ) -> Float[Array, "n h w c_out"]:
     """Dense 3x3 with zero padding."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+    return correlate(x, kernel)
 
 
 def _conv3x3_forward(x, kernel):
     return conv3x3(x, kernel), (x, kernel)
 
 
-def _conv3x3_backward(saved, cotangent):
-    return lax.platform_dependent(
-        *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
-    )
-
-
-def _conv3x3_backward_fused(x, kernel, cotangent):
-    correlate = functools.partial(
-        lax.conv_general_dilated,
-        window_strides=(1, 1),
-        padding="SAME",
-        dimension_numbers=_NHWC,
-    )
-    return jax.vjp(correlate, x, kernel)[1](cotangent)
-
-
-def _conv3x3_backward_looped(x, kernel, cotangent):
-    d_x = conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-
-    # Three taps at a time are one product of a decent size; a loop, as above.
-    height, width = x.shape[1:3]
-    padded = pad(x)
-    columns = jnp.concatenate([padded[:, :, dx : dx + width] for dx in range(3)], -1)
-    cotangent = _as_matrix(cotangent)
-
-    def row(dy):
-        window = lax.dynamic_slice_in_dim(columns, dy, height, axis=1)
-        return _as_matrix(window).T @ cotangent
-
-    return d_x, lax.map(row, jnp.arange(3)).reshape(kernel.shape)
-
-
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+conv3x3.defvjp(_conv3x3_forward, conv3x3_backward)

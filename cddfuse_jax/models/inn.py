@@ -79,13 +79,18 @@ class CouplingLayer(nn.Module):
 
 
 class DetailFeatureExtraction(nn.Module):
-    """High-frequency detail features: ``layers`` coupling layers, with parameters "0", "1", ..."""
+    """High-frequency detail features: ``layers`` coupling layers, with parameters "0", "1", ...
+
+    With ``remat`` the backward pass recomputes each layer from its input.
+    """
 
     layers: int
     features: int
+    remat: bool = True
 
     def setup(self):  # noqa: D102
-        self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
+        layer = nn.remat(CouplingLayer) if self.remat else CouplingLayer
+        self.net = [layer(self.features, name=str(i)) for i in range(self.layers)]
 
     def __call__(
         self, x: Float[AnyArray, "n h w {self.features}"], extent: Extent = WHOLE

@@ -51,12 +51,11 @@ def as_text(plan: dict[str, Any]) -> str:
     if not plan["fits"]:
         return "\n".join([*lines, f"does not fit: {plan['why_not']}; give fewer pairs a chip"])
     memory, flops = plan["memory"], plan["flops"]
-    sent = plan["collectives"]
+    sent, most = plan["collectives"], plan["largest_batch_estimated"]
     lines += [
         f"fits: {memory['all'] / GIB:.2f} of {chip['memory'] / GIB:.2f} GiB (arguments "
         f"{memory['arguments'] / GIB:.2f}, temporary {memory['temporary'] / GIB:.2f}, program "
-        f"{memory['code'] / GIB:.2f}); about {plan['largest_batch_estimated'] or 'any number of'} pairs "
-        "a chip would",
+        f"{memory['code'] / GIB:.2f})" + (f"; about {most} pairs a chip would" if most else ""),
         f"arithmetic: {flops['needed'] / 1e12:.2f} TFLOP needed, {flops['in_products'] / 1e12:.2f} "
         "in products with what is computed again",
         f"HBM: {plan['bytes'] / 1e9:.1f} GB moved",
