@@ -15,6 +15,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     # Nearly all time is the compiler's; see `pytest_runtest_setup`.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
+from jaxtyping import install_import_hook
+
+# Every call of the package's functions is checked against the shapes in their signatures, in the
+# process of the tests alone. Before anything imports the package.
+install_import_hook("cddfuse_jax", "array_checks.check_arrays")
+
 import jax
 import numpy as np
 import pytest

@@ -5,15 +5,19 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.precision import summing_dtype
 
-Parts = dict[str, jax.Array]
+Parts = dict[str, Float[Array, ""]]
 OfWholeBatch = Callable[[Parts], Parts]
 
 
 def decomposition(
-    base: jax.Array, detail: jax.Array, of_whole_batch: OfWholeBatch | None = None
+    base: Float[AnyArray, "both h w features"],
+    detail: Float[AnyArray, "both h w features"],
+    of_whole_batch: OfWholeBatch | None = None,
 ) -> Parts:
     """cc(detail)² / (1.01 + cc(base)): small when base features agree and detail features do not.
 
@@ -22,8 +26,8 @@ def decomposition(
     over the shares of the gradients is then the whole batch's gradient, not an approximation.
 
     Args:
-        base: (2n, h, w, c), the visible images' features, then the infrared ones.
-        detail: like ``base``.
+        base: the visible images' features, then as many of infrared ones.
+        detail: likewise.
         of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
             they are a share of; without it they are the batch.
 
@@ -42,12 +46,12 @@ def decomposition(
     return cc | {"decomposition": jnp.square(cc["cc_detail"]) / (1.01 + cc["cc_base"])}
 
 
-def correlation(a: jax.Array, b: jax.Array) -> jax.Array:
+def correlation(a: Float[AnyArray, "n h w c"], b: Float[AnyArray, "n h w c"]) -> Float[Array, ""]:
     """Mean over samples and channels of the Pearson correlation over pixels, each in [-1, 1]."""
     a, b = (x.astype(summing_dtype(x)) for x in (a, b))
     a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
 
-    def norm(x):
+    def norm(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
         # sqrt has no gradient at 0, where a flat feature map lands; the release gives NaN there.
         square = jnp.sum(jnp.square(x), (1, 2))
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

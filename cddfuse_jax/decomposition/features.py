@@ -6,15 +6,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cddfuse_jax.decomposition.correlation import decomposition
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.inn import DetailFeatureExtraction
 from cddfuse_jax.models.options import Residual
 
 
 class Decomposition(NamedTuple):
-    """One pair taken apart. Maps are (3, h, w): visible, infrared, fused; means over channels.
+    """One pair taken apart: visible, infrared, fused; maps are means over channels.
 
     ``cc_base`` and ``cc_detail`` are the correlations of the two modalities' features, -1 to 1,
     mean over channels; training pushes the first up and the second to 0 through ``decomposition``,
@@ -24,9 +26,9 @@ class Decomposition(NamedTuple):
     ``inverse_error_float64`` is the same in double precision, where little is left.
     """
 
-    images: np.ndarray
-    base: np.ndarray
-    detail: np.ndarray
+    images: Float[np.ndarray, "3 h w"]
+    base: Float[np.ndarray, "3 h w"]
+    detail: Float[np.ndarray, "3 h w"]
     cc_base: float
     cc_detail: float
     decomposition: float
@@ -35,9 +37,13 @@ class Decomposition(NamedTuple):
 
 
 def decompose(
-    model: CDDFuse, params, visible: np.ndarray, infrared: np.ndarray, residual: Residual
+    model: CDDFuse,
+    params,
+    visible: Float[np.ndarray, "h w"],
+    infrared: Float[np.ndarray, "h w"],
+    residual: Residual,
 ) -> Decomposition:
-    """Take a pair apart and fuse it; images are (h, w), float32 in [0, 1], at least 2x2."""
+    """Take a pair apart and fuse it; images are in [0, 1], at least 2x2."""
     pair = jnp.stack([visible, infrared])[..., None]
     *parts, shallow = _compiled(model, residual)(params, pair)
     branch = jax.tree.map(np.float64, params["encoder"]["detail"])
@@ -47,7 +53,7 @@ def decompose(
     return Decomposition(*map(_array_or_float, parts), error)
 
 
-def _array_or_float(x: jax.Array):
+def _array_or_float(x: Float[Array, "..."]) -> Float[np.ndarray, "..."] | float:
     return np.asarray(x) if x.ndim else float(x)
 
 
@@ -56,7 +62,7 @@ def _compiled(model: CDDFuse, residual: Residual):
     branch = _detail_branch(model)
 
     @jax.jit
-    def parts(params, pair) -> tuple:
+    def parts(params, pair: Float[AnyArray, "2 h w 1"]) -> tuple[Float[Array, "..."], ...]:
         base, detail, shallow, fused_base, fused_detail, fused = model.apply(
             {"params": params}, *jnp.split(pair, 2), residual, method="fuse_with_features"
         )
@@ -81,7 +87,7 @@ def _inverse_error(model: CDDFuse):
     branch = _detail_branch(model)
 
     @jax.jit
-    def error(params, shallow):
+    def error(params, shallow: Float[AnyArray, "2 h w features"]) -> Float[Array, ""]:
         detail = branch.apply({"params": params}, shallow)
         inverted = branch.apply({"params": params}, detail, method="inverse")
         return jnp.abs(inverted - shallow).max() / jnp.abs(shallow).max()

@@ -1,6 +1,7 @@
 """Pictures of a decomposition: images, base maps and detail maps in a grid, and correlations."""
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from cddfuse_jax.decomposition.features import Decomposition, decompose
@@ -14,17 +15,21 @@ _BACKGROUND, _INK, _FAINT = 255, 0, 200
 
 
 def decomposition_picture(
-    model: CDDFuse, params, visible: np.ndarray, infrared: np.ndarray, residual: Residual
-) -> np.ndarray:
+    model: CDDFuse,
+    params,
+    visible: Float[np.ndarray, "h w 1"],
+    infrared: Float[np.ndarray, "h w 1"],
+    residual: Residual,
+) -> UInt8[np.ndarray, "height width"]:
     """Draw rows visible, infrared, fused and columns image, base features, detail features.
 
-    Images are (h, w, 1) in [0, 1]. Returns uint8 (height, width), without labels.
+    Images are in [0, 1]. Without labels.
     """
     return grid(decompose(model, params, visible[..., 0], infrared[..., 0], residual))
 
 
-def grid(parts: Decomposition) -> np.ndarray:
-    """Draw the nine panels, uint8: feature maps stretched from 1st to 99th percentile each."""
+def grid(parts: Decomposition) -> UInt8[np.ndarray, "height width"]:
+    """Draw the nine panels: feature maps stretched from 1st to 99th percentile each."""
     features = [np.stack([stretch(panel) for panel in part]) for part in (parts.base, parts.detail)]
     rows = [
         np.concatenate([_framed(column[i]) for column in (parts.images, *features)], axis=1)
@@ -34,7 +39,7 @@ def grid(parts: Decomposition) -> np.ndarray:
     return np.rint(255 * np.clip(panels, 0, 1)).astype(np.uint8)
 
 
-def labelled_grid(parts: Decomposition, title: str) -> np.ndarray:
+def labelled_grid(parts: Decomposition, title: str) -> UInt8[np.ndarray, "height width"]:
     """Draw `grid` under a title, the names of its columns and rows, and the correlations."""
     panels = grid(parts)
     height, width = ((side + GAP) // 3 for side in panels.shape)
@@ -58,8 +63,8 @@ def labelled_grid(parts: Decomposition, title: str) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def distribution(values: dict[str, list[float]], title: str) -> np.ndarray:
-    """Draw how values from -1 to 1 are distributed: a dot per image, a bar at each mean; uint8."""
+def distribution(values: dict[str, list[float]], title: str) -> UInt8[np.ndarray, "height width"]:
+    """Draw how values from -1 to 1 are distributed: a dot per image, a bar at each mean."""
     width, lane, left = 560, 70, 130
     canvas = _canvas(left + width + 40, 2 * TEXT + lane * len(values) + 2 * TEXT)
     draw = ImageDraw.Draw(canvas)
@@ -83,13 +88,13 @@ def distribution(values: dict[str, list[float]], title: str) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def stretch(panel: np.ndarray) -> np.ndarray:
+def stretch(panel: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """Map the 1st percentile to 0 and the 99th to 1; a flat panel becomes 0.5."""
     low, high = np.percentile(panel, [1, 99])
     return np.full_like(panel, 0.5) if high <= low else np.clip((panel - low) / (high - low), 0, 1)
 
 
-def _framed(panel: np.ndarray) -> np.ndarray:
+def _framed(panel: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "height width"]:
     return np.pad(panel, ((0, GAP), (0, GAP)), constant_values=1)
 
 

@@ -1,14 +1,19 @@
 """From images of any type and any channels to the planes 0-255 that scores take."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.levels import LUMA, grey_8_bit
+from cddfuse_jax.metrics.shapes import Num
 
-Planes = tuple[np.ndarray, ...]  # fused, and visible and infrared where there are sources
+# Fused, and visible and infrared where there are sources.
+Planes = tuple[Num[np.ndarray, "h w"], ...]
 
 
-def scaled(image: np.ndarray, name: str, data_range: float | None) -> np.ndarray:
+def scaled(
+    image: ArrayLike, name: str, data_range: float | None
+) -> Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]:
     """Bring an image to the range 0-255: uint8 as it is, all others as float64.
 
     Args:
@@ -16,9 +21,6 @@ def scaled(image: np.ndarray, name: str, data_range: float | None) -> np.ndarray
         name: what to call it in an error.
         data_range: the value that becomes 255. None: 1 for bool, 255 for uint8, 65535 for uint16,
             and 255 for all other types.
-
-    Returns:
-        HxW or HxWx3.
 
     Raises:
         InputError: another shape or type, a value that is not finite or leaves the range; or no
@@ -57,18 +59,20 @@ def scaled(image: np.ndarray, name: str, data_range: float | None) -> np.ndarray
     return values * (255 / data_range)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
-    """Return 0.299 R + 0.587 G + 0.114 B of HxWx3, rounded for uint8; HxW stays."""
+def grey(
+    image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"],
+) -> Num[np.ndarray, "h w"]:
+    """Return 0.299 R + 0.587 G + 0.114 B of colour, rounded for uint8; a grey image stays."""
     if image.ndim == 2:
         return image
     return grey_8_bit(image) if image.dtype == np.uint8 else image @ np.array(LUMA)
 
 
-def planes(images: Planes, colour: str) -> list[Planes]:
+def planes(images: tuple[Num[np.ndarray, "..."], ...], colour: str) -> list[Planes]:
     """Split images 0-255 as a protocol takes colour: one tuple of HxW per plane.
 
     Args:
-        images: fused (and visible, infrared), each HxW or HxWx3, of one height and width.
+        images: fused (and visible, infrared), grey or RGB, of one height and width.
         colour: see `Protocol`.
 
     Returns:
@@ -92,5 +96,5 @@ def planes(images: Planes, colour: str) -> list[Planes]:
     return [tuple(x if x.ndim == 2 else x[..., k] for x in images) for k in range(3)]
 
 
-def _grey_in_colour(image: np.ndarray) -> bool:
+def _grey_in_colour(image: Num[np.ndarray, "h w 3"]) -> bool:
     return bool((image == image[..., :1]).all())

@@ -9,20 +9,21 @@ from collections.abc import Callable
 import numpy as np
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.metrics.shapes import Num, Plane
 
 
-def maximum(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """Take the brighter pixel of the two; HxW grey values 0-255 in, float32 HxW out."""
+def maximum(visible: Num[np.ndarray, "h w"], infrared: Num[np.ndarray, "h w"]) -> Plane:
+    """Take the brighter pixel of the two; grey values 0-255 in, float32 out."""
     return np.maximum(visible, infrared).astype(np.float32)
 
 
-def mean(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """Take the mean of both, rounded to whole grey values, half to even; HxW, 0-255, float32."""
+def mean(visible: Num[np.ndarray, "h w"], infrared: Num[np.ndarray, "h w"]) -> Plane:
+    """Take the mean of both, rounded to whole grey values 0-255, half to even; float32."""
     return np.rint((visible.astype(np.float32) + infrared) / 2)
 
 
-def stretched(image: np.ndarray) -> np.ndarray:
-    """Stretch an HxW image to the whole of 0-255, rounded, as the release's fuse program does.
+def stretched(image: Plane) -> Plane:
+    """Stretch an image to the whole of 0-255, rounded, as the release's fuse program does.
 
     A flat image stays as it is.
     """
@@ -30,7 +31,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
     return np.rint((image - low) / (high - low) * 255) if high > low else image
 
 
-BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+BASELINES: dict[str, Callable[..., Plane]] = {
     "max": maximum,
     "mean": mean,
     "max-stretched": lambda visible, infrared: stretched(maximum(visible, infrared)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cddfuse_jax.metrics.arrays import Planes, planes, scaled
 from cddfuse_jax.metrics.protocols import protocol_named
@@ -10,9 +11,9 @@ from cddfuse_jax.metrics.record import Metric
 
 
 def compute(
-    fused: np.ndarray,
-    visible: np.ndarray | None = None,
-    infrared: np.ndarray | None = None,
+    fused: ArrayLike,
+    visible: ArrayLike | None = None,
+    infrared: ArrayLike | None = None,
     names: Iterable[str] | str | None = None,
     protocol: str = "release",
     data_range: float | None = None,

@@ -1,13 +1,14 @@
 """Sobel's filters, as the scores take them."""
 
-import numpy as np
 import scipy  # whose parts are imported when first used
+
+from cddfuse_jax.metrics.shapes import Plane
 
 SMOOTH, SLOPE = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
 
 
-def sobel(image: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sobel differences (across, down) of an HxW image, not divided by 8; each HxW.
+def sobel(image: Plane, border: str) -> tuple[Plane, Plane]:
+    """Sobel differences (across, down) of an image, not divided by 8.
 
     ``border`` is SciPy's: "constant" for zeros around the image, "nearest" for its edge repeated.
     """

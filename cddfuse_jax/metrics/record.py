@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.metrics.shapes import Plane
 
 Score = Callable[..., float]
 
@@ -59,7 +61,12 @@ class Metric:
         """The direction that is better, as tables show it."""
         return "↑" if self.higher_is_better else "↓"
 
-    def __call__(self, fused, visible=None, infrared=None) -> float:
+    def __call__(
+        self,
+        fused: ArrayLike,
+        visible: ArrayLike | None = None,
+        infrared: ArrayLike | None = None,
+    ) -> float:
         """Compute the score.
 
         Raises:
@@ -120,7 +127,7 @@ def records() -> tuple[Metric, ...]:
     return tuple(_RECORDS)
 
 
-def _checked(named: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _checked(named: dict[str, ArrayLike]) -> list[Plane]:
     images = {name: np.asarray(image, np.float64) for name, image in named.items()}
     shapes = {image.shape for image in images.values()}
     if len(shapes) != 1 or images["fused"].ndim != 2 or images["fused"].size == 0:
@@ -135,8 +142,8 @@ def _checked(named: dict[str, np.ndarray]) -> list[np.ndarray]:
     return list(images.values())
 
 
-def refuse_smaller_than(side: int, image: np.ndarray, score: str) -> None:
-    """Refuse an HxW image that a score's window does not fit.
+def refuse_smaller_than(side: int, image: Plane, score: str) -> None:
+    """Refuse an image that a score's window does not fit.
 
     Raises:
         InputError: height or width is below ``side`` pixels.

@@ -5,43 +5,51 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # whose parts are imported when first used
 
+from cddfuse_jax.metrics.shapes import Float, Plane
+
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants for values 0-255
 
 
 class Moments(NamedTuple):
-    """Local means, variances and covariance of two images, each (H - N + 1, W - N + 1)."""
+    """Local means, variances and covariance of two images."""
 
-    mean_first: np.ndarray
-    mean_second: np.ndarray
-    variance_first: np.ndarray
-    variance_second: np.ndarray
-    covariance: np.ndarray
+    mean_first: Plane
+    mean_second: Plane
+    variance_first: Plane
+    variance_second: Plane
+    covariance: Plane
 
 
-def gaussian(taps: int, sigma: float) -> np.ndarray:
-    """Normalised gaussian window of one dimension, (taps,), float64."""
+def gaussian(taps: int, sigma: float) -> Float[np.ndarray, " {taps}"]:
+    """Normalised gaussian window of one dimension, float64."""
     offsets = np.arange(taps) - (taps - 1) / 2
     window = np.exp(-(offsets**2) / (2 * sigma**2))
     return window / window.sum()
 
 
-def filtered(image: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Filter an HxW image with ``outer(window, window)``, zeros around it; HxW."""
+def filtered(image: Plane, window: Float[np.ndarray, " taps"]) -> Plane:
+    """Filter an image with ``outer(window, window)``, zeros around it."""
     rows = scipy.ndimage.correlate1d(image, window, axis=1, mode="constant")
     return scipy.ndimage.correlate1d(rows, window, axis=0, mode="constant")
 
 
-def fitting(image: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Filter with ``outer(window, window)`` where it fits whole: (H - N + 1, W - N + 1).
+def fitting(
+    image: Plane, window: Float[np.ndarray, " taps"]
+) -> Float[np.ndarray, "h-taps+1 w-taps+1"]:
+    """Filter with ``outer(window, window)`` where it fits whole.
 
-    The window has an odd number N of taps.
+    The window has an odd number of taps.
     """
     margin = len(window) // 2
     return filtered(image, window)[margin:-margin, margin:-margin]
 
 
-def moments(first: np.ndarray, second: np.ndarray, window: np.ndarray) -> Moments:
-    """Local moments of two HxW images, as blur(x y) - blur(x) blur(y)."""
+def moments(
+    first: Plane,
+    second: Plane,
+    window: Float[np.ndarray, " taps"],
+) -> Moments:
+    """Local moments of two images, as blur(x y) - blur(x) blur(y)."""
     mean_1, mean_2 = fitting(first, window), fitting(second, window)
     return Moments(
         mean_1,
@@ -52,7 +60,7 @@ def moments(first: np.ndarray, second: np.ndarray, window: np.ndarray) -> Moment
     )
 
 
-def similarity(pair: Moments, c1: float = C1, c2: float = C2) -> np.ndarray:
+def similarity(pair: Moments, c1: float = C1, c2: float = C2) -> Plane:
     """SSIM at every place: (2 m1 m2 + c1)(2 cov + c2)/((m1² + m2² + c1)(v1 + v2 + c2))."""
     m1, m2, v1, v2, covariance = pair
     return ((2 * m1 * m2 + c1) * (2 * covariance + c2)) / (

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.convolutions import channel_products, mix_channels
 from cddfuse_jax.models.precision import summing_dtype
 
@@ -16,19 +18,19 @@ class GramSums(NamedTuple):
     """All that attention between channels needs to know of q and k: sums over pixels.
 
     Attributes:
-        qk: (n, c, c), the products of each channel of q with each of k.
-        qq: (n, c), the squares of q.
-        kk: (n, c), the squares of k.
+        qk: the products of each channel of q with each of k.
+        qq: the squares of q.
+        kk: the squares of k.
     """
 
-    qk: jax.Array
-    qq: jax.Array
-    kk: jax.Array
+    qk: Float[AnyArray, "n c c"]
+    qq: Float[AnyArray, "n c"]
+    kk: Float[AnyArray, "n c"]
 
 
 @jax.custom_vjp
-def gram_sums(q: jax.Array, k: jax.Array) -> GramSums:
-    """Sum over the pixels of q and k, (n, h, w, c); the sums of an image's parts add up.
+def gram_sums(q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
+    """Sum over the pixels of q and k; the sums of an image's parts add up.
 
     In float32 or wider, whatever the type of q and k.
     """
@@ -53,12 +55,15 @@ def _gram_sums_backward(saved, cotangent):
 gram_sums.defvjp(_gram_sums_forward, _gram_sums_backward)
 
 
-def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
-    """Return the (n, c, c) matrix that attends and projects: the attention output is v times it."""
+def attention_kernel(
+    sums: GramSums, temperature: Float[AnyArray, " heads"], project_out: Float[AnyArray, "c c"]
+) -> Float[Array, "n c c"]:
+    """Return the matrix that attends and projects: the attention output is v times it."""
     c, heads = project_out.shape[0], temperature.shape[0]
     head = np.arange(c) // (c // heads)  # known while tracing: it may index params held in NumPy
 
-    def inverse_norm(square):  # clamped inside the root: a finite gradient where all is zero
+    def inverse_norm(square: Float[AnyArray, "n c"]) -> Float[Array, "n c"]:
+        # Clamped inside the root: a finite gradient where all is zero.
         return lax.rsqrt(jnp.maximum(square, 1e-24))
 
     cosine = sums.qk * inverse_norm(sums.qq)[:, :, None] * inverse_norm(sums.kk)[:, None, :]
@@ -66,7 +71,12 @@ def attention_kernel(sums: GramSums, temperature, project_out) -> jax.Array:
     return jnp.einsum("ncd,co->ndo", jax.nn.softmax(logits, axis=-1), project_out)
 
 
-def transposed_attention(sums: GramSums, v, temperature, project_out) -> jax.Array:
+def transposed_attention(
+    sums: GramSums,
+    v: Float[AnyArray, "n h w c"],
+    temperature: Float[AnyArray, " heads"],
+    project_out: Float[AnyArray, "c c"],
+) -> Float[Array, "n h w c"]:
     """Attention between channels, then a 1x1 convolution.
 
     Per head: project_out(softmax(q̂ k̂ᵀ · temperature) v), where q̂ and k̂ are q and k divided by their
@@ -75,7 +85,6 @@ def transposed_attention(sums: GramSums, v, temperature, project_out) -> jax.Arr
     All heads share one c x c Gram matrix, masked to its diagonal blocks; the norms are divided out
     of it, not of q and k; and attention and projection are one c x c matrix applied to v.
 
-    ``sums`` are those over the whole image, v and the result are (n, h, w, c) of any part of it,
-    temperature is (heads,), project_out a (c, c) kernel.
+    ``sums`` are those over the whole image, v and the result are of any part of it.
     """
     return mix_channels(v, attention_kernel(sums, temperature, project_out).astype(v.dtype))

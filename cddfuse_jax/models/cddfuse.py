@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.inn import DetailFeatureExtraction
@@ -17,23 +18,14 @@ MODULES = ("encoder", "decoder", "base_fusion", "detail_fusion")
 
 
 class Fusion(NamedTuple):
-    """A fused pair and all features on the way, of both modalities: visible, then infrared.
+    """A fused pair, in (0, 1), and all features on the way, of both modalities: first n visible."""
 
-    Attributes:
-        base: (2n, h, w, features).
-        detail: likewise.
-        shallow: likewise.
-        fused_base: (n, h, w, features).
-        fused_detail: likewise.
-        image: (n, h, w, channels) in (0, 1).
-    """
-
-    base: jax.Array
-    detail: jax.Array
-    shallow: jax.Array
-    fused_base: jax.Array
-    fused_detail: jax.Array
-    image: jax.Array
+    base: Float[AnyArray, "2*n h w features"]
+    detail: Float[AnyArray, "2*n h w features"]
+    shallow: Float[AnyArray, "2*n h w features"]
+    fused_base: Float[AnyArray, "n h w features"]
+    fused_detail: Float[AnyArray, "n h w features"]
+    image: Float[AnyArray, "n h w channels"]
 
 
 class CDDFuse(nn.Module):
@@ -47,8 +39,8 @@ class CDDFuse(nn.Module):
         image = model.apply(variables, image, method="reconstruct")
         fused = model.apply(variables, visible, infrared, residual="visible", method="fuse")
 
-    Images are (n, h, w, channels), float, in [0, 1], with h and w at least 2. They fill their
-    arrays, unless an ``extent`` tells which part of them an array shows or holds.
+    Images are in [0, 1], with h and w at least 2. They fill their arrays, unless an ``extent``
+    tells which part of them an array shows or holds.
 
     Attributes:
         features: channels of every feature map; even, and a multiple of ``heads``.
@@ -101,31 +93,50 @@ class CDDFuse(nn.Module):
             **options,
         )
 
-    def encode(self, image: jax.Array, extent: Extent = WHOLE):
-        """Return the image's (base, detail, shallow) features, (n, h, w, features) each."""
+    def encode(
+        self, image: Float[AnyArray, "n h w {self.channels}"], extent: Extent = WHOLE
+    ) -> tuple[
+        Float[AnyArray, "n h w {self.features}"],
+        Float[AnyArray, "n h w {self.features}"],
+        Float[AnyArray, "n h w {self.features}"],
+    ]:
+        """Return the image's (base, detail, shallow) features."""
         return self.encoder(image, extent)
 
-    def fuse_features(self, base, detail, extent: Extent = WHOLE) -> tuple[jax.Array, jax.Array]:
+    def fuse_features(
+        self,
+        base: Float[AnyArray, "n h w {self.features}"],
+        detail: Float[AnyArray, "n h w {self.features}"],
+        extent: Extent = WHOLE,
+    ) -> tuple[Float[AnyArray, "n h w {self.features}"], Float[AnyArray, "n h w {self.features}"]]:
         """Fuse base and detail features, each the sum over both modalities."""
         return self.base_fusion(base, extent), self.detail_fusion(detail, extent)
 
-    def decode(self, base, detail, residual: jax.Array | None, extent: Extent = WHOLE) -> jax.Array:
+    def decode(
+        self,
+        base: Float[AnyArray, "n h w {self.features}"],
+        detail: Float[AnyArray, "n h w {self.features}"],
+        residual: Float[AnyArray, "n h w {self.channels}"] | None,
+        extent: Extent = WHOLE,
+    ) -> Float[AnyArray, "n h w {self.channels}"]:
         """Decode features to an image in (0, 1); ``residual`` is added before the sigmoid."""
         return self.decoder(base, detail, residual, extent)
 
-    def reconstruct(self, image: jax.Array, residual: bool = True) -> jax.Array:
+    def reconstruct(
+        self, image: Float[AnyArray, "n h w {self.channels}"], residual: bool = True
+    ) -> Float[AnyArray, "n h w {self.channels}"]:
         """Encode and decode one modality; ``residual`` tells whether the decoder adds the image."""
         base, detail, _ = self.encode(image)
         return self.decode(base, detail, image if residual else None)
 
     def fuse(
         self,
-        visible: jax.Array,
-        infrared: jax.Array,
+        visible: Float[AnyArray, "n h w {self.channels}"],
+        infrared: Float[AnyArray, "n h w {self.channels}"],
         residual: Residual = "visible",
         extent: Extent = WHOLE,
-    ) -> jax.Array:
-        """Fuse a visible and an infrared image of one shape to an image in (0, 1).
+    ) -> Float[AnyArray, "n h w {self.channels}"]:
+        """Fuse a visible and an infrared image to an image in (0, 1).
 
         ``residual`` is what the decoder adds: the visible image, ``sum`` of both (the release's
         way to fuse medical pairs with infrared-visible weights), or ``none`` (medical weights).
@@ -136,7 +147,10 @@ class CDDFuse(nn.Module):
     __call__ = fuse
 
     def fuse_with_features(
-        self, visible: jax.Array, infrared: jax.Array, residual: Residual = "visible"
+        self,
+        visible: Float[AnyArray, "n h w {self.channels}"],
+        infrared: Float[AnyArray, "n h w {self.channels}"],
+        residual: Residual = "visible",
     ) -> Fusion:
         """Like `fuse`, with the features on the way: what losses and pictures are made of."""
         base, detail, shallow = self.encode(jnp.concatenate([visible, infrared]))
@@ -145,8 +159,11 @@ class CDDFuse(nn.Module):
         return Fusion(base, detail, shallow, *fused, image)
 
     def encode_sums(
-        self, visible: jax.Array, infrared: jax.Array, extent: Extent = WHOLE
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        visible: Float[AnyArray, "n h w {self.channels}"],
+        infrared: Float[AnyArray, "n h w {self.channels}"],
+        extent: Extent = WHOLE,
+    ) -> tuple[Float[AnyArray, "n h w {self.features}"], Float[AnyArray, "n h w {self.features}"]]:
         """Return base and detail features, each summed over both modalities.
 
         In the form that suits the platform that the program is lowered for.
@@ -158,7 +175,11 @@ class CDDFuse(nn.Module):
         return encode_sums(encoder, params, visible, infrared, extent)
 
 
-def select_residual(residual: Residual, visible, infrared) -> jax.Array | None:
+def select_residual(
+    residual: Residual,
+    visible: Float[AnyArray, "n h w channels"],
+    infrared: Float[AnyArray, "n h w channels"],
+) -> Float[AnyArray, "n h w channels"] | None:
     """Return the image that the decoder adds when it fuses."""
     if residual not in RESIDUALS:
         raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, got {residual!r}")

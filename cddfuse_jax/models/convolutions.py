@@ -10,7 +10,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Key
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.precision import summing_dtype
 
 _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
@@ -19,7 +21,9 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 _MOST_PARTS = 8
 
 
-def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+def torch_uniform(
+    key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32
+) -> Float[Array, "..."]:
     """Torch's default for a convolution: uniform in ±1/sqrt(fan_in).
 
     Kernels are (c_in, c_out) for a 1x1 and (3, 3, c_in / groups, c_out) for a 3x3, so that fan_in
@@ -29,18 +33,20 @@ def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> 
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def pad(x: jax.Array, mode: str = "constant") -> jax.Array:
-    """Pad (n, h, w, c) by one pixel all round; ``mode`` is ``constant`` (zeros) or ``reflect``."""
+def pad(x: Float[AnyArray, "n h w c"], mode: str = "constant") -> Float[Array, "n h+2 w+2 c"]:
+    """Pad by one pixel all round; ``mode`` is ``constant`` (zeros) or ``reflect``."""
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
 
 
-def _as_matrix(x: jax.Array) -> jax.Array:
+def _as_matrix(x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n*h*w c"]:
     return x.reshape(-1, x.shape[-1])
 
 
 @jax.custom_vjp
-def conv1x1(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Mix channels, 1x1: (n, h, w, c_in) and (c_in, c_out) to (n, h, w, c_out)."""
+def conv1x1(
+    x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
+) -> Float[AnyArray, "n h w c_out"]:
+    """Mix channels, 1x1."""
     return x @ kernel
 
 
@@ -57,17 +63,21 @@ def _conv1x1_backward(saved, cotangent):
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 
 
-def channel_products(a: jax.Array, b: jax.Array) -> jax.Array:
+def channel_products(
+    a: Float[AnyArray, "n h w c"], b: Float[AnyArray, "n h w d"]
+) -> Float[Array, "n c d"]:
     """Sum over pixels the products of each channel of ``a`` with each of ``b``, image by image.
 
-    (n, h, w, c) and (n, h, w, d) to (n, c, d), in float32 or wider.
+    In float32 or wider.
     """
     return jnp.einsum("nhwc,nhwd->ncd", a, b, preferred_element_type=summing_dtype(a))
 
 
 @jax.custom_vjp
-def mix_channels(x: jax.Array, kernels: jax.Array) -> jax.Array:
-    """Like `conv1x1` with a kernel per image: (n, h, w, c_in) and (n, c_in, c_out)."""
+def mix_channels(
+    x: Float[AnyArray, "n h w c_in"], kernels: Float[AnyArray, "n c_in c_out"]
+) -> Float[Array, "n h w c_out"]:
+    """Like `conv1x1` with a kernel per image."""
     return jnp.einsum("nhwc,nco->nhwo", x, kernels)
 
 
@@ -84,7 +94,9 @@ def _mix_backward(saved, cotangent):
 mix_channels.defvjp(_mix_forward, _mix_backward)
 
 
-def _correlate_depthwise(padded: jax.Array, kernel: jax.Array) -> jax.Array:
+def _correlate_depthwise(
+    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
+) -> Float[AnyArray, "n h-2 w-2 c"]:
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     return sum(
         padded[:, dy : dy + height, dx : dx + width] * kernel[dy, dx, 0] for dy, dx in _SHIFTS
@@ -92,8 +104,10 @@ def _correlate_depthwise(padded: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def depthwise3x3(padded: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Depthwise 3x3: (n, h+2, w+2, c) padded input and (3, 3, 1, c) kernel to (n, h, w, c)."""
+def depthwise3x3(
+    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
+) -> Float[AnyArray, "n h-2 w-2 c"]:
+    """Depthwise 3x3 of an input that is padded already."""
     return _correlate_depthwise(padded, kernel)
 
 
@@ -128,8 +142,10 @@ depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 @jax.custom_vjp
-def conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Dense 3x3 with zero padding: (n, h, w, c_in) and (3, 3, c_in, c_out) to (n, h, w, c_out)."""
+def conv3x3(
+    x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"]
+) -> Float[Array, "n h w c_out"]:
+    """Dense 3x3 with zero padding."""
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 

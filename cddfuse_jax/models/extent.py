@@ -6,26 +6,29 @@ in the network depends on where the image ends, so an extent answers these two.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Int
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import GramSums, gram_sums
 
 
 class WholeArray(NamedTuple):
     """The array is the image, and padding alone makes what lies beyond."""
 
-    def border(self, x: jax.Array, mode: str = "constant") -> jax.Array:
+    def border(
+        self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
+    ) -> Float[AnyArray, "n h w c"]:
         """Return ``x`` as a 3x3 convolution that pads in ``mode`` may read it.
 
-        That is (n, h, w, c) with those pixels that lie beyond the image, and that it reads, set to
-        what padding would put there: zeros ("constant") or the mirrored image ("reflect").
+        That is with those pixels that lie beyond the image, and that it reads, set to what padding
+        would put there: zeros ("constant") or the mirrored image ("reflect").
         """
         del mode
         return x
 
-    def sums(self, q: jax.Array, k: jax.Array) -> GramSums:
+    def sums(self, q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
         """Return `gram_sums` over the image, of q and k that 3x3 convolutions with zeros gave."""
         return gram_sums(q, k)
 
@@ -33,10 +36,12 @@ class WholeArray(NamedTuple):
 class Corner(NamedTuple):
     """The image begins at the array's first row and column, and is ``height`` by ``width``."""
 
-    height: jax.Array
-    width: jax.Array
+    height: Int[AnyArray, ""]
+    width: Int[AnyArray, ""]
 
-    def border(self, x: jax.Array, mode: str = "constant") -> jax.Array:
+    def border(
+        self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
+    ) -> Float[AnyArray, "n h w c"]:
         """As `WholeArray.border`.
 
         A 3x3 convolution sees one row and one column beyond. Where the image fills the array, that
@@ -50,11 +55,11 @@ class Corner(NamedTuple):
         column = lax.dynamic_slice_in_dim(x, self.width - 2, 1, 2)
         return jnp.where(columns == self.width, column, x)
 
-    def sums(self, q: jax.Array, k: jax.Array) -> GramSums:
+    def sums(self, q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
         """As `WholeArray.sums`."""
         return gram_sums(self._summable(q), self._summable(k))
 
-    def _summable(self, x: jax.Array) -> jax.Array:
+    def _summable(self, x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h w c"]:
         """Zero what a 3x3 convolution of an array that is zero beyond the image leaves there.
 
         That is one row and one column: writing these is cheaper than masking all, by a sixth of the
@@ -77,11 +82,13 @@ class Strip(NamedTuple):
             window has one row more on both sides, which belong to its neighbours.
     """
 
-    first: jax.Array
-    height: jax.Array
+    first: Int[AnyArray, ""]
+    height: Int[AnyArray, ""]
     known: GramSums | None = None
 
-    def border(self, x: jax.Array, mode: str = "constant") -> jax.Array:
+    def border(
+        self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
+    ) -> Float[AnyArray, "n h w c"]:
         """As `WholeArray.border`, for all rows that lie beyond the image."""
         row = self.first + jnp.arange(x.shape[1])
         if mode == "constant":
@@ -91,7 +98,7 @@ class Strip(NamedTuple):
         mirrored = last - jnp.abs(last - jnp.abs(row))
         return jnp.take(x, jnp.clip(mirrored - self.first, 0, x.shape[1] - 1), axis=1)
 
-    def sums(self, q: jax.Array, k: jax.Array) -> GramSums:
+    def sums(self, q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
         """Return the sums over the image if they are known, else this strip's share."""
         if self.known is not None:
             return self.known

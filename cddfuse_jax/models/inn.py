@@ -1,9 +1,10 @@
 """The detail branch: an invertible network of affine coupling layers."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
@@ -13,8 +14,10 @@ class InvertedResidual(nn.Module):
     """1x1 c -> 2c, relu6, depthwise 3x3 over reflected borders, relu6, 1x1 2c -> c; no residual."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c); h and w at least 2, for the reflection."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the block; h and w are at least 2, for the reflection."""
         c = x.shape[-1]
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
@@ -47,15 +50,19 @@ class CouplingLayer(nn.Module):
         self.rho = InvertedResidual()
         self.eta = InvertedResidual()
 
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, features) to the same shape."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w {self.features}"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w {self.features}"]:
+        """Couple the two halves."""
         weights, bias = (p.astype(x.dtype) for p in (self.shuffle_kernel, self.shuffle_bias))
         z1, z2 = jnp.split(conv1x1(x, weights) + bias, 2, -1)
         z2 = z2 + self.phi(z1, extent)
         z1 = z1 * jnp.exp(self.rho(z2, extent)) + self.eta(z2, extent)
         return jnp.concatenate([z1, z2], -1)
 
-    def inverse(self, y: jax.Array) -> jax.Array:
+    def inverse(
+        self, y: Float[AnyArray, "n h w {self.features}"]
+    ) -> Float[AnyArray, "n h w {self.features}"]:
         """Undo `__call__`, in closed form."""
         z1, z2 = jnp.split(y, 2, -1)
         z1 = (z1 - self.eta(z2)) * jnp.exp(-self.rho(z2))
@@ -74,13 +81,17 @@ class DetailFeatureExtraction(nn.Module):
     def setup(self):  # noqa: D102
         self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
 
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, features) to the same shape."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w {self.features}"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w {self.features}"]:
+        """Couple the two halves."""
         for layer in self.net:
             x = layer(x, extent)
         return x
 
-    def inverse(self, y: jax.Array) -> jax.Array:
+    def inverse(
+        self, y: Float[AnyArray, "n h w {self.features}"]
+    ) -> Float[AnyArray, "n h w {self.features}"]:
         """Undo `__call__`."""
         for layer in reversed(self.net):
             y = layer.inverse(y)

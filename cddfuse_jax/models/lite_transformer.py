@@ -1,9 +1,10 @@
 """The base branch: the paper's Lite Transformer block, as the release computes it."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
 from cddfuse_jax.models.convolutions import conv1x1, conv3x3, depthwise3x3, pad, torch_uniform
 from cddfuse_jax.models.extent import WHOLE, Extent
@@ -21,8 +22,10 @@ class BaseAttention(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the attention."""
         c = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (self.heads,), jnp.float32)
         qkv1 = self.param("qkv1", torch_uniform, (c, 3 * c))
@@ -39,14 +42,18 @@ class BaseFeedForward(nn.Module):
     """Gated feed-forward network with a grouped 3x3 convolution: 2 channels in, 2 out per group."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the network."""
         c = x.shape[-1]
         project_in = kernel(self, "project_in", (c, 2 * c), x)
         dwconv = kernel(self, "dwconv", (3, 3, 2, 2 * c), x)
         project_out = kernel(self, "project_out", (c, c), x)
 
-        def grouped(weights, taps):
+        def grouped(
+            weights: Float[AnyArray, "c c"], taps: Float[AnyArray, "3 3 2 c"]
+        ) -> Float[AnyArray, "n h w c"]:
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             first, second = (jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1))
@@ -69,7 +76,9 @@ class BaseFeatureExtraction(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the branch."""
         x = x + BaseAttention(self.heads, name="attn")(LayerNorm(name="norm1")(x), extent)
         return x + BaseFeedForward(name="mlp")(LayerNorm(name="norm2")(x), extent)

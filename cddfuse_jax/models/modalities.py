@@ -9,20 +9,28 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.encoder_decoder import Encoder
 from cddfuse_jax.models.extent import Extent
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def encode_sums(encoder: Encoder, params, visible, infrared, extent: Extent):
-    """Return base and detail features, each summed over both modalities: (n, h, w, features).
+def encode_sums(
+    encoder: Encoder,
+    params,
+    visible: Float[AnyArray, "n h w {encoder.channels}"],
+    infrared: Float[AnyArray, "n h w {encoder.channels}"],
+    extent: Extent,
+) -> tuple[Float[Array, "n h w {encoder.features}"], Float[Array, "n h w {encoder.features}"]]:
+    """Return base and detail features, each summed over both modalities.
 
     Args:
         encoder: unbound.
         params: its own.
-        visible: (n, h, w, channels).
-        infrared: like ``visible``.
+        visible: images in [0, 1].
+        infrared: likewise.
         extent: of both images.
     """
     # On CPUs one after the other takes 40 % less memory, and more of it is in the cache.
@@ -61,6 +69,6 @@ def _encode_sums_backward(encoder, pull_back, cotangents):
 encode_sums.defvjp(_encode_sums_forward, _encode_sums_backward)
 
 
-def sum_of_halves(features: jax.Array) -> jax.Array:
+def sum_of_halves(features: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n//2 h w c"]:
     """Add the second half of a batch, the infrared images' features, to the first."""
     return sum(jnp.split(features, 2))

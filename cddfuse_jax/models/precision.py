@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.options import PRECISIONS, Precision
 
 
@@ -30,7 +32,7 @@ def features_dtype(precision: Precision):
     return jnp.bfloat16 if precision == "bf16" else None
 
 
-def summing_dtype(x: jax.Array):
+def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
     """Return the type in which to sum over many numbers like those of ``x``: float32 or wider."""
     return jnp.promote_types(x.dtype, jnp.float32)
 

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jax.scipy.special import erf
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
 from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
 from cddfuse_jax.models.extent import WHOLE, Extent
@@ -14,10 +16,10 @@ from cddfuse_jax.models.precision import summing_dtype
 
 
 class LayerNorm(nn.Module):
-    """Normalise each pixel of (n, h, w, c) over its channels: biased variance, epsilon 1e-5."""
+    """Normalise each pixel over its channels: biased variance, epsilon 1e-5."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h w c"]:
         """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, like ``x``."""
         weight = self.param("weight", nn.initializers.ones, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
@@ -28,7 +30,7 @@ class LayerNorm(nn.Module):
         return (centred * lax.rsqrt(variance + 1e-5) * weight + bias).astype(x.dtype)
 
 
-def gelu(x: jax.Array) -> jax.Array:
+def gelu(x: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """Exact gelu, x · Φ(x), in the form that torch computes."""
     return 0.5 * x * (1 + erf(x * (0.5**0.5)))
 
@@ -39,8 +41,10 @@ class MDTA(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the attention."""
         c = x.shape[-1]
         temperature = self.param("temperature", nn.initializers.ones, (self.heads,), jnp.float32)
         qkv = kernel(self, "qkv", (c, 3 * c), x)
@@ -66,8 +70,10 @@ class GDFN(nn.Module):
     expansion: int = 2
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the network."""
         c = x.shape[-1]
         hidden = self.expansion * c
         project_in = kernel(self, "project_in", (c, 2 * hidden), x)
@@ -89,8 +95,10 @@ class RestormerBlock(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply the block."""
         x = x + MDTA(self.heads, name="attn")(LayerNorm(name="norm1")(x), extent)
         return x + GDFN(name="ffn")(LayerNorm(name="norm2")(x), extent)
 
@@ -107,8 +115,10 @@ class RestormerBlocks(nn.Module):
     remat: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, extent: Extent = WHOLE) -> jax.Array:
-        """Map (n, h, w, c) to (n, h, w, c)."""
+    def __call__(
+        self, x: Float[AnyArray, "n h w c"], extent: Extent = WHOLE
+    ) -> Float[AnyArray, "n h w c"]:
+        """Apply all blocks."""
         if self.is_initializing():
             for i in range(self.count):
                 x = RestormerBlock(self.heads, name=str(i))(x, extent)

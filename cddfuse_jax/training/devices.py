@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Shaped
 
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
@@ -14,7 +15,7 @@ from cddfuse_jax.training.update import TrainState
 
 AXIS = "data"
 MAPS = ("shard_map", "pmap")
-Update = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+Update = Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]
 
 
 class Devices:
@@ -117,14 +118,16 @@ class Devices:
         specs = {"in_specs": (whole, split, split), "out_specs": whole}
         return jax.jit(jax.shard_map(update, mesh=self.mesh, **specs), donate_argnums=0)
 
-    def _placed(self, rows: np.ndarray) -> jax.Array:
+    def _placed(
+        self, rows: Float[np.ndarray, "*rows h w channels"]
+    ) -> Float[Array, "*batch h w channels"]:
         return jax.make_array_from_process_local_data(self._split, rows)
 
 
 def _relabelled(tree, sharding: NamedSharding):
     """Return replicated arrays, the very same buffers, as spread by another sharding."""
 
-    def relabel(array: jax.Array) -> jax.Array:
+    def relabel(array: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
         shards = [shard.data for shard in array.addressable_shards]
         return jax.make_array_from_single_device_arrays(array.shape, sharding, shards)
 

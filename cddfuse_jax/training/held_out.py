@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from cddfuse_jax.data.sources import Images, Source
 from cddfuse_jax.distributed import processes
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.precision import Precision, computed
 from cddfuse_jax.training.update import Stage
 
@@ -47,7 +49,11 @@ class HeldOut:
         return {name: float(np.mean([parts[name] for parts in every])) for name in every[0]}
 
     def _of(self, stage: Stage):
-        def parts(params, visible, infrared):
+        def parts(
+            params: Tree,
+            visible: Float[AnyArray, "1 h w channels"],
+            infrared: Float[AnyArray, "1 h w channels"],
+        ) -> dict[str, Float[Array, ""]]:
             total, parts = stage.loss(params, visible, infrared)
             return {"total": total, **parts}
 

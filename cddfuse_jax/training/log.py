@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, UInt8
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.event_pb2 import Event
 
@@ -55,7 +56,9 @@ class TrainLog:
         if self._writer:
             self._writer.close()
 
-    def update(self, step: int, stage: str, metrics: dict[str, jax.Array], pairs: int) -> None:
+    def update(
+        self, step: int, stage: str, metrics: dict[str, Float[Array, ""]], pairs: int
+    ) -> None:
         """Note the metrics of update number ``step`` (from 1), made on ``pairs`` pairs.
 
         Raises:
@@ -84,8 +87,8 @@ class TrainLog:
                 self._writer.add_scalar(f"held_out/{stage}/{name}", value, step)
             self._writer.flush()
 
-    def picture(self, step: int, picture: np.ndarray) -> Path:
-        """Write a uint8 picture as PNG and to TensorBoard; return the file's path."""
+    def picture(self, step: int, picture: UInt8[np.ndarray, "height width"]) -> Path:
+        """Write a picture as PNG and to TensorBoard; return the file's path."""
         path = self.workdir / "pictures" / f"step_{step:06d}.png"
         write_png(path, picture)
         self._writer.add_image("decomposition", picture, step, dataformats="HW")

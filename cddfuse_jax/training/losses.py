@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cddfuse_jax.decomposition.correlation import OfWholeBatch, Parts, decomposition
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
 
@@ -26,14 +28,14 @@ RELEASE = LossWeights()
 
 def reconstruction_loss(
     params,
-    visible: jax.Array,
-    infrared: jax.Array,
+    visible: Float[AnyArray, "n h w 1"],
+    infrared: Float[AnyArray, "n h w 1"],
     *,
     weights: LossWeights = RELEASE,
     residual: bool = True,
     model: CDDFuse | None = None,
     of_whole_batch: OfWholeBatch | None = None,
-) -> tuple[jax.Array, Parts]:
+) -> tuple[Float[Array, ""], Parts]:
     """Stage I: each modality is encoded and decoded on its own.
 
     5·SSIM + MSE of each modality, 2·decomposition, and 5·L1 between the spatial gradients of the
@@ -41,15 +43,15 @@ def reconstruction_loss(
 
     Args:
         params: the network's; those of the fusion layers are not used and may be absent.
-        visible: (n, h, w, 1) in [0, 1], h and w at least 6 for SSIM's reflected border.
-        infrared: like ``visible``.
+        visible: images in [0, 1], h and w at least 6 for SSIM's reflected border.
+        infrared: likewise.
         weights: the coefficients.
         residual: whether the decoder adds the image that it reconstructs.
         model: the network; by default the one that ``params`` fit.
         of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
-        The total and its parts by name, unweighted, all scalars.
+        The total and its parts by name, unweighted.
     """
     model = model or CDDFuse.from_params(params)
     apply = functools.partial(model.apply, {"params": params})
@@ -77,29 +79,29 @@ def reconstruction_loss(
 
 def fusion_loss(
     params,
-    visible: jax.Array,
-    infrared: jax.Array,
+    visible: Float[AnyArray, "n h w 1"],
+    infrared: Float[AnyArray, "n h w 1"],
     *,
     weights: LossWeights = RELEASE,
     residual: Residual = "visible",
     model: CDDFuse | None = None,
     of_whole_batch: OfWholeBatch | None = None,
-) -> tuple[jax.Array, Parts]:
+) -> tuple[Float[Array, ""], Parts]:
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
     L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition.
 
     Args:
         params: the network's.
-        visible: (n, h, w, 1) in [0, 1].
-        infrared: like ``visible``.
+        visible: images in [0, 1].
+        infrared: likewise.
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
         of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
-        The total and its parts by name, unweighted, all scalars.
+        The total and its parts by name, unweighted.
     """
     model = model or CDDFuse.from_params(params)
     base, detail, *_, fused = model.apply(
@@ -117,8 +119,8 @@ def fusion_loss(
     return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
 
 
-def ssim_loss(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean of clip(1 - SSIM, 0, 1) / 2 for images (n, h, w, 1) in [0, 1]; 11x11 gaussian window."""
+def ssim_loss(a: Float[AnyArray, "n h w 1"], b: Float[AnyArray, "n h w 1"]) -> Float[Array, ""]:
+    """Mean of clip(1 - SSIM, 0, 1) / 2 for images in [0, 1]; 11x11 gaussian window."""
     blurred = blur(jnp.concatenate([a, b, a * a, b * b, a * b]))
     mean_a, mean_b, square_a, square_b, product = jnp.split(blurred, 5)
     variances = square_a - mean_a * mean_a + square_b - mean_b * mean_b
@@ -130,8 +132,8 @@ def ssim_loss(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.mean(jnp.clip(1 - ssim, 0.0, 1.0)) / 2
 
 
-def gaussian_window() -> np.ndarray:
-    """Return the release's 11x11 window of sigma 1.5 with all its float32 roundings.
+def gaussian_window() -> Float[np.ndarray, "11 11"]:
+    """Return the release's window of sigma 1.5 with all its float32 roundings.
 
     SSIM takes small variances as differences of large means: the window's last digit shows in the
     loss's sixth.
@@ -142,8 +144,8 @@ def gaussian_window() -> np.ndarray:
     return np.outer(taps, taps)
 
 
-def blur(image: jax.Array) -> jax.Array:
-    """Filter (n, h, w, 1) with `gaussian_window`, borders reflected, to the same shape."""
+def blur(image: Float[AnyArray, "n h w 1"]) -> Float[Array, "n h w 1"]:
+    """Filter with `gaussian_window`, borders reflected."""
     return jax.lax.conv_general_dilated(
         jnp.pad(image, ((0, 0), (5, 5), (5, 5), (0, 0)), mode="reflect"),
         jnp.asarray(gaussian_window()[:, :, None, None], image.dtype),
@@ -154,21 +156,25 @@ def blur(image: jax.Array) -> jax.Array:
     )
 
 
-def sobel(image: jax.Array, padding: str) -> tuple[jax.Array, jax.Array]:
-    """Sobel responses along x and y of (n, h, w, 1); ``padding`` is a mode of `jax.numpy.pad`."""
+def sobel(
+    image: Float[AnyArray, "n h w 1"], padding: str
+) -> tuple[Float[Array, "n h w 1"], Float[Array, "n h w 1"]]:
+    """Sobel responses along x and y; ``padding`` is a mode of `jax.numpy.pad`."""
     x = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=padding)
     rows = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
     columns = x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]
     return rows[:, :, 2:] - rows[:, :, :-2], columns[:, 2:] - columns[:, :-2]
 
 
-def spatial_gradient_loss(a: jax.Array, b: jax.Array) -> jax.Array:
-    """L1 between the spatial gradients (Sobel / 8, replicated border) of two (n, h, w, 1)."""
+def spatial_gradient_loss(
+    a: Float[AnyArray, "n h w 1"], b: Float[AnyArray, "n h w 1"]
+) -> Float[Array, ""]:
+    """L1 between the spatial gradients (Sobel / 8, replicated border) of two images."""
     difference = jnp.stack(sobel(a, "edge")) / 8 - jnp.stack(sobel(b, "edge")) / 8
     return jnp.mean(jnp.abs(difference))
 
 
-def gradient_magnitude(image: jax.Array) -> jax.Array:
-    """|Sobel_x| + |Sobel_y| of (n, h, w, 1), zeros beyond the border."""
+def gradient_magnitude(image: Float[AnyArray, "n h w 1"]) -> Float[Array, "n h w 1"]:
+    """|Sobel_x| + |Sobel_y|, zeros beyond the border."""
     along_x, along_y = sobel(image, "constant")
     return jnp.abs(along_x) + jnp.abs(along_y)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int
 
 from cddfuse_jax.errors import InputError
 
@@ -102,6 +103,6 @@ def adam(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
     return Optimizer(*chain, rate)
 
 
-def update_count(opt_state: Any) -> jax.Array:
-    """Return how many updates an `adam` state has seen, an int32 scalar."""
+def update_count(opt_state: Any) -> Int[Array, ""]:
+    """Return how many updates an `adam` state has seen."""
     return opt_state[1].count

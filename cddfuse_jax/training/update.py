@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.losses import Parts
 from cddfuse_jax.training.optimizers import Optimizer, update_count
@@ -46,11 +48,11 @@ class Stage(NamedTuple):
     """
 
     name: str
-    loss: Callable[..., tuple[jax.Array, Parts]]
+    loss: Callable[..., tuple[Float[Array, ""], Parts]]
     modules: tuple[str, ...]
 
 
-def init_params(model: CDDFuse, key: jax.Array) -> dict[str, Any]:
+def init_params(model: CDDFuse, key: Key[Array, ""]) -> dict[str, Any]:
     """Return torch's default initial weights, by module."""
     image = jnp.zeros((1, 8, 8, model.channels), jnp.float32)
     params = model.init(key, image, image)["params"]
@@ -71,8 +73,8 @@ def init_state(
 
 def update(
     state: TrainState,
-    visible: jax.Array,
-    infrared: jax.Array,
+    visible: Float[AnyArray, "n h w channels"],
+    infrared: Float[AnyArray, "n h w channels"],
     *,
     stage: Stage,
     optimizers: Mapping[str, Optimizer],
@@ -84,8 +86,8 @@ def update(
 
     Args:
         state: the state before.
-        visible: (n, h, w, 1) in [0, 1]; with ``axis``, this device's share of the batch.
-        infrared: like ``visible``.
+        visible: images in [0, 1]; with ``axis``, this device's share of the batch.
+        infrared: likewise.
         stage: the loss, and the modules that train.
         optimizers: one for each module, see `optimizers.adam`.
         ema: decay of the running mean of the params, for a state that keeps one: after update t
@@ -95,7 +97,7 @@ def update(
         axis: name of the mapped axis of devices, all of which make this update of equal shares.
 
     Returns:
-        The state after, and scalars by name: ``total``, the loss parts, and for each trained module
+        The state after, and by name: ``total``, the loss parts, and for each trained module
         ``grad_norm/MODULE`` (before clipping) and ``lr/MODULE``.
     """
     (total, parts), gradients = batch_gradient(
@@ -117,13 +119,13 @@ def update(
 
 def batch_gradient(
     params: dict[str, Any],
-    visible: jax.Array,
-    infrared: jax.Array,
+    visible: Float[AnyArray, "n h w channels"],
+    infrared: Float[AnyArray, "n h w channels"],
     *,
     stage: Stage,
     accumulate: int = 1,
     axis: str | None = None,
-) -> tuple[tuple[jax.Array, Parts], dict[str, Any]]:
+) -> tuple[tuple[Float[Array, ""], Parts], dict[str, Any]]:
     """Return the loss, its parts and the gradient of the whole batch, however it is shared out.
 
     Microbatches cost a first pass over all of them, encoder only and without gradients, that finds

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(
@@ -12,7 +13,7 @@ from cddfuse_jax.metrics.record import metric
     source="Pearson's r, as in the CDDFuse release",
     protocols=("release", "corrected"),
 )
-def correlation(fused, visible, infrared):
+def correlation(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """CC: (r(fused, visible) + r(fused, infrared))/2, -1 to 1.
 
     The correlation with a flat image is defined as 0 (the release: NaN).
@@ -27,7 +28,7 @@ def correlation(fused, visible, infrared):
     source="Aslantas and Bendes 2015",
     protocols=("release", "corrected"),
 )
-def sum_of_correlations_of_differences(fused, visible, infrared):
+def sum_of_correlations_of_differences(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SCD: r(fused - infrared, visible) + r(fused - visible, infrared), -2 to 2.
 
     A correlation in which either side is flat is defined as 0 (the release: NaN); so an image
@@ -36,7 +37,7 @@ def sum_of_correlations_of_differences(fused, visible, infrared):
     return _pearson(fused - infrared, visible) + _pearson(fused - visible, infrared)
 
 
-def _pearson(first: np.ndarray, second: np.ndarray) -> float:
+def _pearson(first: Plane, second: Plane) -> float:
     # Flat is asked of the values: a mean of equal values may be off by a rounding, and then the
     # quotient of two rounding errors would pass for a correlation.
     if np.ptp(first) == 0 or np.ptp(second) == 0:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(
@@ -13,7 +14,7 @@ from cddfuse_jax.metrics.record import metric, refuse_smaller_than
     protocols=("papers",),
     needs_sources=False,
 )
-def definition(fused):
+def definition(fused: Plane) -> float:
     """Definition, grey levels: mean of sqrt((dx² + dy²)/2) over (H-1)(W-1) pixels; flat: 0.
 
     Raises:

@@ -4,6 +4,7 @@ import numpy as np
 
 from cddfuse_jax.metrics.edges import sobel
 from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(
@@ -14,6 +15,6 @@ from cddfuse_jax.metrics.record import metric
     protocols=("vifb", "papers"),
     needs_sources=False,
 )
-def edge_intensity(fused):
+def edge_intensity(fused: Plane) -> float:
     """EI, grey levels: mean of hypot(sx, sy), Sobel with the border repeated; flat: 0."""
     return np.hypot(*sobel(fused, "nearest")).mean()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.shapes import Float, Integer, Plane
 
 LEVELS = 256
 
@@ -15,7 +16,7 @@ LEVELS = 256
     protocols=("release", "corrected", "vifb"),
     needs_sources=False,
 )
-def entropy(fused):
+def entropy(fused: Plane) -> float:
     """EN, bits: Shannon entropy of the fused image's 256-bin histogram, 0 to 8; flat: 0."""
     return entropy_of(np.bincount(grey_levels(fused), minlength=LEVELS)) / np.log(2)
 
@@ -27,7 +28,7 @@ def entropy(fused):
     source="Qu et al. 2002, as in the CDDFuse release",
     protocols=("release", "corrected"),
 )
-def mutual_information(fused, visible, infrared):
+def mutual_information(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MI, nats: MI(fused, visible) + MI(fused, infrared), from 256x256 joint counts.
 
     0 where the fused image is flat; a flat source adds 0. Beware the units: EN is in bits, and
@@ -50,7 +51,7 @@ def mutual_information(fused, visible, infrared):
     source="Qu et al. 2002, as in VIFB",
     protocols=("vifb",),
 )
-def mutual_information_stretched(fused, visible, infrared):
+def mutual_information_stretched(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MI, nats, of the protocol `vifb`: every image is first stretched to 0-255 and rounded."""
     return mutual_information(*(stretched_levels(image) for image in (fused, visible, infrared)))
 
@@ -63,7 +64,7 @@ def mutual_information_stretched(fused, visible, infrared):
     source="Bulanon et al. 2009, as in VIFB",
     protocols=("vifb",),
 )
-def cross_entropy(fused, visible, infrared):
+def cross_entropy(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """CE, bits: mean over both sources of sum p log2(p/q), p the source's histogram, q the fused.
 
     Levels that either histogram lacks are left out, so the value can be below 0.
@@ -77,22 +78,22 @@ def cross_entropy(fused, visible, infrared):
     return total / 2
 
 
-def grey_levels(image: np.ndarray) -> np.ndarray:
-    """Round HxW values 0-255 to HW integers."""
+def grey_levels(image: Plane) -> Integer[np.ndarray, " h*w"]:
+    """Round values 0-255 to integers."""
     return np.rint(image).astype(np.int64).ravel()
 
 
-def stretched_levels(image: np.ndarray) -> np.ndarray:
+def stretched_levels(image: Plane) -> Plane:
     """Stretch an image to 0-255, rounded half up; a flat one becomes 0 everywhere."""
     low, high = image.min(), image.max()
     return np.floor((image - low) / (high - low) * 255 + 0.5) if high > low else image * 0
 
 
-def entropy_of(counts: np.ndarray) -> float:
-    """Entropy in nats of a histogram of integer counts."""
+def entropy_of(counts: Integer[np.ndarray, " levels"]) -> float:
+    """Entropy in nats of a histogram."""
     share = counts[counts > 0] / counts.sum()
     return -(share * np.log(share)).sum() if share.size > 1 else 0.0
 
 
-def _shares(image: np.ndarray) -> np.ndarray:
+def _shares(image: Plane) -> Float[np.ndarray, " levels"]:
     return np.bincount(grey_levels(image), minlength=LEVELS) / image.size

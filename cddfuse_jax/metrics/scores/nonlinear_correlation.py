@@ -9,6 +9,7 @@ from cddfuse_jax.metrics.scores.information import (
     grey_levels,
     stretched_levels,
 )
+from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(
@@ -18,7 +19,9 @@ from cddfuse_jax.metrics.scores.information import (
     source="Wang et al. 2005, on images stretched to 0-255 as in Liu et al. 2012",
     protocols=("papers",),
 )
-def nonlinear_correlation_information_entropy(fused, visible, infrared):
+def nonlinear_correlation_information_entropy(
+    fused: Plane, visible: Plane, infrared: Plane
+) -> float:
     """NCIE, 0 to 1: 1 + sum (l/3) log_256(l/3) over the eigenvalues l of the 3x3 matrix of NCC.
 
     NCC(x, y) = H(x) + H(y) - H(x, y) with logarithms to the base 256, 1 on the diagonal; levels

@@ -5,6 +5,7 @@ import numpy as np
 from cddfuse_jax.metrics.edges import sobel
 from cddfuse_jax.metrics.record import metric
 from cddfuse_jax.metrics.scores.information import stretched_levels
+from cddfuse_jax.metrics.shapes import Float, Plane
 from cddfuse_jax.metrics.windows import filtered
 
 BLOCK = 16  # side of Qcv's regions
@@ -18,7 +19,7 @@ _REACH = 15  # Qcb's gaussians are cut off this far from their centre
     source="Chen and Blum 2009, as in Liu et al. 2012 and VIFB",
     protocols=("vifb", "papers"),
 )
-def chen_blum(fused, visible, infrared):
+def chen_blum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qcb, 0 to 1: preserved contrast after a contrast sensitivity filter.
 
     Each image, stretched to 0-255, is filtered in the frequency plane by a difference of
@@ -49,7 +50,7 @@ def chen_blum(fused, visible, infrared):
     source="Chen and Varshney 2007, as in Liu et al. 2012 and VIFB",
     protocols=("vifb", "papers"),
 )
-def chen_varshney(fused, visible, infrared):
+def chen_varshney(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qcv, from 0 up, lower is better: differences as the eye sees them, region by region.
 
     Images are stretched to 0-255. The difference between a source and the fused image is filtered
@@ -71,7 +72,7 @@ def chen_varshney(fused, visible, infrared):
     return weighted / weights if weights > 0 else 0.0
 
 
-def _masked_contrast(image: np.ndarray) -> np.ndarray:
+def _masked_contrast(image: Plane) -> Plane:
     radius = _radius(image.shape, 30)
     sensitivity = np.exp(-((radius / 15.387) ** 2)) - 0.7622 * np.exp(-((radius / 1.3456) ** 2))
     seen = _filtered_by_frequency(stretched_levels(image), sensitivity)
@@ -84,24 +85,24 @@ def _masked_contrast(image: np.ndarray) -> np.ndarray:
     return contrast**3 / (contrast**2 + 1e-4)
 
 
-def _gaussian(sigma: float) -> np.ndarray:
+def _gaussian(sigma: float) -> Float[np.ndarray, " taps"]:
     offsets = np.arange(-_REACH, _REACH + 1)
     return np.exp(-(offsets**2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
 
 
-def _radius(shape: tuple[int, int], part: float) -> np.ndarray:
-    """Frequency of every coefficient of an FFT: cycles at Nyquist are (H, W)/part; HxW/2 + 1."""
-    height, width = shape
+def _radius(size: tuple[int, int], part: float) -> Float[np.ndarray, "h half"]:
+    """Frequency of every coefficient of an image's FFT: cycles at Nyquist are (h, w)/part."""
+    height, width = size
     down = 2 * np.fft.fftfreq(height) * height / part
     across = 2 * np.fft.rfftfreq(width) * width / part
     return np.hypot(down[:, None], across)
 
 
-def _filtered_by_frequency(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
+def _filtered_by_frequency(image: Plane, gains: Float[np.ndarray, "h w//2+1"]) -> Plane:
     return np.fft.irfft2(np.fft.rfft2(image) * gains, s=image.shape)
 
 
-def _block_sums(values: np.ndarray) -> np.ndarray:
+def _block_sums(values: Plane) -> Float[np.ndarray, "rows columns"]:
     height, width = values.shape
     padded = np.pad(values, ((0, -height % BLOCK), (0, -width % BLOCK)))
     return padded.reshape(padded.shape[0] // BLOCK, BLOCK, -1, BLOCK).sum((1, 3))

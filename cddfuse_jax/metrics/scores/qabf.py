@@ -1,8 +1,11 @@
 """Qabf: how well the edges of both sources are preserved (Xydeas and Petrovic, 2000)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float, Plane
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 STRENGTH = (0.9994, 15.0, 0.5)
@@ -17,7 +20,7 @@ _STRIP = 32  # rows worked on at a time, so that everything between stays in the
     source="Xydeas and Petrovic 2000, as in the CDDFuse release",
     protocols=("release",),
 )
-def edge_preservation(fused, visible, infrared):
+def edge_preservation(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qabf, 0 to 0.975, as in the release: edge preservation, weighted by the source's edges.
 
     With Sobel strength g and angle arctan(sy/sx), G = smaller/larger strength and
@@ -38,7 +41,7 @@ def edge_preservation(fused, visible, infrared):
     source="Xydeas and Petrovic 2000, as in VIFB",
     protocols=("vifb",),
 )
-def edge_preservation_255(fused, visible, infrared):
+def edge_preservation_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qabf of the protocol `vifb`: as in the release, on images of 255 times their values.
 
     Only one thing depends on that scale: where both strengths are equal, G is that strength, and
@@ -58,7 +61,7 @@ def edge_preservation_255(fused, visible, infrared):
     why="an edge kept exactly is the best case whatever its strength; edges at +89 and -89 degrees "
     "are 2 degrees apart, not 178; zeros draw a frame that all images share",
 )
-def edge_preservation_corrected(fused, visible, infrared):
+def edge_preservation_corrected(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qabf of the protocol `corrected`: three of the release's slips put right.
 
     G is 1 where both strengths are equal; orientations that differ by pi are the same edge; the
@@ -67,7 +70,11 @@ def edge_preservation_corrected(fused, visible, infrared):
     return _weighted((fused, visible, infrared), "edge", _preserved_corrected)
 
 
-def _weighted(images, padding: str, preserved) -> float:
+def _weighted(
+    images: tuple[Plane, Plane, Plane],
+    padding: str,
+    preserved: Callable[..., Float[np.ndarray, "strip w"]],
+) -> float:
     refuse_smaller_than(2, images[0], "Qabf")
     padded = [np.pad(image.astype(np.float32), 1, mode=padding) for image in images]
     kept = present = 0.0
@@ -81,8 +88,10 @@ def _weighted(images, padding: str, preserved) -> float:
     return kept / present if present > 0 else 0.0
 
 
-def _edges(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sobel strength and angle in (-pi/2, pi/2], each HxW float32, of a (H+2)x(W+2) image.
+def _edges(
+    padded: Plane,
+) -> tuple[Float[np.ndarray, "h-2 w-2"], Float[np.ndarray, "h-2 w-2"]]:
+    """Sobel strength and angle in (-pi/2, pi/2] of an image that is padded already.
 
     float32 is exact for the integer sums of an 8-bit image, and faster.
     """
@@ -104,31 +113,46 @@ def _edges(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(across, out=across), angle
 
 
-def _preserved_as_release(g_source, angle_source, g_fused, angle_fused) -> np.ndarray:
+def _preserved_as_release(
+    g_source: Plane,
+    angle_source: Plane,
+    g_fused: Plane,
+    angle_fused: Plane,
+) -> Plane:
     ratio = _ratio(g_source, g_fused)
     np.copyto(ratio, g_fused, where=g_source == g_fused)
     return _quality(ratio, np.abs(angle_source - angle_fused))
 
 
-def _preserved_as_vifb(g_source, angle_source, g_fused, angle_fused) -> np.ndarray:
+def _preserved_as_vifb(
+    g_source: Plane,
+    angle_source: Plane,
+    g_fused: Plane,
+    angle_fused: Plane,
+) -> Plane:
     ratio = _ratio(g_source, g_fused)
     np.copyto(ratio, 255 * g_fused, where=g_source == g_fused)
     return _quality(ratio, np.abs(angle_source - angle_fused))
 
 
-def _preserved_corrected(g_source, angle_source, g_fused, angle_fused) -> np.ndarray:
+def _preserved_corrected(
+    g_source: Plane,
+    angle_source: Plane,
+    g_fused: Plane,
+    angle_fused: Plane,
+) -> Plane:
     ratio = _ratio(g_source, g_fused)
     np.copyto(ratio, 1, where=g_source == g_fused)
     difference = np.abs(angle_source - angle_fused)
     return _quality(ratio, np.minimum(difference, np.float32(np.pi) - difference))
 
 
-def _ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _ratio(first: Plane, second: Plane) -> Plane:
     with np.errstate(invalid="ignore"):  # 0/0 is an equal strength, which the caller fills in
         return np.minimum(first, second) / np.maximum(first, second)
 
 
-def _quality(ratio: np.ndarray, difference: np.ndarray) -> np.ndarray:
+def _quality(ratio: Plane, difference: Plane) -> Plane:
     """Preservation per pixel from the strengths' ratio and the angles' difference (radians).
 
     Overwrites both: `slope (middle - a)` with a = 1 - difference/(pi/2) is linear in the

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(
@@ -15,7 +16,7 @@ from cddfuse_jax.metrics.record import metric
     source="as in the CDDFuse release",
     protocols=("release", "corrected"),
 )
-def mean_squared_error(fused, visible, infrared):
+def mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MSE, squared grey levels: mean of the errors to visible and to infrared; lower is closer."""
     return _mse(fused, visible, infrared)
 
@@ -28,7 +29,7 @@ def mean_squared_error(fused, visible, infrared):
     source="mean of the two roots of the mean squared errors",
     protocols=("papers",),
 )
-def root_mean_squared_error(fused, visible, infrared):
+def root_mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """RMSE, grey levels: mean of the root mean squared errors to visible and to infrared."""
     return sum(math.sqrt(np.mean((fused - x) ** 2)) for x in (visible, infrared)) / 2
 
@@ -41,7 +42,7 @@ def root_mean_squared_error(fused, visible, infrared):
     source="Jagalingam and Hegde 2015, as in VIFB",
     protocols=("vifb",),
 )
-def root_of_sum_over_pixels(fused, visible, infrared):
+def root_of_sum_over_pixels(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """RMSE of the protocol `vifb`: mean over both sources of sqrt(sum of squared errors)/(HW).
 
     The division by HW stands outside the root, so the value falls with the size of the image: it
@@ -57,7 +58,7 @@ def root_of_sum_over_pixels(fused, visible, infrared):
     source="as in the CDDFuse release",
     protocols=("release",),
 )
-def peak_signal_to_noise(fused, visible, infrared):
+def peak_signal_to_noise(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB: 10 log10(peak²/MSE) with the fused image's own maximum as peak, as the release.
 
     Equal to both sources: infinite. All black: its peak is 0, and 0 dB is the value defined here
@@ -75,7 +76,7 @@ def peak_signal_to_noise(fused, visible, infrared):
     change="peak 255 instead of the fused image's own maximum",
     why="a peak that depends on the image rewards one bright pixel and cannot be compared",
 )
-def peak_signal_to_noise_255(fused, visible, infrared):
+def peak_signal_to_noise_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB, of the protocol `corrected`: the peak is 255 for every image."""
     return _decibels(255.0, _mse(fused, visible, infrared))
 
@@ -87,7 +88,7 @@ def peak_signal_to_noise_255(fused, visible, infrared):
     source="Jagalingam and Hegde 2015, as in VIFB",
     protocols=("vifb",),
 )
-def peak_signal_to_root_of_sum(fused, visible, infrared):
+def peak_signal_to_root_of_sum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB, of the protocol `vifb`: 10 log10(255²/r) with r its RMSE, which is not squared.
 
     Values near 58 dB, where the usual definition gives about 17.
@@ -95,11 +96,11 @@ def peak_signal_to_root_of_sum(fused, visible, infrared):
     return _decibels(255.0, _root_of_sum(fused, visible, infrared))
 
 
-def _mse(fused, visible, infrared) -> float:
+def _mse(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return (np.mean((fused - visible) ** 2) + np.mean((fused - infrared) ** 2)) / 2
 
 
-def _root_of_sum(fused, visible, infrared) -> float:
+def _root_of_sum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return sum(math.sqrt(np.sum((fused - x) ** 2)) for x in (visible, infrared)) / 2 / fused.size
 
 

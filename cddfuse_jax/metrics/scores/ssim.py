@@ -3,6 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Plane
 from cddfuse_jax.metrics.windows import gaussian, moments, similarity
 
 _UNIFORM = 7  # scikit-image's window
@@ -17,7 +18,7 @@ MEASURES = "local likeness to each source in mean, contrast, structure"
     source="Wang et al. 2004, as in the CDDFuse release",
     protocols=("release",),
 )
-def ssim(fused, visible, infrared):
+def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM(fused, visible) + SSIM(fused, infrared), at most 2, as in the release.
 
     scikit-image's default: 7x7 uniform window, in float32, with data range 2. For values 0-255
@@ -41,7 +42,7 @@ def ssim(fused, visible, infrared):
     why="the constants that steady SSIM in flat regions scale with the data range; for values "
     "0-255 a range of 2 leaves noise of a fraction of a grey level to count as structure",
 )
-def ssim_255(fused, visible, infrared):
+def ssim_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `corrected`: data range 255, float64; the sum over the two stays.
 
     Raises:
@@ -57,7 +58,7 @@ def ssim_255(fused, visible, infrared):
     source="Wang et al. 2004, as in VIFB",
     protocols=("vifb",),
 )
-def ssim_gaussian(fused, visible, infrared):
+def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `vifb`, sum of two, at most 2: the paper's own form.
 
     Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
@@ -71,7 +72,7 @@ def ssim_gaussian(fused, visible, infrared):
     return sum(similarity(pair).mean() for pair in pairs)
 
 
-def _uniform(fused, visible, infrared, data_range: float) -> float:
+def _uniform(fused: Plane, visible: Plane, infrared: Plane, data_range: float) -> float:
     # Imported here, so that all other scores are ready without it.
     from skimage.metrics import structural_similarity
 

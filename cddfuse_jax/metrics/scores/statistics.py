@@ -3,6 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float, Plane
 
 
 @metric(
@@ -13,7 +14,7 @@ from cddfuse_jax.metrics.record import metric, refuse_smaller_than
     protocols=("release", "corrected", "vifb"),
     needs_sources=False,
 )
-def standard_deviation(fused):
+def standard_deviation(fused: Plane) -> float:
     """SD, grey levels: population standard deviation of the fused image; flat: 0."""
     return fused.std()
 
@@ -26,7 +27,7 @@ def standard_deviation(fused):
     protocols=("release", "corrected"),
     needs_sources=False,
 )
-def spatial_frequency(fused):
+def spatial_frequency(fused: Plane) -> float:
     """SF, grey levels: sqrt(mean dx² + mean dy²) over neighbouring pixels; flat: 0.
 
     Each mean is over its own differences: H(W-1) of them across, (H-1)W down. An image one pixel
@@ -44,7 +45,7 @@ def spatial_frequency(fused):
     needs_sources=False,
     channels="beside",
 )
-def spatial_frequency_per_pixel(fused):
+def spatial_frequency_per_pixel(fused: Plane) -> float:
     """SF, grey levels, of the protocol `vifb`: sqrt((sum dx² + sum dy²)/HW); flat: 0.
 
     Both sums are divided by the number of pixels. Colour is scored with the three planes side by
@@ -61,7 +62,7 @@ def spatial_frequency_per_pixel(fused):
     protocols=("release", "corrected"),
     needs_sources=False,
 )
-def average_gradient(fused):
+def average_gradient(fused: Plane) -> float:
     """AG, grey levels per pixel: mean of sqrt((gx² + gy²)/2); flat: 0.
 
     Differences are central inside and one-sided at the border.
@@ -80,7 +81,7 @@ def average_gradient(fused):
     protocols=("vifb",),
     needs_sources=False,
 )
-def average_gradient_inner(fused):
+def average_gradient_inner(fused: Plane) -> float:
     """AG of the protocol `vifb`: the sum over all HW pixels, divided by (H-1)(W-1).
 
     Raises:
@@ -90,11 +91,13 @@ def average_gradient_inner(fused):
     return _gradient_sum(fused) / max((height - 1) * (width - 1), 1)
 
 
-def _differences(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _differences(
+    image: Plane,
+) -> tuple[Float[np.ndarray, "h w-1"], Float[np.ndarray, "h-1 w"]]:
     return np.diff(image, axis=1), np.diff(image, axis=0)
 
 
-def _gradient_sum(image: np.ndarray) -> float:
+def _gradient_sum(image: Plane) -> float:
     refuse_smaller_than(2, image, "AG")
     down, across = np.gradient(image)
     return np.sqrt((across * across + down * down) / 2).sum()

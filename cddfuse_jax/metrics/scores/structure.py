@@ -4,6 +4,7 @@ import numpy as np
 import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Plane
 from cddfuse_jax.metrics.windows import Moments, gaussian, moments, similarity
 
 _WIDE, _NARROW = (11, 1.5), (7, 1.5)  # taps and sigma
@@ -18,7 +19,7 @@ _ALIKE = 0.75  # similarity of the sources from which Qy averages them
     source="Piella and Heijmans 2003, with SSIM's gaussian window as in Liu et al. 2012",
     protocols=("papers",),
 )
-def piella_weighted(fused, visible, infrared):
+def piella_weighted(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qw: mean of w (r SSIM(visible, fused) + (1 - r) SSIM(infrared, fused)), w normalised.
 
     In a gaussian window of 11 taps and sigma 1.5, r is the visible image's share of both
@@ -39,7 +40,7 @@ def piella_weighted(fused, visible, infrared):
     source="Piella and Heijmans 2003, alpha 1, windows and edges as in Liu et al. 2012",
     protocols=("papers",),
 )
-def piella_edges(fused, visible, infrared):
+def piella_edges(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qe: Qw of the images times Qw of their edge images (Prewitt strength, zeros around).
 
     Raises:
@@ -57,7 +58,7 @@ def piella_edges(fused, visible, infrared):
     source="Yang et al. 2008, gaussian window and constants as in Liu et al. 2012",
     protocols=("papers",),
 )
-def yang(fused, visible, infrared):
+def yang(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qy: mean of r SSIM(visible, fused) + (1 - r) SSIM(infrared, fused), or of the larger one.
 
     The former where SSIM(visible, infrared) is at least 0.75, r the visible image's share of both
@@ -82,7 +83,7 @@ def yang(fused, visible, infrared):
     source="Cvejic et al. 2005, gaussian window and constants as in Liu et al. 2012",
     protocols=("papers",),
 )
-def cvejic(fused, visible, infrared):
+def cvejic(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qc: mean of r SSIM(visible, fused) + (1 - r) SSIM(infrared, fused).
 
     r is cov(visible, fused)/(cov(visible, fused) + cov(infrared, fused)), clipped to 0 and 1 as in
@@ -99,7 +100,7 @@ def cvejic(fused, visible, infrared):
     return (share * first + (1 - share) * second).mean()
 
 
-def _weighted(fused, visible, infrared) -> float:
+def _weighted(fused: Plane, visible: Plane, infrared: Plane) -> float:
     window = gaussian(*_WIDE)
     first, second = (moments(x, fused, window) for x in (visible, infrared))
     variances = [np.maximum(pair.variance_first, 0) for pair in (first, second)]
@@ -109,13 +110,13 @@ def _weighted(fused, visible, infrared) -> float:
     return (weight * likeness).sum() / weight.sum() if weight.sum() > 0 else likeness.mean()
 
 
-def _share(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _share(first: Plane, second: Plane) -> Plane:
     """Return first/(first + second), one half where both are nothing."""
     total = first + second
     return np.divide(first, total, out=np.full_like(first, 0.5), where=total != 0)
 
 
-def _similar(pair: Moments) -> np.ndarray:
+def _similar(pair: Moments) -> Plane:
     """SSIM without constants; variances of flat windows are rounding, and count as 0."""
     scale = 1e-12 * (pair.mean_first**2 + pair.mean_second**2)
     variances = [np.where(v > scale, v, 0) for v in (pair.variance_first, pair.variance_second)]
@@ -127,7 +128,7 @@ def _similar(pair: Moments) -> np.ndarray:
     return similarity(exact, _TINY, _TINY)
 
 
-def _prewitt(image: np.ndarray) -> np.ndarray:
+def _prewitt(image: Plane) -> Plane:
     ones, slope = (1.0, 1.0, 1.0), (-1.0, 0.0, 1.0)
     across, down = (
         scipy.ndimage.correlate1d(

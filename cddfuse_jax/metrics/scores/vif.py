@@ -4,6 +4,7 @@ import numpy as np
 import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float, Plane
 from cddfuse_jax.metrics.windows import gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width
@@ -19,7 +20,7 @@ _SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
     source="Sheikh and Bovik 2006, pixel domain, as in the CDDFuse release",
     protocols=("release", "corrected"),
 )
-def visual_information_fidelity(fused, visible, infrared):
+def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """VIF(visible, fused) + VIF(infrared, fused), float64, pixel domain; about 0 to 2.
 
     With variances v1 of the source and v2 of the fused image and covariance c in a gaussian
@@ -55,7 +56,7 @@ def visual_information_fidelity(fused, visible, infrared):
     return sum(1.0 if flat[i] else kept[i] / present[i] for i in range(2))
 
 
-def _information(v1: np.ndarray, v2: np.ndarray, c: np.ndarray) -> tuple[float, float]:
+def _information(v1: Plane, v2: Plane, c: Plane) -> tuple[float, float]:
     """Information of the source that is kept, and that was there, from local moments."""
     gain = c / (v1 + _TINY)
     # No gain where either image is flat or the two oppose each other; all of v2 is residue then.
@@ -65,11 +66,12 @@ def _information(v1: np.ndarray, v2: np.ndarray, c: np.ndarray) -> tuple[float, 
     return np.log1p(gain * gain * v1 / (residue + NOISE)).sum(), np.log1p(v1 / NOISE).sum()
 
 
-def blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Filter (n, H, W) with the 2-D window ``outer(window, window)``, where it fits whole.
+def blur(
+    planes: Float[np.ndarray, "n h w"], window: Float[np.ndarray, " taps"]
+) -> Float[np.ndarray, "n h-taps+1 w-taps+1"]:
+    """Filter with the 2-D window ``outer(window, window)``, where it fits whole.
 
-    The window is separable, so two passes of N taps replace one of N². Returns
-    (n, H - N + 1, W - N + 1).
+    The window is separable, so two passes of N taps replace one of N².
     """
     margin = len(window) // 2
     rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
