@@ -17,6 +17,7 @@ COMMANDS = {
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
+    "reproduce": ("cddfuse_jax.reproduce", "make the release's tables again from its weights"),
     "export": ("cddfuse_jax.export", "export the network to one file"),
     "parity": ("cddfuse_jax.parity", "compare with a checkout of the PyTorch release"),
 }
