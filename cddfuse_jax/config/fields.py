@@ -69,6 +69,8 @@ def release() -> ConfigDict:
                 "width": 0,
                 "crop": 0,  # side of a random window; 0 takes whole images, all of one size
                 "flip": False,
+                # How far each image is varied, as data.augmentation.CameraVariation tells.
+                "cameras": {"gamma": 0.0, "contrast": 0.0, "noise": 0.0, "polarity": 0.0},
                 "crops_per_pair": 1,  # in one epoch
             },
             # Pairs that are not trained on, but whose loss is computed every so often: those named
@@ -144,6 +146,10 @@ RULES: dict[str, Rule] = {
     "data.source": _one_of("folders", "hdf5", "synthetic", "tfds"),
     **{f"data.{size}": _at_least(0) for size in ("count", "height", "width", "crop")},
     "data.crops_per_pair": _at_least(1),
+    "data.cameras.gamma": _at_least(0),
+    "data.cameras.contrast": Rule("from 0 to 1", lambda value: 0 <= value <= 1),
+    "data.cameras.noise": _at_least(0),
+    "data.cameras.polarity": Rule("from 0 to 1", lambda value: 0 <= value <= 1),
     "held_out.every_nth": Rule("0 or at least 2", lambda value: value == 0 or value >= 2),
     "held_out.count": _at_least(0),
     "held_out.crop": _at_least(8),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import grain
 import ml_collections
-import numpy as np
 
+from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import (
@@ -106,6 +106,7 @@ def batches(
     seed: int,
     crop: int | None = None,
     flip: bool = False,
+    cameras: CameraVariation = ALIKE,
     crops_per_pair: int = 1,
     share: tuple[int, int] = (0, 1),
 ) -> grain.MapDataset[Images]:
@@ -121,6 +122,7 @@ def batches(
         seed: From 0 to 2**32 - 1.
         crop: Side in pixels of a random square window; None or 0 takes images whole.
         flip: Whether to mirror left-right and top-bottom, each with probability 1/2.
+        cameras: How far the look of each image is varied.
         crops_per_pair: How often a pair comes in one epoch.
         share: (i, n) gives part i of n of every batch and reads no other: the parts, in order, are
             the batch that (0, 1) gives.
@@ -159,7 +161,7 @@ def batches(
         .seed(seed)
         .repeat(crops_per_pair)
         .shuffle()
-        .random_map(_Augmentation(crop, flip))
+        .random_map(Augmentation(crop, flip, cameras))
         .slice(slice(steps * batch_size))
         .batch(batch_size // parts)
         .slice(slice(part, None, parts))
@@ -199,23 +201,3 @@ def _check_sizes(source: Source, crop: int) -> None:
                 f"whole images (data.crop=0) must have one size, {first[0]} is "
                 f"{first[2]}x{first[1]} and {name} is {width}x{height}; set data.crop"
             )
-
-
-class _Augmentation(grain.transforms.RandomMap):
-    """The same random window and mirroring for both images of a pair."""
-
-    def __init__(self, crop: int, flip: bool):
-        self.crop, self.flip = crop, flip
-
-    def random_map(self, element: Images, rng: np.random.Generator) -> Images:
-        height, width, _ = element["visible"].shape
-        rows, columns = slice(None), slice(None)
-        if self.crop:
-            top = rng.integers(height - self.crop + 1)
-            left = rng.integers(width - self.crop + 1)
-            rows, columns = slice(top, top + self.crop), slice(left, left + self.crop)
-        element = {name: image[rows, columns] for name, image in element.items()}
-        if self.flip:
-            down, across = (slice(None, None, 1 - 2 * int(rng.integers(2))) for _ in range(2))
-            element = {name: image[down, across] for name, image in element.items()}
-        return element

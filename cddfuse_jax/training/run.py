@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax.config import check, check_resumable
 from cddfuse_jax.console import report
+from cddfuse_jax.data.augmentation import CameraVariation
 from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
 from cddfuse_jax.decomposition.pictures import decomposition_picture
 from cddfuse_jax.distributed import processes
@@ -60,6 +61,7 @@ def train_and_evaluate(
         seed=config.seed,
         crop=config.data.crop,
         flip=config.data.flip,
+        cameras=CameraVariation(**config.data.cameras),
         crops_per_pair=config.data.crops_per_pair,
         share=(jax.process_index(), jax.process_count()),
     )
