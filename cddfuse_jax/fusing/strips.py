@@ -31,6 +31,8 @@ from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import RestormerBlock, RestormerBlocks
 
+Whole = Float[np.ndarray, "h w c"]  # features, or an image
+Window = Float[AnyArray, "1 rows w _"]  # what a strip reads of one
 # The parts of the network that are computed in one pass, and their 3x3 convolutions in a row.
 _HALOS = {
     (Encoder, "embed"): 1,
@@ -94,7 +96,7 @@ class _Planned(np.ndarray):
 
     parts: list[_Part]
     readers: int
-    computed: Float[np.ndarray, "h w c"] | None
+    computed: Whole | None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], parts: list[_Part]) -> "_Planned":
@@ -140,16 +142,14 @@ class _Strips:
     def __init__(self, rows: int):
         self.rows = rows
 
-    def computed(self, planned: _Planned) -> Float[np.ndarray, "h w c"]:
+    def computed(self, planned: _Planned) -> Whole:
         """Compute a feature map, and what it is made of, in as few arrays as can be."""
         if planned.computed is None:
             for part in planned.parts:
                 planned.computed = self._add(planned.computed, part)
         return planned.computed
 
-    def _add(
-        self, total: Float[np.ndarray, "h w c"] | None, part: _Part
-    ) -> Float[np.ndarray, "h w c"]:
+    def _add(self, total: Whole | None, part: _Part) -> Whole:
         """Return ``total`` with a part's result added, or that result if there is no total yet."""
         sources, spare = [], None
         for source in part.sources:
@@ -168,8 +168,8 @@ class _Strips:
         part: _Part,
         sources: list[Float[np.ndarray, "h w _"] | None],
         spare: Float[np.ndarray, "h w _"] | None,
-        total: Float[np.ndarray, "h w c"] | None,
-    ) -> Float[np.ndarray, "h w c"]:
+        total: Whole | None,
+    ) -> Whole:
         """Apply a part to whole arrays; the result may take the place of ``spare``, a source."""
         module, method, params, _ = part
         known = self._sums(module, params, sources[0]) if type(module) in _ATTENDING else None
@@ -191,16 +191,13 @@ class _Strips:
                 out[first : first + self.rows] += result
         return out
 
-    def _sums(self, module: nn.Module, params, source: Float[np.ndarray, "h w c"]) -> GramSums:
+    def _sums(self, module: nn.Module, params, source: Whole) -> GramSums:
         """Return the sums over the whole image that a block's attention asks for."""
         height = np.int32(len(source))
+        firsts, windows = range(0, len(source), self.rows), self._windows(source, len(source), 1)
         parts = (
             _strip_sums(module, params, Strip(np.int32(first - 1), height), window)
-            for first, window in zip(
-                range(0, len(source), self.rows),
-                self._windows(source, len(source), 1),
-                strict=True,
-            )
+            for first, window in zip(firsts, windows, strict=True)
         )
         # In float64: a large image has many strips.
         total = functools.reduce(
@@ -209,10 +206,8 @@ class _Strips:
         )
         return jax.tree.map(lambda each: each.astype(summing_dtype(source)), total)
 
-    def _windows(
-        self, array: Float[np.ndarray, "{height} w c"] | None, height: int, halo: int
-    ) -> Iterator[Float[np.ndarray, "1 {self.rows}+2*{halo} w c"] | None]:
-        """Yield the strips, zeros where they leave the array.
+    def _windows(self, array: Whole | None, height: int, halo: int) -> Iterator[Window | None]:
+        """Yield windows: a strip's rows and ``halo`` more on both sides, zeros beyond the array.
 
         What a window has read before is kept, so the array may be overwritten behind it.
         """
@@ -220,7 +215,7 @@ class _Strips:
             yield from [None] * len(range(0, height, self.rows))
             return
 
-        def read(start: int, stop: int) -> Float[np.ndarray, "{stop}-{start} w c"]:
+        def read(start: int, stop: int) -> Whole:
             part = array[start:stop]
             missing = stop - start - len(part)
             return np.pad(part, ((0, missing), (0, 0), (0, 0))) if missing else part
@@ -240,17 +235,15 @@ def _strip(
     method: str,
     params,
     extent: Strip,
-    *windows: Float[AnyArray, "1 window w _"] | None,
-) -> Float[Array, "1 rows w c"]:
+    *windows: Window | None,
+) -> Float[Array, "1 _ w c"]:
     result = module.apply({"params": params}, *windows, extent, method=method)
     halo = _HALOS[type(module), method]
     return result[:, halo : result.shape[1] - halo]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _strip_sums(
-    module: nn.Module, params, extent: Strip, window: Float[AnyArray, "1 window w c"]
-) -> GramSums:
+def _strip_sums(module: nn.Module, params, extent: Strip, window: Window) -> GramSums:
     kept = module.apply({"params": params}, window, extent, mutable="intermediates")[1]
     (sums,) = jax.tree.leaves(kept, is_leaf=lambda each: isinstance(each, GramSums))
     return sums
