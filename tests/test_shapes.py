@@ -79,4 +79,4 @@ def test_signatures_say_shapes(room):
                     text = re.sub(r"\b[A-Z]\w+\[[\w.| ]+, '[^']*'\]", "", ast.unparse(annotation))
                     if re.search(r"\b(Any)?Array\b|\bndarray\b", text):
                         bare.append(f"{file.name}: {node.name}: {text}")
-    assert bare == []
+    assert bare == [], "say the shape, as in Float[np.ndarray, 'h w']"
