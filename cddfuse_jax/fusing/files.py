@@ -47,8 +47,8 @@ def fuse_images(
     processes.check_same([str(file) for file in files], "pairs")
     for line in alone:
         report(line)
-    own = (processes.share(each) for each in (pairs, files))
-    fused = sum(processes.gather(fuse_pairs(fuser, *own, resize)))
+    own_pairs, own_files = processes.share(pairs), processes.share(files)
+    fused = sum(processes.gather(fuse_pairs(fuser, own_pairs, own_files, resize)))
     failed = len(pairs) - fused + len(alone)
     if processes.is_first():
         print(f"{out}: {fused} fused, {failed} failed")

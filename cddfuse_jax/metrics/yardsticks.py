@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from cddfuse_jax.metrics.shapes import Num, Plane
+
 TARGET = 0.3  # by which infrared is brighter than visible where a target is, of 1
 LEAST_TARGET = 100  # pixels
 GRADIENT_WEIGHT = 10.0  # in stage II's loss
@@ -35,8 +37,12 @@ class Yardsticks(NamedTuple):
         return self.intensity + GRADIENT_WEIGHT * self.gradient
 
 
-def yardsticks(fused: np.ndarray, visible: np.ndarray, infrared: np.ndarray) -> Yardsticks:
-    """Measure one fused image; all HxW, grey, 0 to 255."""
+def yardsticks(
+    fused: Num[np.ndarray, "h w"],
+    visible: Num[np.ndarray, "h w"],
+    infrared: Num[np.ndarray, "h w"],
+) -> Yardsticks:
+    """Measure one fused image; all grey, 0 to 255."""
     f, v, i = (np.asarray(image, np.float64) / 255 for image in (fused, visible, infrared))
     stronger = np.maximum(_gradient(v), _gradient(i))
     target, dark = i - v > TARGET, (v == 0) & (i == 0)
@@ -56,5 +62,6 @@ def mean_yardsticks(each: list[Yardsticks]) -> Yardsticks:
     )
 
 
-def _gradient(image: np.ndarray) -> np.ndarray:
-    return sum(np.abs(ndimage.sobel(image, axis, mode="constant")) for axis in (0, 1))
+def _gradient(image: Plane) -> Plane:
+    across, down = (ndimage.sobel(image, axis, mode="constant") for axis in (0, 1))
+    return np.abs(across) + np.abs(down)

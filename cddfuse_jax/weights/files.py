@@ -16,7 +16,7 @@ from etils import epath
 
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
 FOLDER = "checkpoints"
@@ -121,7 +121,7 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
 
 
-def trained_residual(weights: str | os.PathLike) -> str | None:
+def trained_residual(weights: str | os.PathLike) -> Residual | None:
     """Return the residual that weights were trained with, None if they do not tell.
 
     Raises:
