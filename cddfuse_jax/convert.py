@@ -2,8 +2,8 @@
 
     python -m cddfuse_jax.convert SOURCE TARGET
 
-TARGET's name says what it becomes: FILE.safetensors, FILE.pth (needs the extra [torch]), or the
-folder of a checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
+TARGET's name says what it becomes: FILE.safetensors, FILE.pth, or the folder of a
+checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
 come with the package. Each of them works as --weights everywhere.
 """
 
