@@ -6,7 +6,7 @@ fused = Fuser()(visible, infrared)  # or Fuser("CDDFuse_IVF.pth")
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cddfuse_jax import metrics as metrics
@@ -29,7 +29,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "metrics":
         return importlib.import_module("cddfuse_jax.metrics")
     if name not in _HOMES:

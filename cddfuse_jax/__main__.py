@@ -10,6 +10,7 @@ from cddfuse_jax.runtime.program import start
 COMMANDS = {
     "fuse": ("cddfuse_jax.fuse", "fuse pairs of images, folders of pairs, or videos"),
     "evaluate": ("cddfuse_jax.evaluate", "score fused images and write a report"),
+    "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
     "train": ("cddfuse_jax.train", "train both stages"),
@@ -17,6 +18,7 @@ COMMANDS = {
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
+    "reproduce": ("cddfuse_jax.reproduce", "make the release's tables again from its weights"),
     "export": ("cddfuse_jax.export", "export the network to one file"),
     "parity": ("cddfuse_jax.parity", "compare with a checkout of the PyTorch release"),
 }

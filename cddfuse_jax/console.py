@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,7 +11,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
-_teller = {"silent": False, "name": ""}
+_teller: dict[str, Any] = {"silent": False, "name": ""}
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -27,6 +28,11 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str):
         """Print ``message`` on one line and exit with 2."""
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has which writes; `files.check_outputs` obeys it."""
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -78,7 +84,7 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
         report_own(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
-def progress(items: Iterable, label: str, total: int | None = None, **options) -> tqdm:
+def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:
     """Progress bar with ETA on standard error; silent where that is not a terminal."""
     disable = True if _teller["silent"] else None
     return tqdm(items, desc=label, total=total, disable=disable, dynamic_ncols=True, **options)

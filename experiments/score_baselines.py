@@ -2,20 +2,20 @@
 
     python experiments/score_baselines.py --data DIR
 
-DIR holds TNO/{ir,vi} and so on, as for experiments/score_table.py; sets that are not there are left
-out. Both protocols; writes experiments/results/score_baselines.json.
+DIR holds TNO/{vi,ir} and so on, as for python -m cddfuse_jax.score_weights; sets that are not there
+are left out. Both protocols; writes experiments/results/score_baselines.json.
 """
 
 import json
 from pathlib import Path
 
-from score_table import TEST_SETS
-
-from cddfuse_jax.console import ArgumentParser, report, run
+from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import find_scenes
 from cddfuse_jax.evaluation.rows import rows_of
 from cddfuse_jax.evaluation.scoring import score_scenes
+from cddfuse_jax.evaluation.test_sets import TEST_SETS
+from cddfuse_jax.evaluation.weights_scores import found_sets
 from cddfuse_jax.files import replacing
 from cddfuse_jax.metrics.baselines import BASELINES
 
@@ -28,12 +28,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="DIR")
     data = parser.parse_args().data
     result = {}
-    for name, (folder, infrared, visible, _) in TEST_SETS.items():
-        ir, vi = data / folder / infrared, data / folder / visible
-        if not (ir.is_dir() and vi.is_dir()):
-            report(f"left out: {name}, no {ir} and {vi}")
-            continue
-        scenes = find_scenes([], vi, ir).scenes
+    for name, sides in found_sets(list(TEST_SETS), [data], {}).items():
+        scenes = find_scenes([], *sides).scenes
         result[name] = {"images": len(scenes)}
         for protocol in ("release", "corrected"):
             scored = score_scenes(scenes, protocol, tuple(BASELINES))
@@ -43,8 +39,6 @@ def main() -> None:
                 row.name: {score: round(x, 4) for score, x in row.means.items()}
                 for row in rows_of([], scored)
             }
-    if not result:
-        raise InputError(f"no test set is in {data}")
     with replacing(RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -63,7 +63,7 @@ for pairs in held_out TNO; do
             --vi "$folder/vi" --ir "$folder/ir" --out "$out/$pairs.json"
     fi
 done
-if [[ ! -f $out/scores/table.md ]]; then
-    python experiments/score_table.py --weights "$run" --data "$data" --out "$out/scores"
+if [[ ! -f $out/scores/scores.md ]]; then
+    python -m cddfuse_jax.score_weights --weights "$run" --data "$data" --out "$out/scores"
 fi
-cat "$out/scores/table.md"
+cat "$out/scores/scores.md"

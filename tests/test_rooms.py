@@ -32,8 +32,8 @@ ORDER = (
     "files",
     "errors",
 )
-COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "plan", "train",
-            "data.patches", "data.tfds_builder")  # fmt: skip
+COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "plan", "reproduce",
+            "score_weights", "train", "data.patches", "data.tfds_builder")  # fmt: skip
 
 
 def room_of(module: str) -> str:

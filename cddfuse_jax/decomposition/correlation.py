@@ -51,7 +51,7 @@ def correlation(a: Float[AnyArray, "n h w c"], b: Float[AnyArray, "n h w c"]) ->
     a, b = (x.astype(summing_dtype(x)) for x in (a, b))
     a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
 
-    def norm(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
+    def norm(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n c"]:
         # sqrt has no gradient at 0, where a flat feature map lands; the release gives NaN there.
         square = jnp.sum(jnp.square(x), (1, 2))
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

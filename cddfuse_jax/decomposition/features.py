@@ -1,7 +1,7 @@
 """What the network takes a pair apart into: base and detail features, and how they correlate."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +50,11 @@ def decompose(
     # In double precision on the CPU: accelerators have none, or a slow one.
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         error = float(_inverse_error(model)(branch, np.float64(shallow)))
-    return Decomposition(*map(_array_or_float, parts), error)
-
-
-def _array_or_float(x: Float[Array, "..."]) -> Float[np.ndarray, "..."] | float:
-    return np.asarray(x) if x.ndim else float(x)
+    images, base, detail, *measured = map(np.asarray, parts)
+    cc_base, cc_detail, ratio, inverse_error = map(float, measured)
+    return Decomposition(
+        images, base, detail, cc_base, cc_detail, ratio, inverse_error, inverse_error_float64=error
+    )
 
 
 @functools.cache
@@ -63,9 +63,10 @@ def _compiled(model: CDDFuse, residual: Residual):
 
     @jax.jit
     def parts(params, pair: Float[AnyArray, "2 h w 1"]) -> tuple[Float[Array, "..."], ...]:
-        base, detail, shallow, fused_base, fused_detail, fused = model.apply(
+        fusion: Any = model.apply(
             {"params": params}, *jnp.split(pair, 2), residual, method="fuse_with_features"
         )
+        base, detail, shallow, fused_base, fused_detail, fused = fusion
         inverted = branch.apply({"params": params["encoder"]["detail"]}, detail, method="inverse")
         measured = decomposition(base, detail)
         return (
@@ -89,7 +90,7 @@ def _inverse_error(model: CDDFuse):
     @jax.jit
     def error(params, shallow: Float[AnyArray, "2 h w features"]) -> Float[Array, ""]:
         detail = branch.apply({"params": params}, shallow)
-        inverted = branch.apply({"params": params}, detail, method="inverse")
+        inverted: Any = branch.apply({"params": params}, detail, method="inverse")
         return jnp.abs(inverted - shallow).max() / jnp.abs(shallow).max()
 
     return error

@@ -11,10 +11,13 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner
 from cddfuse_jax.models.options import Residual
@@ -72,7 +75,11 @@ def plan(
     return {size: shape for size, shape in chosen.items() if sharing[shape] > 1}
 
 
-def _first_buckets(counts: Counter[Size]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _first_buckets(
+    counts: Counter[Size],
+) -> tuple[
+    Float[np.ndarray, " buckets"], Float[np.ndarray, " buckets"], Float[np.ndarray, " buckets"]
+]:
     """Return heights, widths and images of the buckets to merge: the sizes, if they are not many.
 
     Merging takes a time that grows with the cube of their number, so that of very many those near
@@ -85,30 +92,31 @@ def _first_buckets(counts: Counter[Size]) -> tuple[np.ndarray, np.ndarray, np.nd
             cell = cells.setdefault((-(-height // step), -(-width // step)), [0, 0, 0])
             cell[:] = max(cell[0], height), max(cell[1], width), cell[2] + count
         if len(cells) <= MOST_FIRST_BUCKETS:
-            return tuple(np.array(list(cells.values()), float).reshape(-1, 3).T)
+            heights, widths, images = np.array(list(cells.values()), float).reshape(-1, 3).T
+            return heights, widths, images
         step *= 2
 
 
 def fuse_in_bucket(
     model: CDDFuse,
     variables,
-    visible: np.ndarray,
-    infrared: np.ndarray,
+    visible: Float[np.ndarray, "h w"],
+    infrared: Float[np.ndarray, "h w"],
     residual: Residual,
     bucket: Size,
-) -> np.ndarray:
+) -> Float[np.ndarray, "h w"]:
     """Fuse one pair as `CDDFuse.fuse` does, inside arrays of the bucket's shape.
 
     Args:
         model: the network.
         variables: its ``{"params": params}``.
-        visible: (h, w), float, in [0, 1], h and w at least 2 and not above the bucket's.
-        infrared: like ``visible``.
+        visible: in [0, 1], h and w at least 2 and not above the bucket's.
+        infrared: likewise.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         bucket: (height, width); each is compiled once, whatever the sizes fused in it.
 
     Returns:
-        (h, w) in (0, 1), equal to the result without a bucket but for rounding.
+        An image in (0, 1), equal to the result without a bucket but for rounding.
     """
     height, width = visible.shape
     beyond = ((0, bucket[0] - height), (0, bucket[1] - width))
@@ -119,5 +127,13 @@ def fuse_in_bucket(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _fuse(model, residual, variables, visible, infrared, extent):
-    return model.apply(variables, visible, infrared, residual, extent, method="fuse")
+def _fuse(
+    model: CDDFuse,
+    residual: Residual,
+    variables,
+    visible: Float[AnyArray, "1 h w 1"],
+    infrared: Float[AnyArray, "1 h w 1"],
+    extent: Corner,
+) -> Float[Array, "1 h w 1"]:
+    fused: Any = model.apply(variables, visible, infrared, residual, extent, method="fuse")
+    return fused

@@ -1,10 +1,12 @@
 """The fusing network lowered to StableHLO, for any number and size of images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export
+from jaxtyping import Array, Float
 
 from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -24,9 +26,11 @@ def export_fuse(
     model = CDDFuse.from_params(params)
     params = jax.tree.map(jnp.asarray, params)
 
-    def fuse(visible, infrared):
+    def fuse(
+        visible: Float[Array, "n h w"], infrared: Float[Array, "n h w"]
+    ) -> Float[Array, "n h w"]:
         images = (x[..., None] for x in (visible, infrared))
-        fused = model.apply({"params": params}, *images, residual=residual, method="fuse")
+        fused: Any = model.apply({"params": params}, *images, residual=residual, method="fuse")
         return fused[..., 0]
 
     shape = export.symbolic_shape(

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.memory import parse_size
@@ -19,6 +21,8 @@ from cddfuse_jax.models.precision import known_precision
 from cddfuse_jax.weights.files import load_params, trained_residual
 from cddfuse_jax.weights.shipped import DEFAULT
 
+# HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
+Pixels = Shaped[np.ndarray, "_h _w *_rgb"]
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 
 
@@ -109,7 +113,9 @@ class Fuser:
         fuser._fuse = self._make_fuse(device=device, sharing=sharing)
         return fuser
 
-    def __call__(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, visible: ArrayLike, infrared: ArrayLike
+    ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
         """Fuse one pair, or a batch of pairs one by one.
 
         Args:
@@ -140,8 +146,10 @@ class Fuser:
         fused = np.stack(results) if is_batch else results[0]
         return fused if as_floats else levels.to_8_bit(fused)
 
-    def fuse_pair(self, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-        """Fuse two images, HxW or HxWx3 each, to float32 in [0, 1], HxW or HxWx3.
+    def fuse_pair(
+        self, visible: Pixels, infrared: Pixels
+    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
+        """Fuse two images to float32 in [0, 1].
 
         Raises:
             InputError: the sizes differ, are below 2x2, or a value is not usable.
@@ -151,16 +159,16 @@ class Fuser:
 
     def luma(
         self,
-        visible: np.ndarray,
-        infrared: np.ndarray,
+        visible: Pixels,
+        infrared: Pixels,
         visible_limits: tuple[float, float] | None = None,
         infrared_limits: tuple[float, float] | None = None,
-    ) -> np.ndarray:
-        """Return what the network makes of two images' luma: float32 HxW in (0, 1), not stretched.
+    ) -> Float[np.ndarray, "h w"]:
+        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
 
         Args:
-            visible: HxW or HxWx3.
-            infrared: HxW or HxWx3 of the same size.
+            visible: grey or RGB.
+            infrared: likewise, of the same size.
             visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
             infrared_limits: Likewise.
 
@@ -173,20 +181,25 @@ class Fuser:
         if min(visible.shape[:2]) < LEAST_SIDE:
             height, width = visible.shape[:2]
             raise InputError(f"images must be at least 2x2, got {width}x{height}")
-        inputs = []
-        for pixels, limits in ((visible, visible_limits), (infrared, infrared_limits)):
-            if limits is None and levels.is_deep(pixels):
-                limits = levels.measured_range(pixels, self.percentiles)
-            inputs.append(levels.network_input(pixels, limits))
-        return self._fuse(*inputs, self._buckets.get(visible.shape[:2]))
+        bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
+        return self._fuse(
+            self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
+        )
+
+    def _input(
+        self, pixels: Pixels, limits: tuple[float, float] | None
+    ) -> Float[np.ndarray, "h w"]:
+        if limits is None and levels.is_deep(pixels):
+            limits = levels.measured_range(pixels, self.percentiles)
+        return levels.network_input(pixels, limits)
 
     def finished(
         self,
-        luma: np.ndarray,
-        visible: np.ndarray,
-        infrared: np.ndarray,
+        luma: Float[np.ndarray, "h w"],
+        visible: Pixels,
+        infrared: Pixels,
         limits: tuple[float, float] | None = None,
-    ) -> np.ndarray:
+    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
         """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
         if self.stretch:
             luma = levels.stretched(luma, limits)
@@ -194,7 +207,9 @@ class Fuser:
         return luma if source is None else with_chroma(luma, source)
 
 
-def _as_batch(images: np.ndarray, name: str) -> tuple[np.ndarray, bool]:
+def _as_batch(
+    images: Shaped[np.ndarray, "..."], name: str
+) -> tuple[Shaped[np.ndarray, "n h w *rgb"], bool]:
     """Return images as a batch and whether they were one."""
     shape = images.shape
     if images.dtype.kind not in "biuf":

@@ -27,10 +27,10 @@ def parse_size(text: str) -> int:
     """
     parts = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     try:
-        number, unit, binary = parts.groups()
+        number, unit, binary = parts.groups() if parts else ("", "", "")
         thousand = 1024 if binary or not text.rstrip().upper().endswith("B") else 1000
         size = int(float(number) * thousand ** _UNITS[unit.upper()])
-    except (AttributeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         size = 0
     if size < 1:
         raise InputError(f"a size of memory is a number and a unit, as 8GiB or 500MB, got {text!r}")
@@ -48,7 +48,8 @@ def available(device: jax.Device | None = None) -> float:
     free = float("inf")
     information = Path("/proc/meminfo")
     if information.is_file():
-        free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", information.read_text())[1])
+        if kilobytes := re.search(r"MemAvailable:\s+(\d+)", information.read_text()):
+            free = 1024 * int(kilobytes[1])
     elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     group = Path("/sys/fs/cgroup")  # a container's own limit

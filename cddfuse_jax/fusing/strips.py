@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Float
 
+from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import GramSums
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
@@ -29,6 +31,8 @@ from cddfuse_jax.models.options import Residual
 from cddfuse_jax.models.precision import summing_dtype
 from cddfuse_jax.models.restormer import RestormerBlock, RestormerBlocks
 
+Whole = Float[np.ndarray, "h w c"]  # features, or an image
+Window = Float[AnyArray, "1 rows w _"]  # what a strip reads of one
 # The parts of the network that are computed in one pass, and their 3x3 convolutions in a row.
 _HALOS = {
     (Encoder, "embed"): 1,
@@ -44,11 +48,11 @@ _ATTENDING = (RestormerBlock, BaseFeatureExtraction)  # one 3x3 convolution befo
 def fuse_in_strips(
     model: CDDFuse,
     variables,
-    visible: np.ndarray,
-    infrared: np.ndarray,
+    visible: Float[np.ndarray, "h w"],
+    infrared: Float[np.ndarray, "h w"],
     residual: Residual,
     rows: int,
-) -> np.ndarray:
+) -> Float[np.ndarray, "h w"]:
     """Fuse one pair as `CDDFuse.fuse` does, ``rows`` rows at a time.
 
     Strips of one height and width are compiled once, whatever the height of the image.
@@ -56,13 +60,13 @@ def fuse_in_strips(
     Args:
         model: the network.
         variables: its ``{"params": params}``.
-        visible: (h, w), float, in [0, 1], h and w at least 2.
-        infrared: like ``visible``.
+        visible: in [0, 1], h and w at least 2.
+        infrared: likewise.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         rows: rows of a strip, from 1; beside the whole features, memory grows with it.
 
     Returns:
-        (h, w) in (0, 1), equal to the whole image's result but for rounding.
+        An image in (0, 1), equal to the whole image's result but for rounding.
     """
     images = (image[None, :, :, None] for image in (visible, infrared))
     with nn.intercept_methods(functools.partial(_plan_part, model)):
@@ -76,7 +80,7 @@ class _Part(NamedTuple):
     module: nn.Module
     method: str
     params: Any
-    sources: tuple[np.ndarray | None, ...]
+    sources: tuple[Float[np.ndarray, "1 h w _"] | None, ...]
 
 
 class _Planned(np.ndarray):
@@ -87,12 +91,12 @@ class _Planned(np.ndarray):
     Attributes:
         parts: which add up to it.
         readers: parts that are to read it.
-        computed: (h, w, c) once it is and as long as there are readers.
+        computed: the map, once it is and as long as there are readers.
     """
 
     parts: list[_Part]
     readers: int
-    computed: np.ndarray | None
+    computed: Whole | None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], parts: list[_Part]) -> "_Planned":
@@ -133,19 +137,19 @@ def _planned(model, module, method, params, sources) -> _Planned:
 
 
 class _Strips:
-    """Passes over whole arrays (h, w, c) in strips of ``rows`` rows."""
+    """Passes over whole arrays in strips of ``rows`` rows."""
 
     def __init__(self, rows: int):
         self.rows = rows
 
-    def computed(self, planned: _Planned) -> np.ndarray:
+    def computed(self, planned: _Planned) -> Whole:
         """Compute a feature map, and what it is made of, in as few arrays as can be."""
         if planned.computed is None:
             for part in planned.parts:
                 planned.computed = self._add(planned.computed, part)
         return planned.computed
 
-    def _add(self, total: np.ndarray | None, part: _Part) -> np.ndarray:
+    def _add(self, total: Whole | None, part: _Part) -> Whole:
         """Return ``total`` with a part's result added, or that result if there is no total yet."""
         sources, spare = [], None
         for source in part.sources:
@@ -162,10 +166,10 @@ class _Strips:
     def _apply(
         self,
         part: _Part,
-        sources: list[np.ndarray | None],
-        spare: np.ndarray | None,
-        total: np.ndarray | None,
-    ) -> np.ndarray:
+        sources: list[Float[np.ndarray, "h w _"] | None],
+        spare: Float[np.ndarray, "h w _"] | None,
+        total: Whole | None,
+    ) -> Whole:
         """Apply a part to whole arrays; the result may take the place of ``spare``, a source."""
         module, method, params, _ = part
         known = self._sums(module, params, sources[0]) if type(module) in _ATTENDING else None
@@ -187,16 +191,13 @@ class _Strips:
                 out[first : first + self.rows] += result
         return out
 
-    def _sums(self, module: nn.Module, params, source: np.ndarray) -> GramSums:
+    def _sums(self, module: nn.Module, params, source: Whole) -> GramSums:
         """Return the sums over the whole image that a block's attention asks for."""
         height = np.int32(len(source))
+        firsts, windows = range(0, len(source), self.rows), self._windows(source, len(source), 1)
         parts = (
             _strip_sums(module, params, Strip(np.int32(first - 1), height), window)
-            for first, window in zip(
-                range(0, len(source), self.rows),
-                self._windows(source, len(source), 1),
-                strict=True,
-            )
+            for first, window in zip(firsts, windows, strict=True)
         )
         # In float64: a large image has many strips.
         total = functools.reduce(
@@ -205,10 +206,8 @@ class _Strips:
         )
         return jax.tree.map(lambda each: each.astype(summing_dtype(source)), total)
 
-    def _windows(
-        self, array: np.ndarray | None, height: int, halo: int
-    ) -> Iterator[np.ndarray | None]:
-        """Yield the strips, (1, rows + 2·halo, w, c), zeros where they leave the array.
+    def _windows(self, array: Whole | None, height: int, halo: int) -> Iterator[Window | None]:
+        """Yield windows: a strip's rows and ``halo`` more on both sides, zeros beyond the array.
 
         What a window has read before is kept, so the array may be overwritten behind it.
         """
@@ -216,7 +215,7 @@ class _Strips:
             yield from [None] * len(range(0, height, self.rows))
             return
 
-        def read(start, stop):
+        def read(start: int, stop: int) -> Whole:
             part = array[start:stop]
             missing = stop - start - len(part)
             return np.pad(part, ((0, missing), (0, 0), (0, 0))) if missing else part
@@ -231,14 +230,20 @@ class _Strips:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _strip(module, method, params, extent, *windows):
+def _strip(
+    module: nn.Module,
+    method: str,
+    params,
+    extent: Strip,
+    *windows: Window | None,
+) -> Float[Array, "1 _ w c"]:
     result = module.apply({"params": params}, *windows, extent, method=method)
     halo = _HALOS[type(module), method]
     return result[:, halo : result.shape[1] - halo]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _strip_sums(module, params, extent, window) -> GramSums:
+def _strip_sums(module: nn.Module, params, extent: Strip, window: Window) -> GramSums:
     kept = module.apply({"params": params}, window, extent, mutable="intermediates")[1]
     (sums,) = jax.tree.leaves(kept, is_leaf=lambda each: isinstance(each, GramSums))
     return sums

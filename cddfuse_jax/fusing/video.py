@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError
@@ -108,7 +109,9 @@ def fuse_video(
     check_timing(visible, infrared, sync)
     stretch, visible_range, infrared_range = (SmoothedRange(visible.rate) for _ in range(3))
 
-    def limits(pixels: np.ndarray, smoothed: SmoothedRange) -> tuple[float, float] | None:
+    def limits(
+        pixels: Shaped[np.ndarray, "h w *rgb"], smoothed: SmoothedRange
+    ) -> tuple[float, float] | None:
         if not levels.is_deep(pixels):
             return None
         return smoothed.update(*levels.measured_range(pixels, fuser.percentiles))
@@ -134,7 +137,11 @@ def fuse_video(
     return count
 
 
-def _of_one_size(visible: np.ndarray, infrared: np.ndarray, resize: Resize | None):
+def _of_one_size(
+    visible: Shaped[np.ndarray, "_h _w *_rgb"],
+    infrared: Shaped[np.ndarray, "_h _w *_rgb"],
+    resize: Resize | None,
+) -> tuple[Shaped[np.ndarray, "_h _w *_rgb"], Shaped[np.ndarray, "_h _w *_rgb"]]:
     if resize == "infrared" and infrared.shape[:2] != visible.shape[:2]:
         return visible, levels.resized(infrared, *visible.shape[:2])
     if resize == "visible" and infrared.shape[:2] != visible.shape[:2]:
@@ -203,8 +210,8 @@ class Writer:
             return
         self._packets = _moved(self._sound.demux(stream), copy)
 
-    def write(self, image: np.ndarray) -> None:
-        """Append one frame, uint8 HxW or HxWx3.
+    def write(self, image: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> None:
+        """Append one frame, grey or RGB.
 
         Raises:
             InputError: its size is another than the first one's.

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
@@ -20,9 +21,12 @@ class Fuse(Protocol):
     """Fuses the luma of one pair, see `make_fuse`."""
 
     def __call__(
-        self, visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None
-    ) -> np.ndarray:
-        """Map two float32 HxW in [0, 1] to float32 HxW in (0, 1)."""
+        self,
+        visible: Float[np.ndarray, "h w"],
+        infrared: Float[np.ndarray, "h w"],
+        bucket: Size | None = None,
+    ) -> Float[np.ndarray, "h w"]:
+        """Map two float32 images in [0, 1] to one in (0, 1)."""
         ...
 
 
@@ -36,9 +40,9 @@ def make_fuse(
 ) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
-    It takes visible and infrared, float32 HxW in [0, 1] of one size from 2x2 up, and returns what
-    the network computes: float32 HxW in (0, 1), not stretched. Each image size compiles
-    once, whatever the weights; where a ``bucket`` that holds the image is given, each bucket.
+    It takes visible and infrared, float32 in [0, 1] of one size from 2x2 up, and returns what the
+    network computes: float32 in (0, 1), not stretched. Each image size compiles once, whatever the
+    weights; where a ``bucket`` that holds the image is given, each bucket.
 
     An image too large for ``max_memory`` bytes, or for the share of free memory that
     `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
@@ -50,11 +54,16 @@ def make_fuse(
     apply = _compiled(model, residual)
     variables = jax.device_put({"params": params}, device)
 
-    def fuse(visible: np.ndarray, infrared: np.ndarray, bucket: Size | None = None) -> np.ndarray:
+    def fuse(
+        visible: Float[np.ndarray, "h w"],
+        infrared: Float[np.ndarray, "h w"],
+        bucket: Size | None = None,
+    ) -> Float[np.ndarray, "h w"]:
         numbers = (model.features, visible.dtype.itemsize, max_memory, sharing, device)
         if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
-        rows = strip_rows(*visible.shape, *numbers)
+        height, width = visible.shape
+        rows = strip_rows(height, width, *numbers)
         if rows:
             return fuse_in_strips(model, variables, visible, infrared, residual, rows)
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)

@@ -156,7 +156,7 @@ def conv3x3(
     x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"]
 ) -> Float[Array, "n h w c_out"]:
     """Dense 3x3 with zero padding."""
-    return correlate(x, kernel)
+    return correlate(jnp.asarray(x), jnp.asarray(kernel))
 
 
 def _conv3x3_forward(x, kernel):

@@ -7,8 +7,9 @@ in the network depends on where the image ends, so an extent answers these two.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import GramSums, gram_sums
@@ -36,8 +37,8 @@ class WholeArray(NamedTuple):
 class Corner(NamedTuple):
     """The image begins at the array's first row and column, and is ``height`` by ``width``."""
 
-    height: Int[AnyArray, ""]
-    width: Int[AnyArray, ""]
+    height: Int[AnyArray, ""] | np.integer
+    width: Int[AnyArray, ""] | np.integer
 
     def border(
         self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
@@ -59,7 +60,7 @@ class Corner(NamedTuple):
         """As `WholeArray.sums`."""
         return gram_sums(self._summable(q), self._summable(k))
 
-    def _summable(self, x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h w c"]:
+    def _summable(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Zero what a 3x3 convolution of an array that is zero beyond the image leaves there.
 
         That is one row and one column: writing these is cheaper than masking all, by a sixth of the
@@ -82,8 +83,8 @@ class Strip(NamedTuple):
             window has one row more on both sides, which belong to its neighbours.
     """
 
-    first: Int[AnyArray, ""]
-    height: Int[AnyArray, ""]
+    first: Int[AnyArray, ""] | np.integer
+    height: Int[AnyArray, ""] | np.integer
     known: GramSums | None = None
 
     def border(

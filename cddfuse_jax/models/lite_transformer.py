@@ -63,8 +63,8 @@ class BaseFeedForward(nn.Module):
         ) -> Float[AnyArray, "n h w c"]:
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
-            first, second = (jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1))
-            first, second = (conv1x1_bordered(x, each) for each in (first, second))
+            own = [jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1)]
+            first, second = (conv1x1_bordered(x, each) for each in own)
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
         x = pad(extent.border(x))

@@ -71,4 +71,5 @@ encode_sums.defvjp(_encode_sums_forward, _encode_sums_backward)
 
 def sum_of_halves(features: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n//2 h w c"]:
     """Add the second half of a batch, the infrared images' features, to the first."""
-    return sum(jnp.split(features, 2))
+    first, second = jnp.split(features, 2)
+    return first + second

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jax.scipy.special import erf
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
@@ -25,7 +25,7 @@ class LayerNorm(nn.Module):
     """Normalise each pixel over its channels: biased variance, epsilon 1e-5."""
 
     @nn.compact
-    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, like ``x``."""
         weight = self.param("weight", nn.initializers.ones, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
@@ -36,7 +36,7 @@ class LayerNorm(nn.Module):
         return (centred * lax.rsqrt(variance + 1e-5) * weight + bias).astype(x.dtype)
 
 
-def gelu(x: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
+def gelu(x: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
     """Exact gelu, x · Φ(x), in the form that torch computes."""
     return 0.5 * x * (1 + erf(x * (0.5**0.5)))
 

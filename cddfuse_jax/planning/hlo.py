@@ -126,8 +126,7 @@ def totals(text: str) -> Totals:
         sums["padding"] += times * sum(padding for _, padding in moved)
         if instruction.op in _RELAYOUTS or instruction.name.startswith(("copy", "transpose")):
             sums["relayout"] += times * stored
-    fields = ("bytes", "padding", "relayout", "cycles")
-    return Totals(*(sums[field] for field in fields), sent)
+    return Totals(sums["bytes"], sums["padding"], sums["relayout"], sums["cycles"], sent)
 
 
 def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
@@ -182,7 +181,7 @@ def _run(
 
 
 def _called(instruction: Instruction, role: str) -> str:
-    return re.search(rf"{role}=%?([\w.\-]+)", instruction.line)[1]
+    return re.findall(rf"{role}=%?([\w.\-]+)", instruction.line)[0]
 
 
 def _turns(condition: list[Instruction]) -> int:

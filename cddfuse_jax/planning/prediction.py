@@ -1,7 +1,7 @@
 """How long a program takes on a pod, by published figures and the compiler's own estimate."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cddfuse_jax.planning.programs import Program
 from cddfuse_jax.runtime.chips import Chip
@@ -41,7 +41,7 @@ class Times(NamedTuple):
             "instructions": self.compiler,
             "interconnect": self.interconnect,
         }
-        return max(parts, key=parts.get)
+        return max(parts, key=lambda name: parts[name])
 
 
 def times(program: Program, chip: Chip, chips: int) -> Times:
@@ -60,7 +60,7 @@ def times(program: Program, chip: Chip, chips: int) -> Times:
     )
 
 
-def scaling(program: Program, chip: Chip, counts: Sequence[int]) -> list[dict[str, float]]:
+def scaling(program: Program, chip: Chip, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Return a row for each count of chips: seconds, pairs a second, efficiency, utilisation."""
     rows = []
     for count in counts:

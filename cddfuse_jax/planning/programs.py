@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.arithmetic import multiply_adds, update_flops
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.options import Precision
 from cddfuse_jax.models.precision import computed, features_dtype
 from cddfuse_jax.planning import arithmetic, hlo
 from cddfuse_jax.training.devices import AXIS, Devices
@@ -23,28 +24,30 @@ from cddfuse_jax.training.update import init_params, init_state, update
 STAGES = ("reconstruction", "fusion")
 
 
+class OutOfMemoryError(InputError):
+    """The program does not fit the memory of a device."""
+
+    exit_code = 1
+
+
 class Program(NamedTuple):
     """What the compiler says of a program, for one of its devices.
 
     Attributes:
         pairs: of images, that one device works on.
-        fits: whether it fits the device's memory.
-        why_not: the compiler's words, where it does not.
         memory: bytes by kind: "arguments", "outputs", "temporary", "code".
         needed_flops: of the arithmetic that the method needs, without what is computed again.
         flops: that the traced program makes in products, with what is computed again.
-        totals: of the compiled program; None where it does not fit.
+        totals: of the compiled program.
         xla: flops and bytes as XLA's cost analysis has them, loops counted once.
         seconds: that compiling took.
     """
 
     pairs: int
-    fits: bool
-    why_not: str
     memory: dict[str, int]
     needed_flops: float
     flops: float
-    totals: hlo.Totals | None
+    totals: hlo.Totals
     xla: dict[str, float]
     seconds: float
 
@@ -56,6 +59,7 @@ def training_update(
 
     Raises:
         InputError: the config cannot be used, or the batch does not divide.
+        OutOfMemoryError: it does not fit.
     """
     model = make_model(config)
     batch = per_chip * len(devices)
@@ -83,9 +87,13 @@ def training_update(
 
 
 def fusing(
-    model: CDDFuse, device: jax.Device, precision: str, pairs: int, height: int, width: int
+    model: CDDFuse, device: jax.Device, precision: Precision, pairs: int, height: int, width: int
 ) -> Program:
-    """Compile the fusing of ``pairs`` pairs of one size at a time, for one device."""
+    """Compile the fusing of ``pairs`` pairs of one size at a time, for one device.
+
+    Raises:
+        OutOfMemoryError: it does not fit.
+    """
     model = model.clone(dtype=features_dtype(precision))
     whole = NamedSharding(Mesh([device], (AXIS,)), PartitionSpec())
 
@@ -111,11 +119,11 @@ def _compiled(function: Any, arguments: tuple, pairs: int, needed: float, flops:
         program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise InputError(f"the compiler cannot: {one_line(error)}") from None
-        seconds = time.perf_counter() - began
-        return Program(
-            pairs, False, _out_of_memory(str(error)), {}, needed, flops, None, {}, seconds
-        )
+            raise
+        raise OutOfMemoryError(
+            f"{pairs} pairs a chip do not fit: {_out_of_memory(str(error))}; give fewer by "
+            "--per_chip_batch, or compute them one after the other by --config.accumulate"
+        ) from None
     seconds = time.perf_counter() - began
     sizes, costs = program.memory_analysis(), program.cost_analysis()
     memory = {
@@ -126,7 +134,7 @@ def _compiled(function: Any, arguments: tuple, pairs: int, needed: float, flops:
     }
     xla = {"flops": costs.get("flops", 0.0), "bytes": costs.get("bytes accessed", 0.0)}
     text = program.as_text()
-    return Program(pairs, True, "", memory, needed, flops, hlo.totals(text), xla, seconds)
+    return Program(pairs, memory, needed, flops, hlo.totals(text), xla, seconds)
 
 
 def _out_of_memory(message: str) -> str:

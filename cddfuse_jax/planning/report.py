@@ -13,21 +13,15 @@ def as_json(
     program: Program, chip: Chip, topology: str, precision: str, chips: list[int], what: str
 ) -> dict[str, Any]:
     """Return all that is known of a program on a chip, in bytes, flops and seconds."""
-    found: dict[str, Any] = {
+    totals = program.totals
+    return {
         "what": what,
         "topology": topology,
         "precision": precision,
         "pairs_per_chip": program.pairs,
-        "fits": program.fits,
         "compiling_seconds": round(program.seconds, 1),
         "chip": chip._asdict(),
         "flops": {"needed": program.needed_flops, "in_products": program.flops},
-    }
-    if program.totals is None:
-        return {**found, "why_not": program.why_not}
-    totals = program.totals
-    return {
-        **found,
         "memory": {**program.memory, "all": sum(program.memory.values())},
         "largest_batch_estimated": largest_batch(program, chip),
         "bytes": totals.bytes,
@@ -48,8 +42,6 @@ def as_text(plan: dict[str, Any]) -> str:
         f"{plan['what']}, {plan['precision']}, {plan['pairs_per_chip']} pairs a chip, for "
         f"{plan['topology']} (compiled in {plan['compiling_seconds']:.0f} s)",
     ]
-    if not plan["fits"]:
-        return "\n".join([*lines, f"does not fit: {plan['why_not']}; give fewer pairs a chip"])
     memory, flops = plan["memory"], plan["flops"]
     sent, most = plan["collectives"], plan["largest_batch_estimated"]
     lines += [

@@ -115,8 +115,10 @@ class Devices:
                 donate_argnums=0,
             )
         split, whole = PartitionSpec(AXIS), PartitionSpec()
-        specs = {"in_specs": (whole, split, split), "out_specs": whole}
-        return jax.jit(jax.shard_map(update, mesh=self.mesh, **specs), donate_argnums=0)
+        mapped = jax.shard_map(
+            update, mesh=self.mesh, in_specs=(whole, split, split), out_specs=whole
+        )
+        return jax.jit(mapped, donate_argnums=0)
 
     def _placed(
         self, rows: Float[np.ndarray, "*rows h w channels"]

@@ -91,7 +91,8 @@ class TrainLog:
         """Write a picture as PNG and to TensorBoard; return the file's path."""
         path = self.workdir / "pictures" / f"step_{step:06d}.png"
         write_png(path, picture)
-        self._writer.add_image("decomposition", picture, step, dataformats="HW")
+        if self._writer:
+            self._writer.add_image("decomposition", picture, step, dataformats="HW")
         return path
 
     def _read(self, pending: tuple | None) -> None:
@@ -113,20 +114,22 @@ class TrainLog:
         self._bar.update()
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, False)
         if self._writer and (step % self.every == 0 or step == 1):
-            self._write_scalars(step, stage, values)
+            self._write_scalars(self._writer, step, stage, values)
         if step % self.steps_per_epoch == 0:
             means = ", ".join(f"{name} {s / self._count:.4g}" for name, s in self._sums.items())
             report(f"epoch {epoch} ({stage}): {means}")
             self._sums, self._count = {}, 0
 
-    def _write_scalars(self, step: int, stage: str, values: dict[str, float]) -> None:
+    def _write_scalars(
+        self, writer: SummaryWriter, step: int, stage: str, values: dict[str, float]
+    ) -> None:
         elapsed = time.perf_counter() - self._clock
-        self._writer.add_scalar("pairs_per_second", self._clock_pairs / elapsed, step)
+        writer.add_scalar("pairs_per_second", self._clock_pairs / elapsed, step)
         self._clock, self._clock_pairs = time.perf_counter(), 0
         for name, value in values.items():
             tag = name if "/" in name else f"{stage}/{name}"
-            self._writer.add_scalar(tag, value, step)
-        self._writer.flush()
+            writer.add_scalar(tag, value, step)
+        writer.flush()
 
 
 def read_scalars(workdir: Path) -> dict[str, dict[int, float]]:

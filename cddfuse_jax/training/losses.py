@@ -1,7 +1,8 @@
 """The two stages' losses, as in the release (`LossWeights` also gives the paper's)."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def reconstruction_loss(
         The total and its parts by name, unweighted.
     """
     model = model or CDDFuse.from_params(params)
-    apply = functools.partial(model.apply, {"params": params})
+    apply: Callable[..., Any] = functools.partial(model.apply, {"params": params})
     images = jnp.concatenate([visible, infrared])
     base, detail, _ = apply(images, method="encode")
     restored = apply(base, detail, images if residual else None, method="decode")
@@ -104,9 +105,10 @@ def fusion_loss(
         The total and its parts by name, unweighted.
     """
     model = model or CDDFuse.from_params(params)
-    base, detail, *_, fused = model.apply(
+    fusion: Any = model.apply(
         {"params": params}, visible, infrared, residual, method="fuse_with_features"
     )
+    base, detail, *_, fused = fusion
     intensity = jnp.mean(jnp.abs(jnp.maximum(visible, infrared) - fused))
     strongest = jnp.maximum(gradient_magnitude(visible), gradient_magnitude(infrared))
     gradient = jnp.mean(jnp.abs(strongest - gradient_magnitude(fused)))

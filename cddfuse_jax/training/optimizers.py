@@ -100,7 +100,7 @@ def adam(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
         optax.scale_by_learning_rate(rate),
     )
-    return Optimizer(*chain, rate)
+    return Optimizer(chain.init, chain.update, rate)
 
 
 def update_count(opt_state: Any) -> Int[Array, ""]:

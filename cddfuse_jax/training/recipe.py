@@ -45,11 +45,11 @@ def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
         raise InputError(
             f"config.residual must be one of {', '.join(RESIDUALS)}, got {config.residual!r}"
         )
-    common = {"weights": LossWeights(**config.loss), "model": model}
+    weights = LossWeights(**config.loss)
     reconstruction = functools.partial(
-        reconstruction_loss, residual=config.residual != "none", **common
+        reconstruction_loss, weights=weights, residual=config.residual != "none", model=model
     )
-    fusion = functools.partial(fusion_loss, residual=config.residual, **common)
+    fusion = functools.partial(fusion_loss, weights=weights, residual=config.residual, model=model)
     return (
         Stage("reconstruction", reconstruction, ("encoder", "decoder")),
         Stage("fusion", fusion, MODULES),

@@ -16,7 +16,7 @@ from etils import epath
 
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
 FOLDER = "checkpoints"
@@ -37,7 +37,7 @@ def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) ->
     """Write params in the format that the name of ``target`` asks for.
 
     Args:
-        target: a file that ends in .safetensors or .pth (which needs PyTorch, and holds no
+        target: a file that ends in .safetensors or .pth (which holds no
             ``meta``), or else a folder, which becomes a checkpoint of step 0.
         params: as `load_params` returns them.
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
@@ -121,7 +121,7 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
 
 
-def trained_residual(weights: str | os.PathLike) -> str | None:
+def trained_residual(weights: str | os.PathLike) -> Residual | None:
     """Return the residual that weights were trained with, None if they do not tell.
 
     Raises:

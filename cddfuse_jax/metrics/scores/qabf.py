@@ -1,6 +1,7 @@
 """Qabf: how well the edges of both sources are preserved (Xydeas and Petrovic, 2000)."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def edge_preservation_corrected(fused: Plane, visible: Plane, infrared: Plane) -
 
 def _weighted(
     images: tuple[Plane, Plane, Plane],
-    padding: str,
+    padding: Literal["constant", "edge"],
     preserved: Callable[..., Float[np.ndarray, "strip w"]],
 ) -> float:
     refuse_smaller_than(2, images[0], "Qabf")

@@ -28,8 +28,8 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     Raises:
         InputError: the image is smaller than 7x7.
     """
-    single = (image.astype(np.float32) for image in (fused, visible, infrared))
-    return _uniform(*single, data_range=2)
+    fused, visible, infrared = (x.astype(np.float32) for x in (fused, visible, infrared))
+    return _uniform(fused, visible, infrared, data_range=2)
 
 
 @metric(

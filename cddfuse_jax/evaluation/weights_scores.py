@@ -1,0 +1,206 @@
+"""Weights judged on the paper's test sets: scores and yardsticks, beside others' rows."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cddfuse_jax.console import report
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluation.matching import Run
+from cddfuse_jax.evaluation.rows import Evaluation, Row
+from cddfuse_jax.evaluation.tables import cell, title
+from cddfuse_jax.evaluation.test_sets import TEST_SETS
+from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.folder import fuse_pairs
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.images.image_files import read_grey
+from cddfuse_jax.images.pairs import find_pairs
+from cddfuse_jax.metrics.baselines import BASELINES
+from cddfuse_jax.metrics.protocols import PAPER_SCORES
+from cddfuse_jax.metrics.yardsticks import Yardsticks, mean_yardsticks, yardsticks
+from cddfuse_jax.models.options import Residual
+from cddfuse_jax.weights.files import load_params, trained_residual
+
+AUTHORS = "authors' images"
+
+
+class SetScores(NamedTuple):
+    """One test set: what `evaluate` found, and the yardsticks of its rows by name."""
+
+    evaluation: Evaluation
+    yardsticks: dict[str, Yardsticks]
+
+
+def score_set(
+    name: str,
+    sides: tuple[Path, Path],
+    weights: list[Path],
+    out: Path,
+    label: str,
+    authors: Path | None = None,
+    residual: Residual | None = None,
+    protocol: str = "release",
+) -> SetScores:
+    """Fuse a test set with weights and score it, in ``out``.
+
+    What an interrupted call has fused is not fused again.
+
+    Args:
+        name: a key of `TEST_SETS`.
+        sides: folders of visible (MRI) and infrared images.
+        weights: several differ by seed alone and become mean ± standard deviation.
+        out: takes fused_0, ... and the report.
+        label: what to call the row.
+        authors: a folder of others' fused images, scored beside; or None.
+        residual: None takes "none" for weights trained so, else the set's own.
+        protocol: a name in `PROTOCOLS`.
+
+    Raises:
+        InputError: weights or images cannot be used, or ``out`` holds images of other weights.
+    """
+    pairs = find_pairs(*sides).pairs
+    if not pairs:
+        raise InputError(f"{sides[0]} and {sides[1]}: no image of one name is in both")
+    folders = []
+    for seed, each in enumerate(weights):
+        trained = trained_residual(each)
+        added = residual or ("none" if trained == "none" else TEST_SETS[name].residual)
+        params = load_params(each)
+        folder = out / f"fused_{seed}"
+        _check_same_weights(folder, params, added)
+        missing = [pair for pair in pairs if not (folder / f"{pair.name}.png").exists()]
+        if missing:
+            files = [folder / f"{pair.name}.png" for pair in missing]
+            fused = fuse_pairs(Fuser(params, added, color="none"), missing, files)
+            if fused < len(missing):
+                raise InputError(f"{name}: {len(missing) - fused} pairs were not fused, see above")
+        folders.append(folder)
+    runs = [Run(label, tuple(folders))]
+    if authors is not None:
+        runs.append(Run(AUTHORS, (authors,)))
+    evaluation = evaluate(runs, *sides, out, protocol, dataset=name, overwrite=True)
+    return SetScores(evaluation, _yardsticks(evaluation))
+
+
+def _check_same_weights(folder: Path, params, residual: str) -> None:
+    """Note whose images a folder takes, and refuse one that has others'."""
+    digest = hashlib.sha256(residual.encode())
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).data)
+    note = folder / "weights.txt"
+    if not note.exists() and not any(folder.glob("*.png")):
+        with replacing(note) as file:
+            file.write_text(digest.hexdigest() + "\n")
+    elif not note.exists() or note.read_text().strip() != digest.hexdigest():
+        raise InputError(f"{folder}: has images of other weights; name another --out")
+
+
+def _yardsticks(evaluation: Evaluation) -> dict[str, Yardsticks]:
+    found: dict[str, list[Yardsticks]] = {}
+    baselines = [row.name for row in evaluation.rows if row.kind == "baseline"]
+    for scene in evaluation.scenes:
+        sources = [read_grey(side) for side in (scene.pair.visible, scene.pair.infrared)]
+        for run, files in zip(evaluation.runs, scene.fused, strict=True):
+            seeds = [yardsticks(read_grey(file), *sources) for file in files]
+            found.setdefault(run.name, []).append(mean_yardsticks(seeds))
+        for name in baselines:
+            fused = BASELINES[name](*sources)
+            found.setdefault(f"baseline {name}", []).append(yardsticks(fused, *sources))
+    return {name: mean_yardsticks(each) for name, each in found.items()}
+
+
+def markdown(scored: dict[str, SetScores]) -> str:
+    """Write a table per test set, each under a line that names protocol and set."""
+    lines = []
+    for name, each in scored.items():
+        dark = TEST_SETS[name].residual == "sum"  # medical: what is black is no tissue
+        heads = [*PAPER_SCORES, "intensity", "gradient", "loss", "targets", *["black"][:dark]]
+        lines += [title(each.evaluation) + ".", "", "| | " + " | ".join(heads) + " |"]
+        lines += ["|---" * (1 + len(heads)) + "|"]
+        for row in each.evaluation.rows:
+            cells = [cell(row, score) for score in PAPER_SCORES]
+            cells += _cells(each.yardsticks.get(row.label), dark)
+            lines += ["| " + " | ".join([row.label, *cells]) + " |"]
+        if share := of_the_paper(each.evaluation):
+            cells = [f"{100 * share[score]:.1f} %" for score in PAPER_SCORES]
+            lines += ["| " + " | ".join(["of the paper's", *cells, *["-"] * (4 + dark)]) + " |"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _cells(found: Yardsticks | None, dark: bool) -> list[str]:
+    if found is None:
+        return ["-"] * (4 + dark)
+    values = [f"{found.intensity:.4f}", f"{found.gradient:.4f}", f"{found.loss:.4f}"]
+    values += [f"{found.targets:.3f}" if np.isfinite(found.targets) else "-"]
+    return values + [f"{found.background:.1f}" if np.isfinite(found.background) else "-"][:dark]
+
+
+def of_the_paper(evaluation: Evaluation) -> dict[str, float]:
+    """Return the first run's scores over those published for CDDFuse; {} where none are."""
+    paper = [row for row in evaluation.rows if row.kind == "published" and row.name == "CDDFuse"]
+    if not paper:
+        return {}
+    own: Row = evaluation.rows[0]
+    return {score: own.means[score] / value for score, value in paper[0].means.items()}
+
+
+def as_json(scored: dict[str, SetScores]) -> str:
+    """Return all means and yardsticks, unrounded."""
+    result = {}
+    for name, each in scored.items():
+        rows = {}
+        for row in each.evaluation.rows:
+            rows[row.label] = {"kind": row.kind, "source": row.source, "scores": row.means}
+            if row.deviations:
+                rows[row.label]["deviations"] = row.deviations
+            if found := each.yardsticks.get(row.label):
+                numbers = found._asdict() | {"loss": found.loss}
+                rows[row.label]["yardsticks"] = {
+                    key: value if np.isfinite(value) else None for key, value in numbers.items()
+                }
+        result[name] = {
+            "pairs": len(each.evaluation.scenes),
+            "protocol": each.evaluation.protocol.name,
+            "of_the_paper": of_the_paper(each.evaluation),
+            "rows": rows,
+        }
+    return json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+
+
+def found_sets(
+    names: list[str], data: list[Path], elsewhere: dict[str, Path]
+) -> dict[str, tuple[Path, Path]]:
+    """Return the folders of the test sets that are there, and tell of the others.
+
+    Args:
+        names: keys of `TEST_SETS`.
+        data: folders of test sets.
+        elsewhere: by name, the folder of a set that lies elsewhere, itself.
+
+    Raises:
+        InputError: a set that was named is not in its folder, or none is there.
+    """
+    found = {}
+    for name in names:
+        known = TEST_SETS[name]
+        if name in elsewhere:
+            sides = known._replace(folders=(".",)).sides(elsewhere[name])
+            if sides is None:
+                raise InputError(
+                    f"{elsewhere[name]}: {name} needs folders {known.visible} and {known.infrared}"
+                )
+        else:
+            sides = next(filter(None, map(known.sides, data)), None)
+        if sides is None:
+            report(f"left out: {name}, no {known.folders[0]}/{known.visible} in the data given")
+            continue
+        found[name] = sides
+    if not found:
+        raise InputError("no test set is in the folders given; see --help for how they are named")
+    return found

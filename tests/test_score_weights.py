@@ -1,0 +1,148 @@
+"""Judging weights: yardsticks by hand, and the command from folders to tables."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from cddfuse_jax import console, score_weights
+from cddfuse_jax.images.image_files import read_grey, write_png
+from cddfuse_jax.metrics.yardsticks import Yardsticks, mean_yardsticks, yardsticks
+
+
+def test_intensity_and_gradient_by_hand():
+    visible = np.full((20, 20), 51.0)  # 0.2
+    infrared = np.full((20, 20), 102.0)  # 0.4
+    fused = np.full((20, 20), 127.5)  # 0.5
+    found = yardsticks(fused, visible, infrared)
+    assert found.intensity == pytest.approx(0.1)
+    # A constant c has gradients at the zero border alone: 4c at the 72 pixels of the sides, 6c at
+    # the corners, where both Sobel responses are 3c.
+    border = (72 * 4 + 4 * 6) / 400
+    assert found.gradient == pytest.approx(0.1 * border)
+    assert found.loss == pytest.approx(0.1 + 10 * 0.1 * border)
+
+
+def test_targets_are_where_infrared_is_brighter_by_more_than_03():
+    visible, infrared = np.zeros((20, 20)), np.zeros((20, 20))
+    infrared[:10] = 204  # 0.8, on 200 pixels
+    infrared[10:15] = 76  # 0.298: none
+    fused = np.where(infrared == 204, 153.0, 255.0)
+    assert yardsticks(fused, visible, infrared).targets == pytest.approx(0.75)
+    infrared[5:10] = 0  # 100 pixels are too few
+    assert math.isnan(yardsticks(fused, visible, infrared).targets)
+
+
+def test_background_is_where_both_are_black():
+    visible, infrared = np.zeros((4, 4)), np.zeros((4, 4))
+    visible[0], infrared[1] = 9, 9
+    fused = np.full((4, 4), 3.0)
+    fused[:2] = 200
+    assert yardsticks(fused, visible, infrared).background == pytest.approx(3)
+    assert math.isnan(yardsticks(fused, visible + 1, infrared).background)
+
+
+def test_means_leave_out_what_an_image_does_not_have():
+    nan = math.nan
+    each = [Yardsticks(0.1, 0.2, nan, nan), Yardsticks(0.3, 0.4, 0.5, nan)]
+    found = mean_yardsticks(each)
+    assert found[:3] == pytest.approx((0.2, 0.3, 0.5))
+    assert math.isnan(found.background)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder of data with two pairs of TNO and one of MRI-CT, and one of others' images."""
+    folder = tmp_path_factory.mktemp("sets")
+    rng = np.random.default_rng(0)
+    for side, names in (
+        ("TNO/vi", "ab"),
+        ("TNO/ir", "ab"),
+        ("MRI_CT/MRI", "c"),
+        ("MRI_CT/CT", "c"),
+    ):
+        for name in names:
+            image = rng.integers(0, 256, (48, 44), dtype=np.uint8)
+            image[:8] = 0
+            write_png(folder / "data" / side / f"{name}.png", image)
+    for name in "ab":
+        source = folder / "data/TNO/vi" / f"{name}.png"
+        write_png(folder / "authors/TNO" / f"{name}.png", 255 - read_grey(source).astype(np.uint8))
+    return folder
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["score_weights", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        console.run(score_weights.main)
+    return end.value.code
+
+
+def test_from_folders_to_tables_and_on_after_an_interruption(
+    sets, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    words = ["--weights", tiny_weights, "--data", sets / "data", "--out", out]
+    words += ["--authors", sets / "authors"]
+    assert run(monkeypatch, *words) == 0
+    told = capsys.readouterr()
+    assert "left out: MSRS" in told.err and "left out: RoadScene" in told.err
+    table = (out / "scores.md").read_text()
+    assert table in told.out
+    result = json.loads((out / "scores.json").read_text())
+    assert list(result) == ["TNO", "MRI-CT"]
+    rows = result["TNO"]["rows"]
+    assert {"cddfuse-jax", "authors' images", "published CDDFuse", "baseline max"} <= set(rows)
+    sources = [[read_grey(sets / "data/TNO" / s / f"{n}.png") for s in ("vi", "ir")] for n in "ab"]
+    fused = [read_grey(out / "TNO/fused_0" / f"{n}.png") for n in "ab"]
+    expected = mean_yardsticks(
+        [yardsticks(f, *pair) for f, pair in zip(fused, sources, strict=True)]
+    )
+    ours = rows["cddfuse-jax"]["yardsticks"]
+    assert ours["loss"] == pytest.approx(expected.loss)
+    assert rows["baseline max"]["yardsticks"]["intensity"] == 0
+    share = result["TNO"]["of_the_paper"]
+    assert share["EN"] == pytest.approx(
+        rows["cddfuse-jax"]["scores"]["EN"] / rows["published CDDFuse"]["scores"]["EN"]
+    )
+    heads = [line for line in table.splitlines() if line.startswith("| | EN")]
+    assert ["black" in line for line in heads] == [False, True]
+
+    # One image is missing: that one alone is fused again.
+    (out / "TNO/fused_0/b.png").unlink()
+    kept = (out / "TNO/fused_0/a.png").stat().st_mtime_ns
+    assert run(monkeypatch, *words) == 0
+    assert (out / "TNO/fused_0/a.png").stat().st_mtime_ns == kept
+    assert json.loads((out / "scores.json").read_text()) == result
+
+
+def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
+    sets, tiny_weights, tiny_params, tmp_path, monkeypatch, capsys
+):
+    from cddfuse_jax.weights.files import save_params
+
+    other = tmp_path / "other.safetensors"
+    changed = dict(tiny_params) | {"decoder": dict(tiny_params["decoder"])}
+    changed["decoder"]["output2"] = -changed["decoder"]["output2"]
+    save_params(other, changed, {})
+    words = ["--set", f"TNO={sets / 'data/TNO'}", "--sets", "TNO", "--out", tmp_path / "out"]
+    assert run(monkeypatch, "--weights", tiny_weights, "--weights", other, *words) == 0
+    assert capsys.readouterr().out.count("±") >= 8
+    assert run(monkeypatch, "--weights", other, *words) == 2
+    assert "has images of other weights; name another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say where the test sets are: --data DIR, or --set SET=DIR"),
+        (["--data", "nowhere"], "no test set is in the folders given"),
+        (["--set", "TNO"], "expected SET=DIR with one of MSRS, TNO"),
+        (["--set", "TNO=nowhere"], "nowhere: TNO needs folders vi and ir"),
+    ],
+)
+def test_what_is_not_there_is_told(words, message, tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "--weights", "ivf", "--out", tmp_path, *words) == 2
+    assert message in capsys.readouterr().err
