@@ -30,6 +30,11 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has which writes; `files.check_outputs` obeys it."""
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Run ``main`` as a program: exit with its code, an `InputError`'s, or 130 for Ctrl-C."""
     try:

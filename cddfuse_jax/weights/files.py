@@ -37,7 +37,7 @@ def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) ->
     """Write params in the format that the name of ``target`` asks for.
 
     Args:
-        target: a file that ends in .safetensors or .pth (which needs PyTorch, and holds no
+        target: a file that ends in .safetensors or .pth (which holds no
             ``meta``), or else a folder, which becomes a checkpoint of step 0.
         params: as `load_params` returns them.
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
