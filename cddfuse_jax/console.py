@@ -30,6 +30,11 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has which writes; `files.check_outputs` obeys it."""
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Run ``main`` as a program: exit with its code, an `InputError`'s, or 130 for Ctrl-C."""
     try:
@@ -60,7 +65,7 @@ def report(line: str) -> None:
         sys.stderr.flush()
 
 
-def report_own(line: str) -> None:
+def report_per_process(line: str) -> None:
     """Print one line about this process's own share of the work, whichever process this is."""
     tqdm.write(_teller["name"] + line, file=sys.stderr)
     sys.stderr.flush()
@@ -68,7 +73,7 @@ def report_own(line: str) -> None:
 
 def report_error(line: str) -> None:
     """Print one line that says what went wrong, whichever process this is."""
-    report_own(f"error: {line}")
+    report_per_process(f"error: {line}")
 
 
 def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
@@ -76,7 +81,7 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
     for note, names in notes.items():
         more = ", ..." if len(names) > 3 else ""
         images = "1 image" if len(names) == 1 else f"{len(names)} images"
-        report_own(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
+        report_per_process(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
 def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:

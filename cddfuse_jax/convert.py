@@ -2,14 +2,15 @@
 
     python -m cddfuse_jax.convert SOURCE TARGET
 
-TARGET's name says what it becomes: FILE.safetensors, FILE.pth (needs the extra [torch]), or the
-folder of a checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
+TARGET's name says what it becomes: FILE.safetensors, FILE.pth, or the folder of a
+checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
 come with the package. Each of them works as --weights everywhere.
 """
 
 import argparse
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, add_overwrite
+from cddfuse_jax.files import check_outputs
 from cddfuse_jax.runtime.program import start
 
 # What a run keeps beside its params for itself: it is not true of the params alone.
@@ -44,12 +45,16 @@ def main() -> None:
     )
     parser.add_argument("source", metavar="SOURCE", help="weights to read")
     parser.add_argument("target", metavar="TARGET", help="what to write")
+    add_overwrite(parser)
     arguments = parser.parse_args()
 
     import jax
 
     from cddfuse_jax.weights import files, torch_weights
 
+    if arguments.to_torch or arguments.target.endswith((".pth", ".safetensors")):
+        check_outputs([arguments.target], [arguments.source], arguments.overwrite)
+    # Else a folder: it takes a checkpoint if it has none, and a run's are never replaced.
     params = files.load_params(arguments.source)
     if arguments.to_torch:
         torch_weights.save(params, arguments.target)

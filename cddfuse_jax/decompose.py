@@ -9,7 +9,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, add_overwrite
 from cddfuse_jax.images.pairs import RESIZES
 from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.runtime.program import start
@@ -43,7 +43,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="DIR", help="folder for pictures and table")
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--resize", choices=RESIZES, help="as for fuse: where sizes differ, resample this one")
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add_overwrite(parser)
     return parser
 
 

@@ -4,7 +4,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report
 from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import PLACE, Run
@@ -75,6 +75,7 @@ def _parser() -> ArgumentParser:
     add("--dataset", metavar="NAME",
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
+    add_overwrite(parser)
     address.add_options(parser)
     return parser
 
@@ -108,6 +109,7 @@ def main() -> int:
             scores or None,
             arguments.reference,
             arguments.latex,
+            arguments.overwrite,
         )
         if processes.is_first():
             print(terminal_table(evaluation))

@@ -9,9 +9,9 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, add_overwrite
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import replacing
+from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.weights import shipped
@@ -53,17 +53,15 @@ def main() -> None:
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--platforms", type=parse_platforms, default=DEFAULT_PLATFORMS, metavar="NAME,...",
         help=f"where it shall run, of {', '.join(PLATFORMS)}; default: cpu,cuda,tpu")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    add_overwrite(parser)
     given = parser.parse_args()
     if given.out.is_dir():
         raise InputError(f"--out is a file, {given.out} is a folder")
 
     from cddfuse_jax.fusing.exporting import export_fuse, serialized
-    from cddfuse_jax.fusing.folder import refuse_existing
     from cddfuse_jax.weights.files import load_params, trained_residual
 
-    if not given.overwrite:
-        refuse_existing([given.out])
+    check_outputs([given.out], [given.weights], given.overwrite)
     params = load_params(given.weights)
     residual = given.residual or trained_residual(given.weights) or "visible"
     data = serialized(export_fuse(params, residual, given.platforms))

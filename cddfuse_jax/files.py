@@ -1,15 +1,45 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and nothing written over that should stay."""
 
 import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_outputs(
+    outputs: Sequence[str | os.PathLike],
+    inputs: Iterable[str | os.PathLike] = (),
+    overwrite: bool = False,
+) -> None:
+    """Check, before work begins, that what a command will write may be written.
+
+    Args:
+        outputs: files, or folders that it makes as a whole.
+        inputs: files and folders that it reads; no output may be one of them, by whatever name.
+        overwrite: whether outputs that exist are to be replaced.
+
+    Raises:
+        InputError: an output is an input, or exists.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    for output in outputs:
+        if os.path.realpath(output) in read:
+            raise InputError(f"{output}: would overwrite an input; name another output")
+    there = [output for output in outputs if os.path.lexists(output)]
+    if there and not overwrite:
+        count = "the output exists" if len(outputs) == 1 else (
+            f"{len(there)} of {len(outputs)} outputs exist"
+        )  # fmt: skip
+        first = f"{there[0]}" if len(outputs) == 1 else f"the first is {there[0]}"
+        raise InputError(
+            f"{count} already, {first}; give --overwrite to replace, or name another output"
+        )
 
 
 @contextlib.contextmanager

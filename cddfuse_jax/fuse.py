@@ -10,9 +10,11 @@ import textwrap
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report
 from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation import REPORT_FILES
+from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.frames import is_video
@@ -59,7 +61,7 @@ def _parser() -> ArgumentParser:
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",
         help="folder that takes NAME.png; also a .png file for one pair; or a video")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add_overwrite(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
@@ -121,6 +123,7 @@ def main() -> int:
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
         _check_evaluation(given, video)
+        check_outputs([given.out / "report" / n for n in REPORT_FILES], (), given.overwrite)
     if (given.sync or given.fps) and not video:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
@@ -183,6 +186,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         given.out / "report",
         given.protocol,
         dataset=given.dataset,
+        overwrite=given.overwrite,
     )
     if processes.is_first():
         print(terminal_table(evaluation))

@@ -24,7 +24,7 @@ import numpy as np
 
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError, install, one_line
-from cddfuse_jax.files import replacing
+from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images import image_files, pairs
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -272,10 +272,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
     parser.add_argument("--json", metavar="FILE", help="write the table there as well")
+    console.add_overwrite(parser)
     options = parser.parse_args(arguments)
 
     from cddfuse_jax.weights.files import load_params
 
+    if options.json:
+        check_outputs([options.json], (), options.overwrite)
     pair = _read_pair(options.vi, options.ir)
     params = load_params(options.weights)
     modules = load_release(options.release, params)

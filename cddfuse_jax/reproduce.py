@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
 from cddfuse_jax.runtime.program import start
 
@@ -31,21 +31,26 @@ def main() -> int:
     add("--images", type=Path, metavar="DIR",
         help="the authors' fused images, a folder per test set, to compare with")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="keep the fused images there")
+    add_overwrite(parser)
     given = parser.parse_args()
 
     from cddfuse_jax.evaluation.reproducing import found_lines, reproduce, table
     from cddfuse_jax.runtime import compilation_cache
 
     ready, missing = found_lines(given.models, given.test_img)
-    for line in missing:
-        report(line)
+    for complaint in missing:
+        report(complaint)
     compilation_cache.enable()
     with contextlib.ExitStack() as stack:
         out = given.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = []
         for line, weights, sides in ready:
             theirs = given.images and TEST_SETS[line.dataset].among(given.images)
-            made.append(reproduce(line, weights, sides, out / line.weights / line.dataset, theirs))
+            made.append(
+                reproduce(
+                    line, weights, sides, out / line.weights / line.dataset, theirs, given.overwrite
+                )
+            )
     print(table(made))
     different = [each for each in made if not each.same]
     if different:

@@ -189,7 +189,7 @@ def test_stretched_images_are_pointed_out_to_the_corrected_protocol(folders, mon
         write_png(folders / "f0" / f"{name}.png", fused)
     assert run_command(folders, monkeypatch, "--protocol", "corrected") == 0
     assert "every image of f0 spans 0-255" in capsys.readouterr().err
-    assert run_command(folders, monkeypatch) == 0
+    assert run_command(folders, monkeypatch, "--overwrite") == 0
     assert "spans 0-255" not in capsys.readouterr().err
 
 
@@ -199,7 +199,7 @@ def test_colour_is_pointed_out(folders, monkeypatch, capsys):
     colour = np.repeat(noise(0)[..., None], 3, -1)
     colour[..., 2] //= 2
     write_png(folders / "f0" / "b.png", colour)
-    assert run_command(folders, monkeypatch) == 0
+    assert run_command(folders, monkeypatch, "--overwrite") == 0
     err = capsys.readouterr().err
     assert err.count("f0 has images in colour, of which the luma was scored") == 1
 
@@ -258,7 +258,7 @@ def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cddfuse_jax.evaluation.evaluating.write_report", interrupted)
-    assert run_command(folders, monkeypatch, "--protocol", "corrected") == 130
+    assert run_command(folders, monkeypatch, "--protocol", "corrected", "--overwrite") == 130
     assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
 
 

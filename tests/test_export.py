@@ -69,5 +69,5 @@ def test_bad_usage_is_one_line_and_writes_nothing(tiny_weights, tmp_path, monkey
     assert not file.exists()
     file.write_bytes(b"precious")
     assert run(monkeypatch, "--weights", tiny_weights, "--out", file) == 2
-    assert "outputs exist already" in capsys.readouterr().err
+    assert "the output exists already" in capsys.readouterr().err
     assert file.read_bytes() == b"precious"

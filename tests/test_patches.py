@@ -161,7 +161,7 @@ def test_interrupted_run_keeps_the_older_file(tmp_path, monkeypatch):
     for out in ("patches.h5", "new.h5"):
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, "--size", "16", out=out)
+            run(tmp_path, "--size", "16", "--overwrite", out=out)
     assert (tmp_path / "patches.h5").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ir", "patches.h5", "vi"]
 
@@ -170,5 +170,5 @@ def test_unwritable_place_is_one_line(tmp_path):
     write_random_pairs(tmp_path, 1)
     (tmp_path / "folder.h5").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*folder\.h5"):
-        run(tmp_path, "--size", "32", out="folder.h5")
+        run(tmp_path, "--size", "32", "--overwrite", out="folder.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.h5", "ir", "vi"]

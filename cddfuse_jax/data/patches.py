@@ -79,15 +79,19 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return visible, infrared
 
 
-def write_patches(visible: Path, infrared: Path, out: Path, size: int, stride: int) -> int:
+def write_patches(
+    visible: Path, infrared: Path, out: Path, size: int, stride: int, overwrite: bool = False
+) -> int:
     """Write the patches of all pairs of two folders; print what was kept; return the exit code.
 
     Raises:
-        InputError: a folder is missing, no patch is left, or the file cannot be written.
+        InputError: a folder is missing, no patch is left, or the file exists or cannot be written.
     """
     if min(size, stride) < 1:
         raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
     pairs, only_visible, only_infrared = find_pairs(visible, infrared)
+    read = [file for pair in pairs for file in pair[1:]] + only_visible + only_infrared
+    files.check_outputs([out], read, overwrite)
     failed = len(only_visible) + len(only_infrared)
     for file in only_visible:
         console.report(f"{file}: left out, no image of that name in {infrared}")
@@ -130,8 +134,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
+    console.add_overwrite(parser)
     given = parser.parse_args()
-    return write_patches(given.vi, given.ir, given.out, given.size, given.stride)
+    return write_patches(given.vi, given.ir, given.out, given.size, given.stride, given.overwrite)
 
 
 if __name__ == "__main__":

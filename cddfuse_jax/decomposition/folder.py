@@ -7,8 +7,8 @@ from cddfuse_jax.console import progress, report
 from cddfuse_jax.decomposition.features import Decomposition, decompose
 from cddfuse_jax.decomposition.pictures import distribution, labelled_grid
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import replacing
-from cddfuse_jax.fusing.folder import outputs, refuse_existing
+from cddfuse_jax.files import check_outputs, replacing
+from cddfuse_jax.fusing.folder import outputs
 from cddfuse_jax.fusing.fuser import LEAST_SIDE
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
@@ -66,8 +66,8 @@ def decompose_files(
     table, picture = out / TABLE, out / PICTURE
     if picture in files:
         raise InputError(f"a pair named {picture.stem} would hide {PICTURE}; rename its files")
-    if not overwrite:
-        refuse_existing([*files, table, picture])
+    read = [file for pair in pairs for file in pair[1:]]
+    check_outputs([*files, table, picture], read, overwrite)
     params = load_params(weights)
     residual = residual or trained_residual(weights) or "visible"
     model = CDDFuse.from_params(params)

@@ -6,6 +6,7 @@ from pathlib import Path
 from cddfuse_jax.console import report
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.latex import latex_table
 from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
 from cddfuse_jax.evaluation.page import write_report
@@ -13,7 +14,7 @@ from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
-from cddfuse_jax.files import replacing
+from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
@@ -31,6 +32,7 @@ def evaluate(
     names: tuple[str, ...] | None = None,
     reference: str | None = None,
     latex: Path | None = None,
+    overwrite: bool = False,
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
@@ -54,9 +56,11 @@ def evaluate(
         names: the scores to compute; None for all of the protocol.
         reference: the run that all others are compared with; None for the first of several runs.
         latex: a file to write the table of means to, as journals print it; or None.
+        overwrite: whether a report that is in ``out`` is replaced.
 
     Raises:
-        InputError: an unknown name, a missing folder, or nothing that could be scored.
+        InputError: an unknown name, a missing folder, or nothing that could be scored; or a
+            report is there already.
     """
     chosen, baselines = protocol_named(protocol), known_baselines(baselines)
     metrics = {name: chosen.metric(name) for name in names or chosen.metrics}
@@ -65,6 +69,10 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
     selection = find_scenes(runs, visible, infrared)
+    written = [*(out / name for name in REPORT_FILES), *([latex] if latex else [])]
+    read = [file for scene in selection.scenes for files in scene.fused for file in files]
+    check_outputs(written, [*read, *(f for scene in selection.scenes for f in scene.pair[1:])],
+                  overwrite)  # fmt: skip
     for folder, pattern in selection.patterns.items():
         if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
             report(f"{folder}: images are named {pattern}")
@@ -105,10 +113,7 @@ def evaluate(
         return evaluation
     # All or none, so that a report never stands beside another one's scores.
     with contextlib.ExitStack() as stack:
-        outputs = [
-            stack.enter_context(replacing(out / name))
-            for name in ("scores.csv", "means.csv", "summary.json", "report.html")
-        ]
+        outputs = [stack.enter_context(replacing(out / name)) for name in REPORT_FILES]
         write_csv(outputs[0], evaluation)
         write_means(outputs[1], evaluation)
         write_summary(outputs[2], evaluation)

@@ -10,6 +10,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Run, find_scenes
 from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
+from cddfuse_jax.files import check_outputs
 from cddfuse_jax.fusing.folder import fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_grey
@@ -58,7 +59,12 @@ class Reproduced(NamedTuple):
 
 
 def reproduce(
-    line: Printed, weights: Path, sides: tuple[Path, Path], out: Path, theirs: Path | None = None
+    line: Printed,
+    weights: Path,
+    sides: tuple[Path, Path],
+    out: Path,
+    theirs: Path | None = None,
+    overwrite: bool = False,
 ) -> Reproduced:
     """Fuse a test set as the release does and score it as the release does.
 
@@ -68,13 +74,16 @@ def reproduce(
         sides: folders of visible (MRI) and infrared images.
         out: takes the fused images.
         theirs: a folder of others' fused images to compare with.
+        overwrite: whether images that are in ``out`` are replaced.
 
     Raises:
         InputError: the weights or an image cannot be used.
     """
     pairs = find_pairs(*sides).pairs
+    files = [out / f"{pair.name}.png" for pair in pairs]
+    check_outputs(files, [file for pair in pairs for file in pair[1:]], overwrite)
     fuser = Fuser(weights, line.residual, color="none")
-    if fuse_pairs(fuser, pairs, [out / f"{pair.name}.png" for pair in pairs]) < len(pairs):
+    if fuse_pairs(fuser, pairs, files) < len(pairs):
         raise InputError(f"{line.dataset}: not every pair was fused, see above")
     scored = score_scenes(find_scenes([Run("fused", (out,))], *sides).scenes, "release", ())
     if errors := [error for scene in scored for error in scene.errors]:

@@ -83,7 +83,7 @@ def score_set(
     runs = [Run(label, tuple(folders))]
     if authors is not None:
         runs.append(Run(AUTHORS, (authors,)))
-    evaluation = evaluate(runs, *sides, out, protocol, dataset=name)
+    evaluation = evaluate(runs, *sides, out, protocol, dataset=name, overwrite=True)
     return SetScores(evaluation, _yardsticks(evaluation))
 
 

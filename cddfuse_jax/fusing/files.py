@@ -7,7 +7,8 @@ from pathlib import Path
 from cddfuse_jax.console import report
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.folder import fuse_pairs, outputs, refuse_existing
+from cddfuse_jax.files import check_outputs
+from cddfuse_jax.fusing.folder import fuse_pairs, outputs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images.frames import is_video, open_frames
@@ -40,8 +41,7 @@ def fuse_images(
     """
     pairs, alone = select_pairs(visible, infrared)
     files = outputs(pairs, out)
-    if not overwrite:
-        refuse_existing(files)
+    check_outputs(files, [file for pair in pairs for file in pair[1:]], overwrite)
     fuser = make_fuser()
     # No process writes before all have looked.
     processes.check_same([str(file) for file in files], "pairs")
@@ -91,10 +91,7 @@ def fuse_videos(
             raise InputError(f"{path}: no such file or folder")
         if not (path.is_dir() or is_video(path)):
             raise InputError(f"{path}: a video is made of two videos or folders of frames")
-        if path.resolve() == out.resolve():
-            raise InputError(f"{out}: would overwrite an input; name another --out")
-    if not overwrite:
-        refuse_existing([out])
+    check_outputs([out], (visible, infrared), overwrite)
     if fps is None:  # a folder beside a video has the video's
         videos = (open_frames(p, None) for p in (visible, infrared) if is_video(p))
         fps = next((video.rate for video in videos), None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from cddfuse_jax.console import progress, report_notes, report_own
+from cddfuse_jax.console import progress, report_notes, report_per_process
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.memory import devices_in_one_memory
@@ -43,11 +43,11 @@ def fuse_pairs(
             try:
                 found, warning = result()
             except InputError as error:
-                report_own(str(error))
+                report_per_process(str(error))
                 continue
             fused += 1
             if warning:
-                report_own(f"warning: {pair.name}: {warning}")
+                report_per_process(f"warning: {pair.name}: {warning}")
             for note, name in found.items():
                 notes[note].append(name)
     finally:
@@ -113,8 +113,7 @@ def outputs(pairs: list[Pair], out: Path) -> list[Path]:
     """Return the file that each pair is fused to: ``out/NAME.png``, or ``out`` itself if a .png.
 
     Raises:
-        InputError: an output would be one of the inputs or lie among them, or a folder of pairs is
-            to become one file.
+        InputError: outputs would lie among the inputs, or a folder of pairs is to become one file.
     """
     single = out.suffix.lower() == ".png" and not out.is_dir()
     if single and len(pairs) > 1:
@@ -123,23 +122,6 @@ def outputs(pairs: list[Pair], out: Path) -> list[Path]:
         raise InputError(f"--out is a folder for fused images, {out} is a file; give another name")
     files = [out] if single else [out / f"{pair.name}.png" for pair in pairs]
     inputs = {path.resolve() for pair in pairs for path in (pair.visible, pair.infrared)}
-    for file in files:
-        if file.resolve() in inputs:
-            raise InputError(f"{file}: would overwrite an input; name another --out")
     if len(pairs) > 1 and out.resolve() in {path.parent for path in inputs}:
         raise InputError(f"{out}: fused images must not lie among the inputs; name another --out")
     return files
-
-
-def refuse_existing(files: list[Path]) -> None:
-    """Refuse to replace what is there.
-
-    Raises:
-        InputError: one of the files exists.
-    """
-    there = [file for file in files if file.exists()]
-    if there:
-        raise InputError(
-            f"{len(there)} of {len(files)} outputs exist already, the first is {there[0]}; "
-            "give --overwrite to replace them, or another --out"
-        )

@@ -19,13 +19,13 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
-FOLDER = "checkpoints"
+CHECKPOINTS = "checkpoints"
 SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
 
 
 def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
     """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it."""
-    return epath.Path(Path(directory).absolute()) / FOLDER
+    return epath.Path(Path(directory).absolute()) / CHECKPOINTS
 
 
 def saved_steps(directory: str | os.PathLike) -> list[int]:
@@ -37,7 +37,7 @@ def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) ->
     """Write params in the format that the name of ``target`` asks for.
 
     Args:
-        target: a file that ends in .safetensors or .pth (which needs PyTorch, and holds no
+        target: a file that ends in .safetensors or .pth (which holds no
             ``meta``), or else a folder, which becomes a checkpoint of step 0.
         params: as `load_params` returns them.
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
@@ -189,7 +189,7 @@ def _step_folder(directory: str | os.PathLike) -> epath.Path:
     folder = epath.Path(Path(directory).absolute())
     if (folder / "params").is_dir():
         return folder
-    for root in (folder / FOLDER, folder):
+    for root in (folder / CHECKPOINTS, folder):
         if steps := _steps(root):
             return root / str(steps[-1])
     if not folder.exists():

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError, escaped, install
-from cddfuse_jax.files import replacing
+from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import StoredTensor, read_pth
+from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.torch_names import (
     expected_shapes,
     from_torch,
@@ -75,21 +75,12 @@ def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def save(params: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write params as a .pth file that the release loads. Needs PyTorch.
+    """Write params as a .pth file that the release loads, without PyTorch.
 
     Raises:
-        InputError: PyTorch is not installed, or the file cannot be written.
+        InputError: the file cannot be written.
     """
-    try:
-        import torch
-    except ImportError:
-        raise InputError(f"writing a .pth file needs PyTorch: {install('torch')}") from None
-    content = {
-        module: {key: torch.from_numpy(array.copy()) for key, array in tensors.items()}
-        for module, tensors in state_dicts(params).items()
-    }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write_pth(path, state_dicts(params))
 
 
 def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
