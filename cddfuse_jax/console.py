@@ -65,7 +65,7 @@ def report(line: str) -> None:
         sys.stderr.flush()
 
 
-def report_own(line: str) -> None:
+def report_per_process(line: str) -> None:
     """Print one line about this process's own share of the work, whichever process this is."""
     tqdm.write(_teller["name"] + line, file=sys.stderr)
     sys.stderr.flush()
@@ -73,7 +73,7 @@ def report_own(line: str) -> None:
 
 def report_error(line: str) -> None:
     """Print one line that says what went wrong, whichever process this is."""
-    report_own(f"error: {line}")
+    report_per_process(f"error: {line}")
 
 
 def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
@@ -81,7 +81,7 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
     for note, names in notes.items():
         more = ", ..." if len(names) > 3 else ""
         images = "1 image" if len(names) == 1 else f"{len(names)} images"
-        report_own(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
+        report_per_process(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
 def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:

@@ -38,8 +38,8 @@ def main() -> int:
     from cddfuse_jax.runtime import compilation_cache
 
     ready, missing = found_lines(given.models, given.test_img)
-    for line in missing:
-        report(line)
+    for complaint in missing:
+        report(complaint)
     compilation_cache.enable()
     with contextlib.ExitStack() as stack:
         out = given.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -21,7 +21,7 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import read_pair, select_pairs
 from cddfuse_jax.training.recipe import make_model, make_stages, starting_params
-from cddfuse_jax.weights.files import FOLDER, load_meta, load_params, saved_steps
+from cddfuse_jax.weights.files import CHECKPOINTS, load_meta, load_params, saved_steps
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
 
     def params(step: int):
         if step:
-            return load_params(given.workdir / FOLDER / str(step))
+            return load_params(given.workdir / CHECKPOINTS / str(step))
         return jax.jit(lambda: starting_params(config, model))()
 
     weights = {step: params(step) for step in steps}

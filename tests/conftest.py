@@ -53,6 +53,13 @@ def pytest_runtest_setup(item):
         jax.config.update("jax_disable_most_optimizations", hurry)
 
 
+@pytest.fixture
+def x64():
+    """Let JAX compute in float64, where a wrong constant shows."""
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of image pairs: TNO/{vi,ir}, RoadScene/{vi,ir}, MRI_CT/{MRI,CT}, misregistered, ..."""

@@ -81,7 +81,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
         mapped = devices.mapped(bound) if count else jax.jit(bound)
         if how == "shard_map" and count > 1 and share == (0, 1):
             batch = dataset[0]
-            program = devices.compiled(bound).lower(state, batch["visible"], batch["infrared"])
+            program = devices.jitted(bound).lower(state, batch["visible"], batch["infrared"])
             mapped = program = program.compile()
             sent = collectives(program.as_text())
             result[f"collectives/{stage.name}"] = np.asarray(json.dumps(sent))

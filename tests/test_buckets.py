@@ -6,7 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_streaming import DEEP, draw_pair, formula, params, x64  # noqa: F401
+from test_streaming import DEEP, draw_pair, formula, params  # noqa: F401
 
 from cddfuse_jax.fusing import buckets, memory, whole
 from cddfuse_jax.fusing.buckets import fuse_in_bucket, plan

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import reference
-from test_models import QUICK, draw_params
+from numerics import QUICK, draw_params
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import memory
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.optimized
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30
-
-
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
 
 
 def draw_pair(size):

@@ -23,7 +23,7 @@ from cddfuse_jax.distributed.address import ALONE, Address
 from cddfuse_jax.distributed.watch import Watch, runtime
 from cddfuse_jax.errors import InputError, one_line
 
-FOLDER = "cddfuse_jax/meetings/"  # in the store that all processes share
+MEETINGS = "cddfuse_jax/meetings/"  # in the store that all processes share
 PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
 POLL_SECONDS = 0.05
 Item = TypeVar("Item")
@@ -63,7 +63,7 @@ def gather(value: Any) -> list[Any]:
     """
     if count() == 1:
         return [value]
-    store, place = runtime().client, f"{FOLDER}{next(_meetings)}/"
+    store, place = runtime().client, f"{MEETINGS}{next(_meetings)}/"
     text = json.dumps(value)
     parts = [text[start : start + PART] for start in range(0, len(text), PART)]
     for number, part in enumerate(parts):

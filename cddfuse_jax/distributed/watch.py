@@ -22,7 +22,7 @@ from cddfuse_jax.errors import InputError, one_line
 
 BEAT_SECONDS = 2.0
 SILENT_BEATS = 10  # own ones, after which another process counts as dead
-FOLDER = "cddfuse_jax/lives/"  # in the store that all processes share
+LIVES = "cddfuse_jax/lives/"  # in the store that all processes share
 
 
 class ProcessLostError(InputError):
@@ -94,7 +94,7 @@ class Watch:
         os._exit(code)
 
     def _tell(self, word: str) -> None:
-        self._store.key_value_set(f"{FOLDER}{self._me}", word, allow_overwrite=True)
+        self._store.key_value_set(f"{LIVES}{self._me}", word, allow_overwrite=True)
 
     def _run(self) -> None:
         seen: dict[str, tuple[str, int]] = {}
@@ -111,7 +111,7 @@ class Watch:
 
     def _verdict(self, seen: dict[str, tuple[str, int]], beat: int) -> str | None:
         # In beats, not in seconds: a machine that stood still for a while has not heard any.
-        for key, word in self._store.key_value_dir_get(FOLDER):
+        for key, word in self._store.key_value_dir_get(LIVES):
             name = f"process {key.rpartition('/')[2]}"
             if name == f"process {self._me}" or word == "done":
                 continue

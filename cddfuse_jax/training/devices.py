@@ -77,20 +77,23 @@ class Devices:
         """Map `training.update.update`, all keyword arguments but ``axis`` bound, over the devices.
 
         The result takes the state as `build` places it, whose buffers it reuses, and this
-        process's rows of the batch, (rows, h, w, 1) NumPy arrays; it returns the state after and
-        the metrics, equal on all devices.
+        process's rows of the batch; it returns the state after and the metrics, equal on all
+        devices.
         """
-        mapped = self.compiled(update)
+        mapped = self.jitted(update)
         ready: list[Update] = []
 
-        def step(state, *images):
+        def step(
+            state: TrainState, *images: Float[np.ndarray, "rows h w channels"]
+        ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+            parts: list[np.ndarray] = list(images)
             if self.parallel == "pmap":
-                images = [x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images]
-            placed = [self._placed(rows) for rows in images]
+                parts = [x.reshape(self._local.mesh.size, -1, *x.shape[1:]) for x in images]
+            placed = [self._placed(rows) for rows in parts]
             if not ready:
                 seen = (state, *placed)
                 if self.parallel == "pmap":  # is compiled for one process's part, called with all
-                    seen = (_relabelled(state, self._local), *images)
+                    seen = (_relabelled(state, self._local), *parts)
                 ready.append(mapped.lower(*seen).compile())
                 # Where a process compiles for long, the others' first reduction would give up.
                 processes.wait_for_all()
@@ -98,8 +101,8 @@ class Devices:
 
         return step
 
-    def compiled(self, update: Update) -> Any:
-        """Return the compiled function in `mapped`, which can also be lowered to read its program.
+    def jitted(self, update: Update) -> Any:
+        """Return the function in `mapped` as it is before it is compiled: to lower, and to read.
 
         Beside the state it takes whole (n, h, w, 1) batches under shard_map, and under pmap those
         of this process with a leading axis of its devices.

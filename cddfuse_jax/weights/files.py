@@ -19,13 +19,13 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
 
-FOLDER = "checkpoints"
+CHECKPOINTS = "checkpoints"
 SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
 
 
 def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
     """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it."""
-    return epath.Path(Path(directory).absolute()) / FOLDER
+    return epath.Path(Path(directory).absolute()) / CHECKPOINTS
 
 
 def saved_steps(directory: str | os.PathLike) -> list[int]:
@@ -214,7 +214,7 @@ def _step_folder(directory: str | os.PathLike) -> epath.Path:
     folder = epath.Path(Path(directory).absolute())
     if (folder / "params").is_dir():
         return folder
-    for root in (folder / FOLDER, folder):
+    for root in (folder / CHECKPOINTS, folder):
         if steps := _steps(root):
             return root / str(steps[-1])
     if not folder.exists():
