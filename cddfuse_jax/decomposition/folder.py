@@ -10,6 +10,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.fusing.folder import outputs
 from cddfuse_jax.fusing.fuser import LEAST_SIDE
+from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
 from cddfuse_jax.images.pairs import Pair, Resize, read_pair, select_pairs
@@ -35,7 +36,10 @@ def decompose_file(
         if min(images[0].shape) < LEAST_SIDE:
             height, width = images[0].shape
             raise InputError(f"images must be at least 2x2, got {width}x{height}")
-    return decompose(model, params, *images, residual)
+        parts = decompose(model, params, *images, residual)
+        for maps in (parts.images, parts.base, parts.detail):
+            check_finite_output(maps)
+    return parts
 
 
 def write_table(path: Path, measured: dict[str, Decomposition]) -> None:

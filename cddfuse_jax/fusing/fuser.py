@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.memory import parse_size
-from cddfuse_jax.fusing.whole import make_fuse, plan_buckets
+from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.models.options import RESIDUALS, Precision, Residual
 from cddfuse_jax.models.precision import known_precision
-from cddfuse_jax.weights.files import load_params, trained_residual
+from cddfuse_jax.weights.files import check_finite, load_params, trained_residual
 from cddfuse_jax.weights.shipped import DEFAULT
 
 # HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
@@ -73,6 +73,7 @@ class Fuser:
                 raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
         if isinstance(weights, Mapping):
             params, trained_with = weights, None
+            check_finite("params", params)
         else:
             params = load_params(weights)
             trained_with = trained_residual(weights)
@@ -182,9 +183,11 @@ class Fuser:
             height, width = visible.shape[:2]
             raise InputError(f"images must be at least 2x2, got {width}x{height}")
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        return self._fuse(
+        luma = self._fuse(
             self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
         )
+        check_finite_output(luma)
+        return luma
 
     def _input(
         self, pixels: Pixels, limits: tuple[float, float] | None

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
 from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
@@ -70,6 +71,19 @@ def make_fuse(
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
     return computed(fuse, precision)
+
+
+def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:
+    """Check what the network computed: NaN would be written as black, without a word.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    if bad := fused.size - int(np.isfinite(fused).sum()):
+        raise InputError(
+            f"the network's output must be finite, {bad} of {fused.size} values are not; the "
+            "weights are too large for this image, or for the precision: try --precision highest"
+        )
 
 
 def plan_buckets(params, sizes: Iterable[Size], max_memory: int | None = None) -> dict[Size, Size]:

@@ -65,9 +65,11 @@ def intensities(pixels: np.ndarray, limits: tuple[float, float] | None = None) -
     Raises:
         InputError: a value is not finite, or a float colour image leaves [0, 1].
     """
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        bad = pixels.size - np.isfinite(pixels).sum()
-        raise InputError(f"pixels must be finite, {bad} of {pixels.size} values are not")
+    if pixels.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+            bad = pixels.size - np.isfinite(pixels.astype(np.float32, copy=False)).sum()
+        if bad:
+            raise InputError(f"pixels must be finite, {bad} of {pixels.size} values are not")
     if is_deep(pixels):
         low, high = limits or measured_range(pixels)
         scaled = (pixels.astype(np.float64) - low) / (high - low if high > low else 1)

@@ -83,9 +83,34 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
         Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
 
     Raises:
-        InputError: nothing of that kind there.
+        InputError: nothing of that kind there, or a number in it is not finite.
     """
     weights = _found(weights)
+    params = _read_params(weights)
+    check_finite(weights, params)
+    return params
+
+
+def check_finite(weights: str | os.PathLike, params: Any) -> None:
+    """Check that weights hold numbers only: one that is none makes every fused image black.
+
+    Raises:
+        InputError: ``weights``, and which of its tensors hold NaN or infinity.
+    """
+    bad = [
+        "/".join(str(key.key) for key in path)
+        for path, leaf in jax.tree.leaves_with_path(params)
+        if not np.isfinite(np.asarray(leaf, np.float32)).all()
+    ]
+    if bad:
+        more = ", ..." if len(bad) > 3 else ""
+        raise InputError(
+            f"{weights}: weights must be finite, NaN or infinity in {len(bad)} tensors "
+            f"({', '.join(bad[:3])}{more}); take an earlier checkpoint or the file anew"
+        )
+
+
+def _read_params(weights: Path) -> dict[str, Any]:
     if _is_safetensors(weights):
         states, _ = safetensors_file.read_safetensors(weights)
         return torch_weights.to_params(weights, states)

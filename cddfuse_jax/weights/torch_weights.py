@@ -56,7 +56,8 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
         raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
     params: dict[str, Any] = {}
     for entry in name_table(model):
-        array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
+        with np.errstate(over="ignore"):  # infinities are the caller's to refuse
+            array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
         node = params
         for name in entry.path[:-1]:
             node = node.setdefault(name, {})

@@ -1,0 +1,68 @@
+"""NaN and infinity are refused where they come in: in weights, in pixels, in what is computed."""
+
+import jax
+import numpy as np
+import pytest
+
+from cddfuse_jax.decomposition.folder import decompose_file
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.folder import fuse_file
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.whole import check_finite_output
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.weights.files import load_params, save_params
+
+HUGE = 1e38  # finite, and too large for the squares of a norm
+
+
+def spoiled(params, value: float):
+    """Return params with one number of the first kernel replaced."""
+    params = jax.tree.map(np.array, params)
+    params["encoder"]["patch_embed"][0, 0, 0, 0] = value
+    return params
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "checkpoint"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_refused_in_every_format(
+    tmp_path, tiny_params, name, value
+):
+    save_params(tmp_path / name, spoiled(tiny_params, value), {})
+    with pytest.raises(InputError) as error:
+        load_params(tmp_path / name)
+    assert str(error.value) == (
+        f"{tmp_path / name}: weights must be finite, NaN or infinity in 1 tensors "
+        "(encoder/patch_embed); take an earlier checkpoint or the file anew"
+    )
+
+
+def test_params_given_as_arrays_are_checked_too(tiny_params):
+    with pytest.raises(InputError, match=r"params: weights must be finite, .* in 1 tensors"):
+        Fuser(spoiled(tiny_params, np.nan))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_pixels_that_are_not_finite_are_refused(value):
+    pixels = np.zeros((4, 5))
+    pixels[1, 2] = value
+    with pytest.raises(InputError, match="pixels must be finite, 1 of 20 values are not"):
+        levels.network_input(pixels)
+
+
+def test_what_is_computed_is_checked_before_it_is_written(tmp_path, tiny_params):
+    params = jax.tree.map(lambda leaf: leaf * np.float32(HUGE), tiny_params)
+    for name in ("visible", "infrared"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((10, 12)))
+    pair = Pair("pair", tmp_path / "visible.npy", tmp_path / "infrared.npy")
+    rule = r"^pair: the network's output must be finite, \d+ of \d+ values are not"
+    with pytest.raises(InputError, match=rule):
+        fuse_file(Fuser(params), pair, tmp_path / "fused.png")
+    assert not (tmp_path / "fused.png").exists()
+    with pytest.raises(InputError, match=rule):
+        decompose_file(CDDFuse.from_params(params), params, pair, "visible")
+
+
+def test_finite_outputs_pass():
+    check_finite_output(np.zeros((3, 3), np.float32))
