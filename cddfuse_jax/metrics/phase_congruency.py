@@ -43,7 +43,8 @@ def phase_congruency(image: Plane) -> PhaseCongruency:
     """
     spectrum = scipy.fft.fft2(image)
     radial, angular = _filters(*image.shape)
-    energies, amplitudes, moments = 0.0, 0.0, np.zeros((3, *image.shape))
+    energies, amplitudes = np.zeros(image.shape), np.zeros(image.shape)
+    moments = np.zeros((3, *image.shape))
     for k in range(_ORIENTATIONS):
         filters = [each * angular[k] for each in radial]
         energy, amplitude = _energy(spectrum, filters)
@@ -75,7 +76,7 @@ def _noise(finest: Plane, filters: list[Plane]) -> float:
     """Energy that Gaussian noise alone would seldom exceed."""
     power = np.median(finest**2) / np.log(2) / (filters[0] ** 2).sum()
     # Summed over pixels, the squared real part of the filters' sum; by Parseval, in frequencies.
-    whole = sum(filters)
+    whole = np.sum(filters, axis=0)
     mirrored = np.roll(whole[::-1, ::-1], (1, 1), axis=(0, 1))
     rayleigh = np.sqrt(power * (((whole + mirrored) / 2) ** 2).sum())
     expected, deviation = rayleigh * np.sqrt(np.pi / 2), rayleigh * np.sqrt(2 - np.pi / 2)

@@ -35,7 +35,7 @@ def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """
     refuse_smaller_than(2, fused, "Nabf")
     strength, angle = _edges(fused)
-    artifact, lost, total = np.ones(fused.shape, bool), 0.0, 0.0
+    artifact, lost, total = np.ones(fused.shape, bool), np.zeros(fused.shape), 0.0
     for source in (visible, infrared):
         g, a = _edges(source)
         artifact &= strength > g
