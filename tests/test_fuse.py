@@ -160,7 +160,7 @@ def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params, tiny_weig
 
     assert fuse("--evaluate") == 0
     summary = summary_of_report()
-    assert summary["rows"][0]["name"] == Path(tiny_weights).stem
+    assert summary["rows"][0]["name"] == tiny_weights.stem
     assert summary["images"] == list(NAMES)
     fused = image_files.read_photo(folders / "out" / "a.png").pixels
     visible, infrared = (image_files.read_image(folders / x / "a.png") for x in ("vi", "ir"))
