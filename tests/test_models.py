@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 import reference
@@ -49,6 +50,17 @@ INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where
 pytestmark = pytest.mark.usefixtures("x64")
 
 
+@pytest.fixture
+def forms_of_tpus(monkeypatch):
+    """Compute here in the forms that TPUs would compute in."""
+
+    def choose(*arguments, default, tpu=None, cpu=None):
+        del cpu
+        return (tpu or default)(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
+
+
 def block(name, size):
     """A block as a function, its formula, and arguments for both: params and inputs."""
     module, formula = BLOCKS[name]
@@ -85,6 +97,31 @@ def test_both_activations_of_the_inverted_residual_end_at_six():
 def test_gradients_of_blocks_are_those_of_their_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+@pytest.mark.usefixtures("forms_of_tpus")
+@pytest.mark.parametrize(
+    "name", ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
+)
+def test_the_forms_of_tpus_are_the_same_formulas(name):
+    apply, formula, arguments = block(name, (3, 5))
+    assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
+    assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+def test_the_forms_of_tpus_have_no_loops(forms_of_tpus, monkeypatch):
+    apply, _, arguments = block("GDFN", (3, 5))
+
+    def traced():
+        def run(*arguments):
+            value, vjp = jax.vjp(apply, *arguments)
+            return vjp(value)
+
+        return str(jax.make_jaxpr(run)(*arguments))
+
+    assert "scan[" not in traced()
+    monkeypatch.undo()
+    assert "scan[" in traced()
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
