@@ -2,13 +2,12 @@
 
     python -m cddfuse_jax.parity --release DIR --weights CDDFuse_IVF.pth [--vi A.png --ir B.png]
 
-The release runs in float64, which is taken as the truth, and in float32; the port in
-float32 or as ``--precision`` says. Of every feature and image the largest absolute error of both float32 runs is printed. The port
-passes where its error is at most 1.5 times the release's own; where the release happens to be all
-but exact, one float32 epsilon of the truth's largest value is granted. Exit code 0 if everything
-passes, 1 if not, 2 if the comparison cannot be made. Needs the ``torch`` extra. The release
-runs on the CPU, the port on JAX's device, where parity needs ``--precision highest`` if that is a
-TPU or an NVIDIA GPU.
+The release runs in float64, which is taken as the truth, and in float32; the port in float32 or as
+``--precision`` says. Of every feature and image the largest absolute error of both is printed. The
+port passes where its error is at most 1.5 times the release's own; where the release happens to be
+all but exact, one float32 epsilon of the truth's largest value is granted. Exit code 0 if all
+passes, 1 if not, 2 if the comparison cannot be made. Needs the ``torch`` extra. The release runs on
+the CPU, the port on JAX's device: on a TPU or an NVIDIA GPU parity needs ``--precision highest``.
 """
 
 import argparse
