@@ -14,6 +14,7 @@ COMMANDS = {
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
     "train": ("cddfuse_jax.train", "train both stages"),
+    "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),

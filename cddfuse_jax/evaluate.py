@@ -46,7 +46,9 @@ def _parser() -> ArgumentParser:
 
             Fused images are matched to sources by name without ending: the same name, or with the
             method's name or one other decoration before or after it (carLight_ADF.jpg). Only those
-            in all folders are scored; what is left over is listed.
+            in all folders are scored; what is left over is listed. Sources whose names differ by an
+            ending (04_vi.png, 04_ir.png) are paired without it; where no rule does it, patterns do:
+            --vi DIR/{}_vis --ir DIR/{}_ir.
             Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json and OUT/report.html.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
 

@@ -101,6 +101,7 @@ def _parser() -> ArgumentParser:
         "and takes the files as they are: no --range, no --resize")  # fmt: skip
     scoring.add_argument("--protocol", default="release", choices=PROTOCOLS,
         help="default: %(default)s")  # fmt: skip
+    scoring.add_argument("--name", help="what to call the row; default: the name of the weights")
     scoring.add_argument("--dataset", choices=PUBLISHED, help="show what is published for it")
     return parser
 
@@ -180,7 +181,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     from cddfuse_jax.evaluation.tables import terminal_table
 
     evaluation = evaluate(
-        [Run(given.out.resolve().name, (given.out,))],
+        [Run(given.name or Path(given.weights).resolve().stem, (given.out,))],
         given.vi,
         given.ir,
         given.out / "report",

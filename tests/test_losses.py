@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cddfuse_jax import config as configs
 from cddfuse_jax.decomposition.correlation import correlation, decomposition
 from cddfuse_jax.training import losses
 
@@ -36,6 +37,26 @@ def test_correlation_of_a_flat_feature_is_zero_with_a_finite_gradient():
     value, gradient = jax.value_and_grad(correlation)(flat, noise(0, (1, 4, 4, 2)))
     assert float(value) == 0
     assert np.isfinite(gradient).all()
+
+
+def test_correlation_of_faint_features_fades():
+    # Norms whose product is float32's epsilon, which is added to it: half of 1.
+    faint = jnp.array([1.0, -1, 1, -1]).reshape(1, 2, 2, 1) * np.sqrt(np.finfo(np.float32).eps / 4)
+    assert float(correlation(faint, faint)) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_the_share_that_is_the_whole_batch_has_its_gradient():
+    features = jnp.concatenate([noise(0), noise(1)]), jnp.concatenate([noise(2), noise(3)])
+
+    def ratio(base, detail, of_whole_batch=None):
+        return decomposition(base, detail, of_whole_batch)["decomposition"]
+
+    expected = jax.grad(ratio, (0, 1))(*features)
+    for ours, whole in zip(
+        jax.grad(ratio, (0, 1))(*features, lambda cc: cc), expected, strict=True
+    ):
+        assert abs(whole).max() > 0
+        np.testing.assert_allclose(ours, whole, rtol=1e-6)
 
 
 def test_decomposition_rewards_equal_base_and_unlike_detail():
@@ -84,10 +105,34 @@ def test_ssim_loss_of_flat_images():
     assert float(losses.ssim_loss(a, a)) == 0
 
 
+def test_ssim_loss_is_its_formula():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0.4, 0.6, (2, 7, 8))
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(taps, taps) / taps.sum() ** 2
+    wide = [np.pad(x, 5, mode="reflect") for x in (a, b)]
+    expected = []
+    for top in range(7):
+        for left in range(8):
+            x, y = (image[top : top + 11, left : left + 11] for image in wide)
+            m, n = (window * x).sum(), (window * y).sum()
+            v, w = (window * (x - m) ** 2).sum(), (window * (y - n) ** 2).sum()
+            c = (window * (x - m) * (y - n)).sum()
+            ssim = (2 * m * n + 1e-4) * (2 * c + 9e-4) / ((m * m + n * n + 1e-4) * (v + w + 9e-4))
+            expected.append(min(1 - ssim, 1) / 2)
+    # Variances are differences of means of 0.25, to some 1e-7, beside 9e-4.
+    assert float(losses.ssim_loss(image(a), image(b))) == pytest.approx(np.mean(expected), rel=1e-3)
+
+
 def test_ssim_loss_of_opposed_images_is_clipped():
     # Means 1/2, variances 1/4, covariance -1/4: SSIM is -0.996, and 1 - SSIM counts as 1.
     board = np.indices((12, 12)).sum(0) % 2
     assert float(losses.ssim_loss(image(board), image(1 - board))) == 0.5
+
+
+def test_weights_are_the_releases_by_default():
+    assert losses.LossWeights() == (5, 5, 10, 2)
+    assert losses.LossWeights(**configs.release().loss) == losses.LossWeights()
 
 
 WEIGHTS = losses.LossWeights(

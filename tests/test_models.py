@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 import reference
@@ -49,6 +50,17 @@ INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where
 pytestmark = pytest.mark.usefixtures("x64")
 
 
+@pytest.fixture
+def forms_of_tpus(monkeypatch):
+    """Compute here in the forms that TPUs would compute in."""
+
+    def choose(*arguments, default, tpu=None, cpu=None):
+        del cpu
+        return (tpu or default)(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
+
+
 def block(name, size):
     """A block as a function, its formula, and arguments for both: params and inputs."""
     module, formula = BLOCKS[name]
@@ -68,10 +80,48 @@ def test_blocks_are_their_formulas(name, size):
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
 
 
+def test_both_activations_of_the_inverted_residual_end_at_six():
+    # 1 becomes 20, then 6; all nine of these are 54, then 6 again; projected 1:1 (borders reflect).
+    expand, project = np.full((1, 2), 20.0), np.array([[1.0], [0.5]])
+    params = {"expand": expand, "depthwise": np.ones((3, 3, 1, 2)), "project": project}
+    y = inn.InvertedResidual().apply({"params": params}, np.ones((1, 2, 3, 1)))
+    np.testing.assert_array_equal(y, np.full((1, 2, 3, 1), 6 + 0.5 * 6))
+    # Halved by the depthwise kernel's one tap, 6 becomes 3, which is not cut.
+    params["depthwise"] = np.zeros((3, 3, 1, 2))
+    params["depthwise"][1, 1] = 0.5
+    y = inn.InvertedResidual().apply({"params": params}, np.ones((1, 2, 3, 1)))
+    np.testing.assert_array_equal(y, np.full((1, 2, 3, 1), 3 + 0.5 * 3))
+
+
 @pytest.mark.parametrize("name", DIFFERENTIATED)
 def test_gradients_of_blocks_are_those_of_their_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+@pytest.mark.usefixtures("forms_of_tpus")
+@pytest.mark.parametrize(
+    "name", ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
+)
+def test_the_forms_of_tpus_are_the_same_formulas(name):
+    apply, formula, arguments = block(name, (3, 5))
+    assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
+    assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+def test_the_forms_of_tpus_have_no_loops(forms_of_tpus, monkeypatch):
+    apply, _, arguments = block("GDFN", (3, 5))
+
+    def traced():
+        def run(*arguments):
+            value, vjp = jax.vjp(apply, *arguments)
+            return vjp(value)
+
+        return str(jax.make_jaxpr(run)(*arguments))
+
+    assert "scan[" not in traced()
+    monkeypatch.undo()
+    assert "scan[" in traced()
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
@@ -136,6 +186,18 @@ def test_gelu_by_hand():
     # x · Φ(x) with Φ(1) = 0.8413447460685429 and Φ(-2) = 0.0227501319481792.
     y = restormer.gelu(np.array([0.0, 1, -2, 10]))
     np.testing.assert_allclose(y, [0, 0.8413447460685429, -0.0455002638963584, 10], atol=1e-15)
+
+
+def test_attention_divides_norms_out_down_to_1e_12():
+    rng = np.random.default_rng(0)
+    q, k, v = draw(rng, (3, 1, 2, 3, C))
+    others = (v, np.ones(HEADS), draw(rng, (C, C)))
+    # Norms above 1e-12 in all: the square of a norm of 1e-8 is far above what it is clamped at.
+    expected = attention.transposed_attention(attention.gram_sums(q, k), *others)
+    faint = attention.transposed_attention(attention.gram_sums(1e-8 * q, k), *others)
+    np.testing.assert_allclose(faint, expected, rtol=1e-9)
+    below = attention.transposed_attention(attention.gram_sums(1e-14 * q, k), *others)
+    assert abs(below - expected).max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

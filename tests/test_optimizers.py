@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.optimizers import adam, clip_by_norm, learning_rate, update_count
 
 
@@ -70,3 +71,10 @@ def test_learning_rate_decays_by_epoch_to_its_floor():
         assert np.float32(schedule(7 * epoch)) == np.float32(expected)
         assert np.float32(schedule(7 * epoch + 6)) == np.float32(expected)
     assert np.float32(schedule(7 * 140)) == np.float32(1e-6)
+
+
+def test_a_warm_up_may_take_all_updates_of_a_cosine():
+    schedule = learning_rate(1, 4, schedule="cosine", initial=1.0, warmup=4)
+    assert float(schedule(0)) == 0.25
+    with pytest.raises(InputError, match=r"at most the updates .* got 5 for 4"):
+        learning_rate(1, 4, schedule="cosine", warmup=5)

@@ -65,6 +65,55 @@ def test_what_one_method_lacks_is_listed_and_scored_for_none(tmp_path):
     assert selection.leftovers[str(tmp_path / "all" / "{}_A")] == ["man_A.png"]
 
 
+def names_of(tmp_path, visible: str = "vi", infrared: str = "ir", fused: str = "m"):
+    selection = find_scenes(
+        [Run("M", (tmp_path / fused,))], tmp_path / visible, tmp_path / infrared
+    )
+    pairs = [(s.pair.visible.name, s.pair.infrared.name, s.fused[0][0].name)
+             for s in selection.scenes]  # fmt: skip
+    return [scene.pair.name for scene in selection.scenes], pairs, selection.leftovers
+
+
+def test_sources_with_suffixes_are_paired_without_them(tmp_path):
+    touch(tmp_path / "vi", "10_vi.png", "20_vi.png", "30_vi.png")
+    touch(tmp_path / "ir", "IR_10.jpg", "IR_20.jpg")
+    touch(tmp_path / "m", "10_avg.jpg", "20_avg.jpg")
+    names, pairs, leftovers = names_of(tmp_path)
+    assert names == ["10", "20"]
+    assert pairs[0] == ("10_vi.png", "IR_10.jpg", "10_avg.jpg")
+    assert leftovers == {str(tmp_path / "vi"): ["30_vi.png"]}
+
+
+def test_what_both_sources_names_begin_with_stays(tmp_path):
+    touch(tmp_path / "vi", "FLIR_1_v.png", "FLIR_2_v.png")
+    touch(tmp_path / "ir", "FLIR_1_i.png", "FLIR_2_i.png")
+    touch(tmp_path / "m", "FLIR_1.png", "FLIR_2.png")
+    assert names_of(tmp_path)[0] == ["FLIR_1", "FLIR_2"]
+
+
+def test_sources_in_one_folder_are_told_apart_by_patterns(tmp_path):
+    touch(tmp_path / "both", "1_vis.png", "2_vis.png", "1_ir.png", "3_ir.png")
+    touch(tmp_path / "m", "1.png", "2.png")
+    _, pairs, leftovers = names_of(tmp_path, "both/{}_vis", "both/{}_ir")
+    assert pairs == [("1_vis.png", "1_ir.png", "1.png")]
+    assert leftovers == {
+        str(tmp_path / "both/{}_vis"): ["2_vis.png"],
+        str(tmp_path / "both/{}_ir"): ["3_ir.png"],
+        str(tmp_path / "m"): ["2.png"],
+    }
+    with pytest.raises(InputError, match="--vi and --ir both name"):
+        names_of(tmp_path, "both", "both")
+
+
+def test_sources_that_no_rule_pairs_are_refused_with_what_to_do(tmp_path):
+    touch(tmp_path / "vi", "1_vi.png")
+    touch(tmp_path / "ir", "1_ir.png")
+    touch(tmp_path / "m", "1.png")
+    with pytest.raises(InputError, match=r"no name is in both folders .* --vi DIR/{}_SUFFIX"):
+        names_of(tmp_path)
+    assert names_of(tmp_path, "vi/{}_vi", "ir/{}_ir.png")[0] == ["1"]
+
+
 def row(name: str, values: list[float], score: str = "EN") -> Row:
     return Row(name, "run", "", {score: float(np.mean(values))}, {}, [[{score: v} for v in values]])
 

@@ -14,6 +14,7 @@ PACKAGE = Path(cddfuse_jax.__file__).parent
 # not named here.
 ORDER = (
     "commands",
+    "planning",
     "evaluation",
     "training",
     "decomposition",
@@ -31,7 +32,7 @@ ORDER = (
     "files",
     "errors",
 )
-COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "reproduce",
+COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "plan", "reproduce",
             "score_weights", "train", "data.patches", "data.tfds_builder")  # fmt: skip
 
 

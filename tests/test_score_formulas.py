@@ -133,6 +133,12 @@ def test_qc_clips_the_share_of_a_source_that_opposes_the_fused_image():
         assert METRICS["Qc"](*images) == pytest.approx(likeness(2), rel=1e-9)
 
 
+def test_flat_sources_weigh_the_same():
+    flat = [np.full((12, 12), level) for level in (100.0, 110.0, 130.0)]
+    alike = [(2 * 100 * b + 2.55**2) / (100**2 + b**2 + 2.55**2) for b in (110, 130)]
+    assert METRICS["Qw"](*flat) == pytest.approx(sum(alike) / 2, rel=1e-9)
+
+
 def test_a_faint_texture_is_no_flat_window_to_qy():
     up, down = one_window(0.01, -0.01)  # a variance of 1e-8 of the squared mean
     assert METRICS["Qy"](up, down, down) == pytest.approx(-1, rel=1e-6)

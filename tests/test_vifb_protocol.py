@@ -119,6 +119,7 @@ def test_compute_takes_any_type_and_names_in_order():
     ("images", "names", "complaint"),
     [
         ((noise(0, 9, 9) / 255,) * 3, "EN", "either 0-1 or 0-255"),
+        ((np.eye(9),) * 3, "EN", "either 0-1 or 0-255"),
         ((noise(0, 9, 9).astype(np.uint16),) * 3, "EN", "either 0-255 or 0-65535"),
         ((noise(0, 9, 9) - 5.0,) * 3, "EN", "outside 0-255"),
         ((np.full((9, 9), np.nan),) * 3, "EN", "must be finite, 81 of 81"),

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pairs import Pair, find_pairs, images_by_stem
-
-PLACE = "{}"  # stands for the scene's name in a pattern such as results/{}_ADF
-_SEPARATORS = " _-.()[]"
+from cddfuse_jax.evaluation.sources import PLACE, SEPARATORS, find_sources, home
+from cddfuse_jax.images.pairs import Pair, images_by_stem
 
 
 class Run(NamedTuple):
@@ -41,47 +39,51 @@ class Selection(NamedTuple):
 def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
     """Find the scenes that the two source folders and all folders of all runs have.
 
-    Sources are matched by stem, fused files by `matched`. Runs are compared on the same images
-    only: what one run lacks is scored for none.
+    Sources are matched by `find_sources`, fused files by `matched`. Runs are compared on the same
+    images only: what one run lacks is scored for none.
 
     Raises:
         InputError: a folder is missing, holds two images of one stem, names are ambiguous, or no
             scene is in all.
     """
-    sources = find_pairs(visible=visible, infrared=infrared)
+    sources = find_sources(visible, infrared)
     pairs = {pair.name: pair for pair in sources.pairs}
-    files, patterns, used = {}, {}, defaultdict(set)
+    files, used = {}, defaultdict(set)
+    patterns = {f"={folder}": pattern for folder, pattern in sources.patterns.items()}
     for run in runs:
         for folder in run.folders:
             pattern, found = matched(folder, run.name, list(pairs))
-            if twice := used[_home(folder)] & set(found.values()):
+            if twice := used[home(folder)] & set(found.values()):
                 raise InputError(
                     f"each folder of fused images is given once, {min(twice)} is in two of them"
                 )
             files[run.name, folder], patterns[f"{run.name}={folder}"] = found, pattern
-            used[_home(folder)] |= set(found.values())
+            used[home(folder)] |= set(found.values())
     common = sorted(set(pairs).intersection(*files.values()))
-    in_sources = {
-        infrared: [pair.infrared for pair in sources.pairs] + sources.only_infrared,
-        visible: [pair.visible for pair in sources.pairs] + sources.only_visible,
-    }
-    homes = {home: list(images_by_stem(home).values()) for home in used}
+    homes = {place: list(images_by_stem(place).values()) for place in used}
+    counts = ", ".join(f"{path}: {len(of)}" for path, of in (sources.images | homes).items())
+    if not pairs:
+        raise InputError(
+            "visible and infrared images are matched by name, and no name is in both folders "
+            f"({counts} images); say how they are named: --vi DIR/{{}}_SUFFIX --ir DIR/{{}}_SUFFIX"
+        )
     if not common:
-        counts = ", ".join(f"{home}: {len(of)}" for home, of in (in_sources | homes).items())
         raise InputError(
             "fused images are matched to sources by name, with the same decoration on all, and no "
             f"name is in all folders ({counts} images); say how they are named: "
             "--fused NAME=DIR/{}_SUFFIX"
         )
+    paired = {file for name in common for file in (pairs[name].visible, pairs[name].infrared)}
     leftovers = {
-        str(folder): sorted(file.name for file in of if file.stem not in common)
-        for folder, of in in_sources.items()
+        str(folder): sorted(file.name for file in of if file not in paired)
+        for folder, of in sources.images.items()
     }
     for run in runs:
         for folder in run.folders:
-            home, pattern = _home(folder), patterns[f"{run.name}={folder}"]
+            place, pattern = home(folder), patterns[f"{run.name}={folder}"]
             # Of a folder that several methods share, the others' files are not left over.
-            own = [f for f in homes[home] if f not in used[home] and _shape(pattern).match(f.stem)]
+            free = [f for f in homes[place] if f not in used[place]]
+            own = [f for f in free if _shape(pattern).match(f.stem)]
             own += [f for name, f in files[run.name, folder].items() if name not in common]
             shared = str(folder) in leftovers  # by two runs, each with its own names in it
             leftovers[str(folder)] = sorted(
@@ -113,7 +115,7 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
         InputError: the folder is missing, holds two images of one stem, or two decorations are
             equally common.
     """
-    by_stem = images_by_stem(_home(folder))
+    by_stem = images_by_stem(home(folder))
     if PLACE in folder.name:
         return folder.name, _made_by(folder.name, scenes, by_stem)
     if exact := _made_by(PLACE, scenes, by_stem):
@@ -150,8 +152,8 @@ def _patterns(by_stem: dict[str, Path], scenes: list[str]) -> set[str]:
             start = stem.find(scene)
             while start >= 0:
                 before, after = stem[:start], stem[start + len(scene) :]
-                apart = (not before or before[-1] in _SEPARATORS) and (
-                    not after or after[0] in _SEPARATORS
+                apart = (not before or before[-1] in SEPARATORS) and (
+                    not after or after[0] in SEPARATORS
                 )
                 if apart:
                     patterns.add(before + PLACE + after)
@@ -160,13 +162,9 @@ def _patterns(by_stem: dict[str, Path], scenes: list[str]) -> set[str]:
 
 
 def _decoration(pattern: str) -> str:
-    return pattern.replace(PLACE, "").strip(_SEPARATORS).lower()
+    return pattern.replace(PLACE, "").strip(SEPARATORS).lower()
 
 
 def _shape(pattern: str) -> re.Pattern:
     before, after = (re.escape(part) for part in pattern.split(PLACE, 1))
     return re.compile(f"{before}.+{after}$")
-
-
-def _home(folder: Path) -> Path:
-    return folder.parent if PLACE in folder.name else folder

@@ -73,7 +73,7 @@ def make_fuse(
     return computed(fuse, precision)
 
 
-def check_finite_output(fused: np.ndarray) -> None:
+def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:
     """Check what the network computed: NaN would be written as black, without a word.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import Bool as Bool
     from jaxtyping import Float as Float
     from jaxtyping import Integer as Integer
     from jaxtyping import Num as Num
@@ -21,7 +22,7 @@ else:
         def __class_getitem__(cls, type_and_shape):
             return Annotated[type_and_shape]
 
-    Integer = Num = Float
+    Bool = Integer = Num = Float
 
 # One number per pixel: in scores grey values, 0-255.
 Plane = Float[np.ndarray, "h w"]

@@ -77,7 +77,7 @@ class CDDFuse(nn.Module):
         self.encoder = Encoder(**sizes, coupling_layers=self.coupling_layers, dtype=self.dtype)
         self.decoder = Decoder(**sizes)
         self.base_fusion = BaseFeatureExtraction(self.heads)
-        self.detail_fusion = DetailFeatureExtraction(1, self.features)
+        self.detail_fusion = DetailFeatureExtraction(1, self.features, self.remat)
 
     @classmethod
     def from_params(cls, params: Any, **options) -> "CDDFuse":

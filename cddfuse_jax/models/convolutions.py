@@ -5,6 +5,7 @@ on CPUs. Both 3x3 convolutions have their own derivative, so that autodiff keeps
 and not nine shifted copies of it.
 """
 
+import functools
 import math
 
 import jax
@@ -13,12 +14,15 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from cddfuse_jax.models.arrays import AnyArray
+from cddfuse_jax.models.derivatives import (
+    as_matrix,
+    conv3x3_backward,
+    correlate,
+    correlate_depthwise,
+    depthwise_backward,
+    pad,
+)
 from cddfuse_jax.models.precision import summing_dtype
-
-_SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
-_NHWC = ("NHWC", "HWIO", "NHWC")
-# Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
-_MOST_PARTS = 8
 
 
 def torch_uniform(
@@ -31,15 +35,6 @@ def torch_uniform(
     """
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def pad(x: Float[AnyArray, "n h w c"], mode: str = "constant") -> Float[Array, "n h+2 w+2 c"]:
-    """Pad by one pixel all round; ``mode`` is ``constant`` (zeros) or ``reflect``."""
-    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
-
-
-def _as_matrix(x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n*h*w c"]:
-    return x.reshape(-1, x.shape[-1])
 
 
 @jax.custom_vjp
@@ -55,12 +50,50 @@ def _conv1x1_forward(x, kernel):
 
 
 def _conv1x1_backward(saved, cotangent):
+    return _conv1x1_backward_of(*saved, cotangent)
+
+
+def _conv1x1_backward_of(x, kernel, cotangent):
     # Autodiff's kernel gradient transposes the cotangent, and computes it anew in that order.
-    x, kernel = saved
-    return cotangent @ kernel.T, _as_matrix(x).T @ _as_matrix(cotangent)
+    return cotangent @ kernel.T, as_matrix(x).T @ as_matrix(cotangent)
 
 
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
+
+
+@jax.custom_vjp
+def conv1x1_bordered(
+    padded: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
+) -> Float[AnyArray, "n h w c_out"]:
+    """Like `conv1x1` for an image with a border of zeros, which the result has too.
+
+    On TPUs the border is left away and added again, see `derivatives`.
+    """
+    return lax.platform_dependent(
+        padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k), default=jnp.matmul
+    )
+
+
+def _bordered_forward(padded, kernel):
+    return conv1x1_bordered(padded, kernel), (padded, kernel)
+
+
+def _bordered_backward(saved, cotangent):
+    return lax.platform_dependent(
+        *saved, cotangent, tpu=_bordered_backward_inside, default=_conv1x1_backward_of
+    )
+
+
+def _bordered_backward_inside(padded, kernel, cotangent):
+    d_inside, d_kernel = _conv1x1_backward_of(_inside(padded), kernel, _inside(cotangent))
+    return pad(d_inside), d_kernel
+
+
+conv1x1_bordered.defvjp(_bordered_forward, _bordered_backward)
+
+
+def _inside(padded: jax.Array) -> jax.Array:
+    return padded[:, 1:-1, 1:-1]
 
 
 def channel_products(
@@ -94,52 +127,28 @@ def _mix_backward(saved, cotangent):
 mix_channels.defvjp(_mix_forward, _mix_backward)
 
 
-def _correlate_depthwise(
-    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
-) -> Float[AnyArray, "n h-2 w-2 c"]:
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    products = (
-        padded[:, dy : dy + height, dx : dx + width] * kernel[dy, dx, 0] for dy, dx in _SHIFTS
-    )
-    return sum(products)  # type: ignore[return-value]  # there are nine, so it is not 0
-
-
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise3x3(
-    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
+    padded: Float[AnyArray, "n h w c"],
+    kernel: Float[AnyArray, "3 3 1 c"],
+    mode: str = "constant",
 ) -> Float[AnyArray, "n h-2 w-2 c"]:
-    """Depthwise 3x3 of an input that is padded already."""
-    return _correlate_depthwise(padded, kernel)
+    """Depthwise 3x3 of an input that is padded already.
+
+    Args:
+        padded: what `pad` returns. Its border is made of zeros or of the image, so that its
+            derivative may be given to either.
+        kernel: of each channel.
+        mode: with which it was padded.
+    """
+    return correlate_depthwise(padded, kernel)
 
 
-def _depthwise_forward(padded, kernel):
-    return _correlate_depthwise(padded, kernel), (padded, kernel)
+def _depthwise_forward(padded, kernel, mode):
+    return correlate_depthwise(padded, kernel), (padded, kernel)
 
 
-def _depthwise_backward(saved, cotangent):
-    padded, kernel = saved
-    wide = jnp.pad(cotangent, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    d_padded = _correlate_depthwise(wide, kernel[::-1, ::-1])
-
-    n, height, width, c = cotangent.shape
-    parts = max(d for d in range(1, _MOST_PARTS + 1) if height % d == 0)
-    rows = height // parts
-
-    def tap(shift):
-        dy, dx = shift
-
-        def product(top):
-            window = lax.dynamic_slice(padded, (0, top + dy, dx, 0), (n, rows, width, c))
-            return window * cotangent[:, top : top + rows]
-
-        partial = _as_matrix(sum(map(product, range(0, height, rows))))
-        return jnp.ones((1, partial.shape[0]), partial.dtype) @ partial
-
-    # A loop: unrolled, XLA fuses the nine into one that reads its arrays nine times.
-    return d_padded, lax.map(tap, jnp.array(_SHIFTS)).reshape(kernel.shape)
-
-
-depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
+depthwise3x3.defvjp(_depthwise_forward, depthwise_backward)
 
 
 @jax.custom_vjp
@@ -147,29 +156,11 @@ def conv3x3(
     x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"]
 ) -> Float[Array, "n h w c_out"]:
     """Dense 3x3 with zero padding."""
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+    return correlate(jnp.asarray(x), jnp.asarray(kernel))
 
 
 def _conv3x3_forward(x, kernel):
     return conv3x3(x, kernel), (x, kernel)
 
 
-def _conv3x3_backward(saved, cotangent):
-    x, kernel = saved
-    d_x = conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-
-    # Three taps at a time are one product of a decent size; a loop, as above.
-    height, width = x.shape[1:3]
-    padded = pad(x)
-    columns = jnp.concatenate([padded[:, :, dx : dx + width] for dx in range(3)], -1)
-    cotangent = _as_matrix(cotangent)
-
-    def row(dy):
-        window = lax.dynamic_slice_in_dim(columns, dy, height, axis=1)
-        return _as_matrix(window).T @ cotangent
-
-    return d_x, lax.map(row, jnp.arange(3)).reshape(kernel.shape)
-
-
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+conv3x3.defvjp(_conv3x3_forward, conv3x3_backward)

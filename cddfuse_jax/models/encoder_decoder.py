@@ -31,7 +31,7 @@ class Encoder(nn.Module):
         self.patch_embed = self.param("patch_embed", torch_uniform, shape)
         self.blocks = RestormerBlocks(self.depth, self.heads, self.remat)
         self.base = BaseFeatureExtraction(self.heads)
-        self.detail = DetailFeatureExtraction(self.coupling_layers, self.features)
+        self.detail = DetailFeatureExtraction(self.coupling_layers, self.features, self.remat)
 
     def __call__(
         self, image: Float[AnyArray, "n h w {self.channels}"], extent: Extent = WHOLE

@@ -5,7 +5,12 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    conv1x1,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 
@@ -22,8 +27,9 @@ class InvertedResidual(nn.Module):
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
         project = kernel(self, "project", (2 * c, c), x)
-        x = nn.relu6(conv1x1(pad(extent.border(x, "reflect"), "reflect"), expand))
-        return conv1x1(nn.relu6(depthwise3x3(x, depthwise)), project)
+        x = pad(extent.border(x, "reflect"), "reflect")
+        x = nn.relu6(conv1x1(x, expand))
+        return conv1x1(nn.relu6(depthwise3x3(x, depthwise, "reflect")), project)
 
 
 class CouplingLayer(nn.Module):
@@ -73,13 +79,18 @@ class CouplingLayer(nn.Module):
 
 
 class DetailFeatureExtraction(nn.Module):
-    """High-frequency detail features: ``layers`` coupling layers, with parameters "0", "1", ..."""
+    """High-frequency detail features: ``layers`` coupling layers, with parameters "0", "1", ...
+
+    With ``remat`` the backward pass recomputes each layer from its input.
+    """
 
     layers: int
     features: int
+    remat: bool = True
 
     def setup(self):  # noqa: D102
-        self.net = [CouplingLayer(self.features, name=str(i)) for i in range(self.layers)]
+        layer = nn.remat(CouplingLayer) if self.remat else CouplingLayer
+        self.net = [layer(self.features, name=str(i)) for i in range(self.layers)]
 
     def __call__(
         self, x: Float[AnyArray, "n h w {self.features}"], extent: Extent = WHOLE

@@ -6,7 +6,14 @@ from jaxtyping import Float
 
 from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import conv1x1, conv3x3, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    conv1x1,
+    conv1x1_bordered,
+    conv3x3,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.restormer import LayerNorm, gelu
@@ -57,7 +64,7 @@ class BaseFeedForward(nn.Module):
             # Each output sees both channels of its pair: two depthwise convolutions, one of every
             # pair's first channel and one of its second, repeated for both outputs.
             own = [jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1)]
-            first, second = (conv1x1(x, each) for each in own)
+            first, second = (conv1x1_bordered(x, each) for each in own)
             return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
 
         x = pad(extent.border(x))

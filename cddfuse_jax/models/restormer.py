@@ -9,7 +9,13 @@ from jaxtyping import Float
 
 from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import conv1x1, depthwise3x3, pad, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    conv1x1,
+    conv1x1_bordered,
+    depthwise3x3,
+    pad,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import WHOLE, Extent
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.precision import summing_dtype
@@ -54,7 +60,7 @@ class MDTA(nn.Module):
         x = pad(extent.border(x))
         # Apart, because splitting the wide result would copy it.
         q, k, v = (
-            depthwise3x3(conv1x1(x, weights), taps)
+            depthwise3x3(conv1x1_bordered(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
             )
@@ -81,7 +87,7 @@ class GDFN(nn.Module):
         project_out = kernel(self, "project_out", (hidden, c), x)
         x = pad(extent.border(x))
         a, b = (
-            depthwise3x3(conv1x1(x, weights), taps)
+            depthwise3x3(conv1x1_bordered(x, weights), taps)
             for weights, taps in zip(
                 jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
             )

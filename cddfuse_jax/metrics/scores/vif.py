@@ -10,7 +10,7 @@ from cddfuse_jax.metrics.windows import gaussian
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width
 NOISE = 2.0  # variance of the visual noise, squared grey levels
 _TINY = 1e-10
-_SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
+SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
 
 
 @metric(
@@ -33,7 +33,7 @@ def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -
     Raises:
         InputError: the image is smaller than 41x41.
     """
-    refuse_smaller_than(_SMALLEST, fused, "VIF")
+    refuse_smaller_than(SMALLEST, fused, "VIF")
     images = np.stack([fused, visible, infrared])
     kept, present = np.zeros(2), np.zeros(2)
     for scale, width in enumerate(WINDOWS):
@@ -58,12 +58,19 @@ def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -
 
 def _information(v1: Plane, v2: Plane, c: Plane) -> tuple[float, float]:
     """Information of the source that is kept, and that was there, from local moments."""
+    gain, v1, residue = channel(v1, v2, c)
+    return np.log1p(gain * gain * v1 / (residue + NOISE)).sum(), np.log1p(v1 / NOISE).sum()
+
+
+def channel(v1: Plane, v2: Plane, c: Plane) -> tuple[Plane, Plane, Plane]:
+    """Return gain, v1 and residue of the fused image seen as gain times the source plus noise.
+
+    v1 and v2 are the variances of source and fused image, c their covariance.
+    """
     gain = c / (v1 + _TINY)
     # No gain where either image is flat or the two oppose each other; all of v2 is residue then.
     gain[(v1 < _TINY) | (v2 < _TINY) | (gain < 0)] = 0
-    v1 = np.where(v1 < _TINY, 0, v1)
-    residue = np.maximum(v2 - gain * c, _TINY)
-    return np.log1p(gain * gain * v1 / (residue + NOISE)).sum(), np.log1p(v1 / NOISE).sum()
+    return gain, np.where(v1 < _TINY, 0, v1), np.maximum(v2 - gain * c, _TINY)
 
 
 def blur(

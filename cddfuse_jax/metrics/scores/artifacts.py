@@ -1,0 +1,63 @@
+"""Nabf: edges of the fused image that neither source has."""
+
+import numpy as np
+import scipy  # whose parts are imported when first used
+
+from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Plane
+
+# Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
+_STRENGTH = (0.9999, 19.0, 0.5)
+_ORIENTATION = (0.9995, 22.0, 0.5)
+_WEAK, _WEIGHT_OF_WEAK = 2.0, 0.001  # an edge below that strength (Sobel/8) hardly counts
+_POWER = 1.5
+
+
+@metric(
+    "Nabf",
+    unit="0 to 1",
+    better="lower",
+    measures="edges of the fused image that neither source has",
+    source="Petrovic and Xydeas 2005, as modified by Shreyamsha Kumar 2013",
+    protocols=("papers",),
+)
+def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """Nabf: sum of (1 - QA) wA + (1 - QB) wB where F's edge is stronger than both sources'.
+
+    Over the sum of wA + wB everywhere. g is the strength of Sobel/8 (borders mirrored), w = g^1.5
+    from strength 2, else 0.001. QA = sqrt(0.9999/(1 + exp(-19(G - 0.5))) times
+    0.9995/(1 + exp(-22(a - 0.5)))), with G = smaller/larger strength and a = 1 - |difference of
+    angles|/(pi/2), its absolute value (angles are modulo pi). Petrovic's own form takes
+    2 - QA - QB times wA + wB instead.
+
+    Raises:
+        InputError: the image is smaller than 2x2.
+    """
+    refuse_smaller_than(2, fused, "Nabf")
+    strength, angle = _edges(fused)
+    artifact, lost, total = np.ones(fused.shape, bool), np.zeros(fused.shape), 0.0
+    for source in (visible, infrared):
+        g, a = _edges(source)
+        artifact &= strength > g
+        weight = np.where(g >= _WEAK, g**_POWER, _WEIGHT_OF_WEAK)
+        lost = lost + (1 - _preserved(g, a, strength, angle)) * weight
+        total += weight.sum()
+    return lost[artifact].sum() / total
+
+
+def _edges(image: Plane) -> tuple[Plane, Plane]:
+    across, down = (scipy.ndimage.sobel(image, axis, mode="mirror") / 8 for axis in (1, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.arctan(across / down)
+    return np.hypot(across, down), np.nan_to_num(angle)
+
+
+def _preserved(g: Plane, angle: Plane, g_fused: Plane, angle_fused: Plane) -> Plane:
+    larger = np.maximum(g, g_fused)
+    ratio = np.divide(np.minimum(g, g_fused), larger, out=np.zeros_like(g), where=larger > 0)
+    alike = np.abs(1 - np.abs(angle - angle_fused) / (np.pi / 2))
+    return np.sqrt(_logistic(ratio, *_STRENGTH) * _logistic(alike, *_ORIENTATION))
+
+
+def _logistic(x: Plane, ceiling: float, slope: float, midpoint: float) -> Plane:
+    return ceiling / (1 + np.exp(-slope * (x - midpoint)))

@@ -1,0 +1,125 @@
+"""Derivatives of the two 3x3 convolutions, in the form that suits the platform.
+
+The platform is the one that a program is lowered for. CPUs want loops, whose parts stay in their
+caches. TPUs want sums and convolutions that the compiler can fuse, and no border where one can be
+done without: a row of 130 pixels takes as much room there as one of 256.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from cddfuse_jax.models.arrays import AnyArray
+from cddfuse_jax.models.precision import summing_dtype
+
+_SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
+NHWC = ("NHWC", "HWIO", "NHWC")
+# Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
+_MOST_PARTS = 8
+
+
+def pad(x: Float[AnyArray, "n h w c"], mode: str = "constant") -> Float[Array, "n h+2 w+2 c"]:
+    """Pad by one pixel all round; ``mode`` is ``constant`` (zeros) or ``reflect``."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
+
+
+def as_matrix(x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n*h*w c"]:
+    """Return a row per pixel."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def correlate_depthwise(
+    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
+) -> Float[AnyArray, "n h-2 w-2 c"]:
+    """Depthwise 3x3 of an image with its border, as nine shifted multiply-adds."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    products = (
+        padded[:, dy : dy + height, dx : dx + width] * kernel[dy, dx, 0] for dy, dx in _SHIFTS
+    )
+    return sum(products)  # type: ignore[return-value]  # there are nine, so it is not 0
+
+
+def correlate(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Dense 3x3 convolution, zeros beyond the border."""
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+def depthwise_backward(mode, saved, cotangent):
+    """Return the cotangents of a padded image and its depthwise kernel."""
+    return lax.platform_dependent(
+        *saved,
+        cotangent,
+        tpu=functools.partial(_depthwise_backward_fused, mode),
+        default=_depthwise_backward_looped,
+    )
+
+
+def _depthwise_backward_fused(mode, padded, kernel, cotangent):
+    flipped = kernel[::-1, ::-1]
+    if mode == "constant":
+        d_padded = pad(correlate_depthwise(pad(cotangent), flipped))
+    else:
+        d_padded = correlate_depthwise(pad(pad(cotangent)), flipped)
+    height, width = cotangent.shape[1:3]
+    taps = [
+        jnp.einsum(
+            "nhwc,nhwc->c",
+            padded[:, dy : dy + height, dx : dx + width],
+            cotangent,
+            preferred_element_type=summing_dtype(cotangent),
+        )
+        for dy, dx in _SHIFTS
+    ]
+    return d_padded, jnp.stack(taps).astype(kernel.dtype).reshape(kernel.shape)
+
+
+def _depthwise_backward_looped(padded, kernel, cotangent):
+    wide = jnp.pad(cotangent, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    d_padded = correlate_depthwise(wide, kernel[::-1, ::-1])
+
+    n, height, width, c = cotangent.shape
+    parts = max(d for d in range(1, _MOST_PARTS + 1) if height % d == 0)
+    rows = height // parts
+
+    def tap(shift):
+        dy, dx = shift
+
+        def product(top):
+            window = lax.dynamic_slice(padded, (0, top + dy, dx, 0), (n, rows, width, c))
+            return window * cotangent[:, top : top + rows]
+
+        partial = as_matrix(sum(map(product, range(0, height, rows))))
+        return jnp.ones((1, partial.shape[0]), partial.dtype) @ partial
+
+    # A loop: unrolled, XLA fuses the nine into one that reads its arrays nine times.
+    return d_padded, lax.map(tap, jnp.array(_SHIFTS)).reshape(kernel.shape)
+
+
+def conv3x3_backward(saved, cotangent):
+    """Return the cotangents of an image and its dense kernel, (3, 3, c_in, c_out)."""
+    return lax.platform_dependent(
+        *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
+    )
+
+
+def _conv3x3_backward_fused(x, kernel, cotangent):
+    return jax.vjp(correlate, x, kernel)[1](cotangent)
+
+
+def _conv3x3_backward_looped(x, kernel, cotangent):
+    d_x = correlate(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+
+    # Three taps at a time are one product of a decent size; a loop, as above.
+    height, width = x.shape[1:3]
+    padded = pad(x)
+    columns = jnp.concatenate([padded[:, :, dx : dx + width] for dx in range(3)], -1)
+    cotangent = as_matrix(cotangent)
+
+    def row(dy):
+        window = lax.dynamic_slice_in_dim(columns, dy, height, axis=1)
+        return as_matrix(window).T @ cotangent
+
+    return d_x, lax.map(row, jnp.arange(3)).reshape(kernel.shape)
