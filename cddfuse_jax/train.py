@@ -35,6 +35,12 @@ def main() -> int:
         metavar="DIR",
         help="takes checkpoints, TensorBoard scalars and pictures",
     )
+    parser.add_argument(
+        "--profile_steps",
+        type=_steps,
+        metavar="FIRST:LAST",
+        help="write a trace of these updates, counted from 1, to DIR/profile",
+    )
     address.add_options(parser)
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
@@ -53,11 +59,18 @@ def main() -> int:
     compilation_cache.enable()
     with processes.joined(address.given_address(arguments), stop_together=True):
         stop = processes.StopSignal()
-        state = train_and_evaluate(config, arguments.workdir, stop)
+        state = train_and_evaluate(config, arguments.workdir, stop, arguments.profile_steps)
     if stop.received is None:
         return 0
     report(f"stopped after step {int(state.step)}, saved; the same command goes on from there")
     return 130 if stop.received == signal.SIGINT else 0
+
+
+def _steps(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"two updates counted from 1, such as 10:15, got {text!r}")
+    return int(first), int(last)
 
 
 if __name__ == "__main__":
