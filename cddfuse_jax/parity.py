@@ -2,11 +2,12 @@
 
     python -m cddfuse_jax.parity --release DIR --weights CDDFuse_IVF.pth [--vi A.png --ir B.png]
 
-The release runs in float64, which is taken as the truth, and in float32; the port runs in float32.
-Of every feature and image the largest absolute error of both float32 runs is printed. The port
-passes where its error is at most 1.5 times the release's own; where the release happens to be all
-but exact, one float32 epsilon of the truth's largest value is granted. Exit code 0 if everything
-passes, 1 if not, 2 if the comparison cannot be made. Needs the ``torch`` extra; runs on the CPU.
+The release runs in float64, which is taken as the truth, and in float32; the port in float32 or as
+``--precision`` says. Of every feature and image the largest absolute error of both is printed. The
+port passes where its error is at most 1.5 times the release's own; where the release happens to be
+all but exact, one float32 epsilon of the truth's largest value is granted. Exit code 0 if all
+passes, 1 if not, 2 if the comparison cannot be made. Needs the ``torch`` extra. The release runs on
+the CPU, the port on JAX's device: on a TPU or an NVIDIA GPU parity needs ``--precision highest``.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from cddfuse_jax import console
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images import image_files, pairs
+from cddfuse_jax.models.options import PRECISIONS, Precision
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
@@ -98,14 +100,24 @@ def table(comparisons: list[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def run_port(params: Any, visible: np.ndarray, infrared: np.ndarray) -> dict[str, np.ndarray]:
-    """Return all features and images, (1, c, h, w) float32, of a float32 pair (h, w) in [0, 1]."""
+def run_port(
+    params: Any, visible: np.ndarray, infrared: np.ndarray, precision: Precision = "float32"
+) -> dict[str, np.ndarray]:
+    """Return all features and images, (1, c, h, w), of a float32 pair (h, w) in [0, 1]."""
+    from cddfuse_jax.models.cddfuse import CDDFuse
+    from cddfuse_jax.models.precision import computing, features_dtype
+
+    model = CDDFuse.from_params(params, dtype=features_dtype(precision))
+    with computing(precision):
+        return _run_model(model, params, visible, infrared)
+
+
+def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:
     import jax
     import jax.numpy as jnp
 
-    from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
+    from cddfuse_jax.models.cddfuse import select_residual
 
-    model = CDDFuse.from_params(params)
     # Apart, so that each is compiled once and not for every use.
     encode, fuse_features, decode = (
         functools.partial(
@@ -126,6 +138,16 @@ def run_port(params: Any, visible: np.ndarray, infrared: np.ndarray) -> dict[str
         fuse = jax.jit(functools.partial(model.apply, method="fuse", residual=residual))
         result[name] = fuse({"params": params}, vis, ir)
     return {name: np.asarray(array).transpose(0, 3, 1, 2) for name, array in result.items()}
+
+
+def _where_it_runs(precision: Precision) -> str:
+    import jax
+
+    from cddfuse_jax.models.precision import computing
+
+    with computing(precision):
+        products = jax.config.jax_default_matmul_precision or "the backend's default"
+    return f"port on {jax.default_backend()}, precision {precision}, products in {products}"
 
 
 def _named(base, detail, shallow) -> dict[str, Any]:
@@ -272,6 +294,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
     parser.add_argument("--json", metavar="FILE", help="write the table there as well")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of the port; on TPUs and NVIDIA GPUs only highest is float32 throughout",
+    )
     console.add_overwrite(parser)
     options = parser.parse_args(arguments)
 
@@ -284,7 +312,8 @@ def main(arguments: list[str] | None = None) -> int:
     modules = load_release(options.release, params)
     release32 = run_release(modules, *pair, "float32")
     truth = run_release(modules, *pair, "float64")
-    comparisons = compare(run_port(params, *pair), release32, truth)
+    comparisons = compare(run_port(params, *pair, options.precision), release32, truth)
+    print(_where_it_runs(options.precision))
     print(table(comparisons))
     if options.json:
         with replacing(options.json) as file:

@@ -37,6 +37,12 @@ def main() -> int:
         metavar="DIR",
         help="takes checkpoints, TensorBoard scalars and pictures",
     )
+    parser.add_argument(
+        "--profile_steps",
+        type=_steps,
+        metavar="FIRST:LAST",
+        help="write a trace of these updates, counted from 1, to DIR/profile",
+    )
     address.add_options(parser)
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
@@ -58,11 +64,18 @@ def main() -> int:
         # Processes of one run share the folder: one of them keeps other runs out.
         first = processes.is_first()
         with alone_in(arguments.workdir, "train") if first else contextlib.nullcontext():
-            state = train_and_evaluate(config, arguments.workdir, stop)
+            state = train_and_evaluate(config, arguments.workdir, stop, arguments.profile_steps)
     if stop.received is None:
         return 0
     report(f"stopped after step {int(state.step)}, saved; the same command goes on from there")
     return 130 if stop.received == signal.SIGINT else 0
+
+
+def _steps(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"two updates counted from 1, such as 10:15, got {text!r}")
+    return int(first), int(last)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,10 @@ def test_sizes_merge_where_padding_costs_less_than_compiling(monkeypatch):
 
 def test_no_bucket_is_larger_than_memory_allows():
     sizes = [(100, 30), (30, 100), (90, 40), (200, 200)]
-    assert plan(sizes, most=1, most_pixels=4500) == dict.fromkeys([(100, 30), (90, 40)], (100, 40))
+    for most_pixels in (4000, 4500):
+        chosen = plan(sizes, most=1, most_pixels=most_pixels)
+        assert chosen == dict.fromkeys([(100, 30), (90, 40)], (100, 40))
+    assert plan(sizes, most=1, most_pixels=3999) == {}
 
 
 def test_thousands_of_sizes_are_planned_at_once():

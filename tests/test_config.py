@@ -77,7 +77,10 @@ def test_sizes_that_do_not_fit_each_other():
     config = configs.release()
     config.model.features = 20
     with pytest.raises(InputError, match=r"multiple of heads, got features=20, heads=8"):
-        make_model(config)
+        configs.check(config)
+    config.model.features, config.model.heads = 9, 3
+    with pytest.raises(InputError, match="must be even"):
+        configs.check(config)
 
 
 @pytest.mark.parametrize("name", ["ivf", "ivf.py", "configs/ivf.py"])

@@ -44,6 +44,7 @@ def test_fusing_is_its_formula_with_every_residual(form):
         (["cpu"], False, True),
         (["tpu"], True, False),
         (["cuda"], True, False),
+        (["rocm"], True, False),
         (["cpu", "cuda", "tpu"], True, True),
     ],
     ids=str,

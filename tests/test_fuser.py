@@ -113,6 +113,11 @@ def test_wrong_shapes_are_told(fuser, visible, infrared, message):
         fuser(np.zeros(visible, np.uint8), np.zeros(infrared, np.uint8))
 
 
+def test_the_smallest_image_is_fused(fuser):
+    smallest = np.array([[0, 80], [160, 240]], np.uint8)
+    assert fuser(smallest, smallest).shape == (2, 2)
+
+
 def test_wrong_values_and_options_are_told(fuser, tiny_params):
     grey = np.zeros((4, 4))
     with pytest.raises(InputError, match="must be finite, 1 of 16"):

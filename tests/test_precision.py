@@ -139,8 +139,8 @@ def test_unknown_precisions_are_told(tiny_params):
         Fuser(tiny_params, precision="fp16")
     config = configs.release()
     config.precision = "half"
-    with pytest.raises(InputError, match=r"config.precision is one of .* got 'half'"):
-        make_model(config)
+    with pytest.raises(InputError, match=r"config.precision must be one of .* got 'half'"):
+        configs.check(config)
 
 
 def test_a_config_says_the_precision_and_a_run_may_change_it():

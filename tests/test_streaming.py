@@ -141,8 +141,23 @@ def test_rows_follow_from_the_limit(monkeypatch):
     assert memory.strip_rows(*size, None) == 1
 
 
+def test_rows_and_whole_images_to_the_byte():
+    size = (1000, 10**6, 1, 1)  # a row of one channel is a megabyte, the image a gigabyte
+    program, whole = 700 * 10**6, memory.whole_arrays() * 10**9
+    assert memory.WHOLE_ARRAYS_ON_CPU == 16
+    assert memory.strip_rows(*size, program + whole) is None
+    assert memory.strip_rows(*size, program + whole - 1) == 64
+    # Three whole arrays, and 17 of the strip's 8 rows and of 4 rows of its neighbours.
+    eight = program + 3 * 10**9 + 17 * 12 * 10**6
+    assert memory.strip_rows(*size, eight) == 8
+    assert memory.strip_rows(*size, eight - 1) == 4
+    # Two at a time have half of it each.
+    assert memory.strip_rows(*size, eight - program + eight, sharing=2) == 8
+    assert memory.strip_rows(*size, eight - program + eight - 2, sharing=2) == 4
+
+
 def test_memory_that_is_free_is_a_number_of_bytes():
-    assert 2**20 < memory.available() < 2**50
+    assert 2**26 < memory.available() < 2**50
 
 
 @pytest.mark.parametrize(

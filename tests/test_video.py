@@ -135,6 +135,8 @@ def test_frames_are_paired_by_number_or_by_time():
     found = numbers(Numbers(20, 30), Numbers(3, 10), True)
     assert found[:8] == half[:8] and found[-1][0] in (8, 9)  # and ends with the shorter one
     assert numbers(Numbers(2, 10), Numbers(9, 30), True) == [(0, 0), (1, 3)]
+    # Halfway between two the later one is taken.
+    assert numbers(Numbers(3, 20), Numbers(2, 10), True) == [(0, 0), (1, 1), (2, 1)]
 
 
 @pytest.mark.parametrize("other", [Numbers(7, 25), Numbers(8, 30)])
@@ -142,7 +144,16 @@ def test_different_timing_is_refused_unless_synchronised(other):
     with pytest.raises(InputError, match=r"8@25 has 8 at 25 per second and .*give --sync"):
         check_timing(Numbers(8, 25), other, False)
     check_timing(Numbers(8, 25), other, True)
-    check_timing(Numbers(8, Fraction(30000, 1001)), Numbers(8, Fraction(2997, 100)), False)
+
+
+def test_rates_that_are_written_differently_are_one_and_near_ones_are_two():
+    ntsc, rounded = Numbers(8, Fraction(30000, 1001)), Numbers(8, Fraction(2997, 100))
+    check_timing(ntsc, rounded, False)
+    check_timing(rounded, ntsc, False)
+    for other in (ntsc, rounded):  # a frame apart after 1,000
+        for pair in ((other, Numbers(8, 30)), (Numbers(8, 30), other)):
+            with pytest.raises(InputError, match="give --sync"):
+                check_timing(*pair, False)
 
 
 def test_only_a_few_frames_are_held_at_a_time():

@@ -162,7 +162,7 @@ RULES: dict[str, Rule] = {
 
 
 def check(config: ConfigDict) -> None:
-    """Check every field against `RULES`.
+    """Check every field against `RULES`, and the network's sizes against each other.
 
     Raises:
         InputError: naming all that break theirs.
@@ -173,6 +173,12 @@ def check(config: ConfigDict) -> None:
         for field, rule in RULES.items()
         if field in values and not rule.holds(values[field])
     ]
+    features, heads = values["model.features"], values["model.heads"]
+    if not broken and (features % heads or features % 2):
+        broken = [
+            "config.model.features must be even and a multiple of heads, "
+            f"got features={features}, heads={heads}"
+        ]
     if broken:
         raise InputError("; ".join(broken))
 

@@ -16,8 +16,7 @@ from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
-from cddfuse_jax.models.options import RESIDUALS, Precision, Residual
-from cddfuse_jax.models.precision import known_precision
+from cddfuse_jax.models.options import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.weights.files import check_finite, load_params, trained_residual
 from cddfuse_jax.weights.shipped import DEFAULT
 
@@ -68,8 +67,12 @@ class Fuser:
         max_memory: int | str | None = None,
         precision: Precision = "float32",
     ):
-        for name, value, known in (("color", color, COLORS), ("residual", residual, RESIDUALS)):
-            if value is not None and value not in known:
+        for name, value, known in (
+            ("color", color, COLORS),
+            ("residual", residual or "visible", RESIDUALS),
+            ("precision", precision, PRECISIONS),
+        ):
+            if value not in known:
                 raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
         if isinstance(weights, Mapping):
             params, trained_with = weights, None
@@ -82,9 +85,7 @@ class Fuser:
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
-        self._make_fuse = functools.partial(
-            make_fuse, params, self.residual, limit, known_precision(precision)
-        )
+        self._make_fuse = functools.partial(make_fuse, params, self.residual, limit, precision)
         self._fuse = self._make_fuse()
         self._plan = functools.partial(plan_buckets, params, max_memory=limit)
         self._buckets: dict[tuple[int, int], tuple[int, int]] = {}

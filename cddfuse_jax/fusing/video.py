@@ -18,7 +18,7 @@ from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, o
 from cddfuse_jax.images.pairs import Resize
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
-RATE_TOLERANCE = 1e-3  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
+RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
 
 
 class SmoothedRange:

@@ -92,7 +92,7 @@ def _bordered_backward_inside(padded, kernel, cotangent):
 conv1x1_bordered.defvjp(_bordered_forward, _bordered_backward)
 
 
-def _inside(padded: jax.Array) -> jax.Array:
+def _inside(padded: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h-2 w-2 c"]:
     return padded[:, 1:-1, 1:-1]
 
 

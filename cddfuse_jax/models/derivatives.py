@@ -42,12 +42,18 @@ def correlate_depthwise(
     return sum(products)  # type: ignore[return-value]  # there are nine, so it is not 0
 
 
-def correlate(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def correlate(
+    x: Float[Array, "n h w c_in"], kernel: Float[Array, "3 3 c_in c_out"]
+) -> Float[Array, "n h w c_out"]:
     """Dense 3x3 convolution, zeros beyond the border."""
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
 
 
-def depthwise_backward(mode, saved, cotangent):
+def depthwise_backward(
+    mode: str,
+    saved: tuple[Float[AnyArray, "n h w c"], Float[AnyArray, "3 3 1 c"]],
+    cotangent: Float[AnyArray, "n h-2 w-2 c"],
+) -> tuple[Float[Array, "n h w c"], Float[Array, "3 3 1 c"]]:
     """Return the cotangents of a padded image and its depthwise kernel."""
     return lax.platform_dependent(
         *saved,
@@ -98,8 +104,11 @@ def _depthwise_backward_looped(padded, kernel, cotangent):
     return d_padded, lax.map(tap, jnp.array(_SHIFTS)).reshape(kernel.shape)
 
 
-def conv3x3_backward(saved, cotangent):
-    """Return the cotangents of an image and its dense kernel, (3, 3, c_in, c_out)."""
+def conv3x3_backward(
+    saved: tuple[Float[AnyArray, "n h w c_in"], Float[AnyArray, "3 3 c_in c_out"]],
+    cotangent: Float[AnyArray, "n h w c_out"],
+) -> tuple[Float[Array, "n h w c_in"], Float[Array, "3 3 c_in c_out"]]:
+    """Return the cotangents of an image and its dense kernel."""
     return lax.platform_dependent(
         *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
     )

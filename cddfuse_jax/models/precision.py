@@ -11,20 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.options import PRECISIONS, Precision
-
-
-def known_precision(precision: str, name: str = "precision") -> Precision:
-    """Return ``precision`` if it is one.
-
-    Raises:
-        InputError: it is none; ``name`` tells whose value it is.
-    """
-    if precision not in PRECISIONS:
-        raise InputError(f"{name} is one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return precision
+from cddfuse_jax.models.options import Precision
 
 
 def features_dtype(precision: Precision):

@@ -79,7 +79,7 @@ def training_update(
     state = mapping.shapes(first_state)
     split = NamedSharding(mapping.mesh, PartitionSpec(AXIS))
     images = jax.ShapeDtypeStruct((batch, side, side, 1), jnp.float32, sharding=split)
-    function = mapping.compiled(computed(bound, config.precision))
+    function = mapping.jitted(computed(bound, config.precision))
     share = jax.ShapeDtypeStruct((per_chip, side, side, 1), jnp.float32)
     needed = update_flops(model, stage, per_chip * side * side)
     flops = arithmetic.flops(bound, jax.eval_shape(first_state), share, share)

@@ -14,7 +14,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.update import TrainState
 
 AXIS = "data"
-MAPS = ("shard_map", "pmap")
 Update = Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]
 
 
@@ -35,7 +34,7 @@ class Devices:
         replicated: the sharding of what every device has whole: states and metrics.
 
     Raises:
-        InputError: the map is unknown, or the batch does not divide over devices and microbatches.
+        InputError: the batch does not divide over devices and microbatches.
     """
 
     def __init__(
@@ -45,12 +44,10 @@ class Devices:
         accumulate: int = 1,
         devices: Sequence[jax.Device] | None = None,
     ):
-        if parallel not in MAPS:
-            raise InputError(f"config.parallel must be {' or '.join(MAPS)}, got {parallel!r}")
         devices = sorted(
             devices or jax.devices(), key=lambda device: (device.process_index, device.id)
         )
-        if accumulate < 1 or batch_size % (len(devices) * accumulate):
+        if batch_size % (len(devices) * accumulate):
             raise InputError(
                 "config.batch_size must be a multiple of devices times config.accumulate, got "
                 f"{batch_size} for {len(devices)} devices times {accumulate}; change either"

@@ -3,6 +3,7 @@
 import math
 import struct
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -38,15 +39,32 @@ class TrainLog:
         start: int,
         every: int,
         writes: bool = True,
+        chips: int = 1,
+        flops_per_pixel: Mapping[str, float] | None = None,
+        peak: float | None = None,
     ):
+        """Make a log.
+
+        Args:
+            workdir: takes the scalars and pictures.
+            steps_per_epoch: updates in an epoch.
+            total: updates of the whole run.
+            start: updates made already.
+            every: how many updates a scalar is the mean of.
+            writes: whether this process does.
+            chips: devices that share each batch.
+            flops_per_pixel: that an update needs per pixel of a pair, by the stage's name.
+            peak: flops a second of a chip; None where they are not known.
+        """
         self.workdir, self.steps_per_epoch, self.every = workdir, steps_per_epoch, every
-        self.writes = writes
+        self.writes, self.chips, self.peak = writes, chips, peak
+        self.flops_per_pixel = flops_per_pixel or {}
         self._writer = SummaryWriter(str(workdir / "tensorboard")) if writes else None
         self._bar = progress(None, "training", total=total, initial=start, unit="step")
         self._pending: tuple | None = None
         self._sums: dict[str, float] = {}
         self._count = 0
-        self._clock, self._clock_pairs = time.perf_counter(), 0
+        self._restart_clock()
 
     def __enter__(self) -> "TrainLog":
         return self
@@ -57,14 +75,22 @@ class TrainLog:
             self._writer.close()
 
     def update(
-        self, step: int, stage: str, metrics: dict[str, Float[Array, ""]], pairs: int
+        self,
+        step: int,
+        stage: str,
+        metrics: dict[str, Float[Array, ""]],
+        pairs: int,
+        pixels: int = 0,
+        waited: float = 0.0,
     ) -> None:
         """Note the metrics of update number ``step`` (from 1), made on ``pairs`` pairs.
+
+        Each is of ``pixels`` pixels, and they were waited for ``waited`` seconds.
 
         Raises:
             NonFiniteError: those of the update before are not finite.
         """
-        previous, self._pending = self._pending, (step, stage, metrics, pairs)
+        previous, self._pending = self._pending, (step, stage, metrics, pairs, pixels, waited)
         self._read(previous)
 
     def flush(self) -> None:
@@ -98,7 +124,7 @@ class TrainLog:
     def _read(self, pending: tuple | None) -> None:
         if pending is None:
             return
-        step, stage, metrics, pairs = pending
+        step, stage, metrics, pairs, pixels, waited = pending
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         epoch = (step - 1) // self.steps_per_epoch
         if bad := [name for name, value in values.items() if not math.isfinite(value)]:
@@ -110,7 +136,10 @@ class TrainLog:
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
+        self._clock_steps += 1
         self._clock_pairs += pairs
+        self._clock_pixels += pairs * pixels
+        self._clock_waited += waited
         self._bar.update()
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, False)
         if self._writer and (step % self.every == 0 or step == 1):
@@ -123,13 +152,32 @@ class TrainLog:
     def _write_scalars(
         self, writer: SummaryWriter, step: int, stage: str, values: dict[str, float]
     ) -> None:
-        elapsed = time.perf_counter() - self._clock
-        writer.add_scalar("pairs_per_second", self._clock_pairs / elapsed, step)
-        self._clock, self._clock_pairs = time.perf_counter(), 0
+        for tag, value in self._speed(stage).items():
+            writer.add_scalar(tag, value, step)
+        self._restart_clock()
         for name, value in values.items():
             tag = name if "/" in name else f"{stage}/{name}"
             writer.add_scalar(tag, value, step)
         writer.flush()
+
+    def _restart_clock(self) -> None:
+        self._clock = time.perf_counter()
+        self._clock_steps = self._clock_pairs = self._clock_pixels = 0
+        self._clock_waited = 0.0
+
+    def _speed(self, stage: str) -> dict[str, float]:
+        """Return how fast updates were since the clock was started."""
+        elapsed = time.perf_counter() - self._clock
+        speed = {
+            "pairs_per_second": self._clock_pairs / elapsed,
+            "speed/pairs_per_second_and_chip": self._clock_pairs / elapsed / self.chips,
+            "speed/step_seconds": elapsed / self._clock_steps,
+            "speed/input_wait_seconds": self._clock_waited / self._clock_steps,
+        }
+        if self.peak and stage in self.flops_per_pixel:
+            needed = self._clock_pixels * self.flops_per_pixel[stage]
+            speed["speed/model_flops_utilisation"] = needed / elapsed / self.chips / self.peak
+        return speed
 
 
 def read_scalars(workdir: Path) -> dict[str, dict[int, float]]:

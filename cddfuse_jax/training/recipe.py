@@ -9,8 +9,7 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.models.options import RESIDUALS
-from cddfuse_jax.models.precision import features_dtype, known_precision
+from cddfuse_jax.models.precision import features_dtype
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_params
@@ -18,33 +17,12 @@ from cddfuse_jax.weights.files import load_params
 
 
 def make_model(config: ConfigDict) -> CDDFuse:
-    """Return the network that a config describes.
-
-    Raises:
-        InputError: its sizes do not fit each other, or the precision is unknown.
-    """
-    precision = known_precision(config.precision, "config.precision")
-    sizes = config.model
-    if min(sizes.features, sizes.heads, sizes.blocks, sizes.coupling_layers) < 1:
-        raise InputError("config.model: features, heads, blocks and coupling_layers start at 1")
-    if sizes.features % sizes.heads or sizes.features % 2:
-        raise InputError(
-            "config.model.features must be even and a multiple of heads, "
-            f"got features={sizes.features}, heads={sizes.heads}"
-        )
-    return CDDFuse(**sizes, dtype=features_dtype(precision))
+    """Return the network that a config describes, once `config.check` has found it good."""
+    return CDDFuse(**config.model, dtype=features_dtype(config.precision))
 
 
 def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
-    """Return stage I, which trains encoder and decoder, and stage II, which trains all.
-
-    Raises:
-        InputError: the residual is unknown.
-    """
-    if config.residual not in RESIDUALS:
-        raise InputError(
-            f"config.residual must be one of {', '.join(RESIDUALS)}, got {config.residual!r}"
-        )
+    """Return stage I, which trains encoder and decoder, and stage II, which trains all."""
     weights = LossWeights(**config.loss)
     reconstruction = functools.partial(
         reconstruction_loss, weights=weights, residual=config.residual != "none", model=model

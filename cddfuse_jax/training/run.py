@@ -1,6 +1,8 @@
 """A training run, from its config to its last checkpoint."""
 
+import contextlib
 import functools
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,12 +15,15 @@ from cddfuse_jax.data.augmentation import CameraVariation
 from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
 from cddfuse_jax.decomposition.pictures import decomposition_picture
 from cddfuse_jax.distributed import processes
+from cddfuse_jax.models.arithmetic import update_flops
 from cddfuse_jax.models.precision import computed
+from cddfuse_jax.runtime.chips import chip_of
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.devices import Devices, Update
 from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.optimizers import Optimizer
+from cddfuse_jax.training.profiling import Profile
 from cddfuse_jax.training.recipe import (
     make_model,
     make_optimizers,
@@ -32,6 +37,7 @@ def train_and_evaluate(
     config: ConfigDict,
     workdir: str | Path,
     should_stop: Callable[[int], bool] = lambda step: False,
+    profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
     """Train both stages, from the newest checkpoint in ``workdir`` if there is one.
 
@@ -41,6 +47,8 @@ def train_and_evaluate(
         should_stop: asked after each update, with the count of updates so far, whether to save and
             return. A run stopped so and started again ends bit for bit as one never stopped. With
             several processes, all must say the same.
+        profile_steps: the first and the last update, counted from 1, of a trace that is written to
+            ``workdir/profile``.
 
     Returns:
         The last state.
@@ -93,9 +101,25 @@ def train_and_evaluate(
         state = devices.build(lambda: first_state(starting_params(config, model)))
     start = int(state.step)
 
-    with TrainLog(
-        workdir, epoch, total, start, config.log_every, writes=processes.is_first()
-    ) as log:
+    flops_per_pixel = {stage.name: update_flops(model, stage.name, 1) for stage in stages}
+    chip = chip_of(jax.devices()[0].device_kind)
+
+    with (
+        TrainLog(
+            workdir,
+            epoch,
+            total,
+            start,
+            config.log_every,
+            writes=processes.is_first(),
+            chips=devices.mesh.size,
+            flops_per_pixel=flops_per_pixel,
+            peak=chip and chip.flops,
+        ) as log,
+        contextlib.closing(
+            Profile(workdir / "profile", profile_steps if processes.is_first() else None)
+        ) as profile,
+    ):
 
         def picture(step):
             pair = {name: image[:320, :320] for name, image in source[0].items()}
@@ -110,11 +134,16 @@ def train_and_evaluate(
         step, steps = start, prefetch(dataset, start)
         while step < total:
             stage = stages[step >= fusion_start]
+            profile.before(step + 1)
+            asked = time.perf_counter()
             batch = next(steps)
+            waited = time.perf_counter() - asked
             apply_update = updates[step >= fusion_start]
             state, metrics = apply_update(state, batch["visible"], batch["infrared"])
             step += 1
-            log.update(step, stage.name, metrics, pairs=config.batch_size)
+            profile.after(step, metrics)
+            pixels = batch["visible"][0].size
+            log.update(step, stage.name, metrics, config.batch_size, pixels, waited)
 
             milestone = step in (fusion_start, total)
             stopping, is_best = should_stop(step), False
