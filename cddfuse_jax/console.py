@@ -36,21 +36,30 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run ``main`` as a program: exit with its code, an `InputError`'s, or 130 for Ctrl-C."""
+    """Run ``main`` in this thread and exit with its code, or 130 for Ctrl-C."""
     try:
-        code = main() or 0
-    except InputError as error:
-        report_error(str(error))
-        code = error.exit_code
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
-        code = 1
+        code = exit_code(main)
     except KeyboardInterrupt:
         report("interrupted: files already written are whole, nothing else was kept")
         code = 130
     sys.exit(code)
+
+
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Run ``main``, report its `InputError` in one line, and return its exit code or that error's.
+
+    A disk that is full is such a line too, wherever it was noticed.
+    """
+    try:
+        return main() or 0
+    except InputError as error:
+        report_error(str(error))
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
+        return 1
 
 
 def leave_telling_to_others(name: str) -> None:

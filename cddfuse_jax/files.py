@@ -4,12 +4,16 @@ import contextlib
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What `replacing` is writing now, and who may make, rename or remove such a file.
+_temporaries: set[str] = set()
+_renaming = threading.Lock()
 
 
 def check_outputs(
@@ -55,17 +59,74 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+        with _renaming:
+            handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+            _temporaries.add(name)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
-    os.close(handle)
-    # mkstemp makes files private; an output is as readable as any other file of the user.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)
     try:
+        os.close(handle)
+        # mkstemp makes files private; an output is as readable as any other file of the user.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
         yield Path(name)
-        os.replace(name, path)
+        with _renaming:
+            os.replace(name, path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        with _renaming:
+            _remove(name)
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
+    """Let no other process that asks for the same work in a folder, which is made if missing.
+
+    The lock is on the folder itself, so it leaves no file and dies with the process. A folder that
+    was made and is still empty in the end is removed.
+
+    Raises:
+        InputError: another ``what`` is at work there, or the folder cannot be made.
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError):  # a system without such locks
+            import fcntl
+
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another {what} is at work there; wait until it ends, or name "
+                    "another folder"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+        yield
+    finally:
+        os.close(place)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def remove_temporaries() -> None:
+    """Remove what `replacing` has begun in any thread; from now on it makes and renames nothing.
+
+    For a process that ends while its threads go on: it must end right after.
+    """
+    _renaming.acquire(timeout=5)  # for good
+    for name in list(_temporaries):
+        _remove(name)
+
+
+def _remove(name: str) -> None:
+    _temporaries.discard(name)
+    with contextlib.suppress(OSError):
+        os.unlink(name)

@@ -143,6 +143,14 @@ def test_only_scenes_in_all_folders_are_scored(folders, monkeypatch, capsys):
     assert "lonely.png" in (folders / "out" / "report.html").read_text()
 
 
+def test_sources_with_suffixes_are_paired_and_told(folders, monkeypatch, capsys):
+    for name in NAMES:
+        (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"{name}_ir.png")
+    assert run_command(folders, monkeypatch) == 0
+    assert f"{folders / 'ir'}: images are named {{}}_ir" in capsys.readouterr().err.splitlines()
+    assert summary(folders)["images"] == list(NAMES)
+
+
 def test_problems_are_a_line_each_and_the_rest_is_scored(folders, monkeypatch, capsys):
     (folders / "f0" / "a.png").write_text("no image")
     write_png(folders / "f0" / "b.png", noise(0, height=46))
@@ -273,3 +281,46 @@ def test_runs_are_named_by_their_folder_or_as_given(tmp_path):
     odd = tmp_path / "lr=1,2"
     odd.mkdir()
     assert parse_run(str(odd)) == Run("lr=1,2", (odd,))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_scores_what_it_can_of_bad_images(tmp_path, monkeypatch, capsys, protocol):
+    """Flat, black, 16-bit, one pixel larger, colour against grey; NaN, broken, another size."""
+    rng = np.random.default_rng(0)
+
+    def image(*shape: int) -> np.ndarray:
+        return rng.integers(0, 256, shape or (161, 163), dtype=np.uint8)
+
+    flat, black = np.full((161, 163), 9, np.uint8), np.zeros((161, 163), np.uint8)
+    cases = {
+        "black": (black, black, black),
+        "colour": (image(161, 163, 3), image(), image()),
+        "coloured": (image(), image(), image(161, 163, 3)),
+        "flat": (flat, flat, flat),
+        "flat_fused": (image(), image(), flat),
+        "larger": (image(), image(), image(162, 163)),
+        "other": (image(), image(), image(100, 163)),
+        "broken": (image(), image(), image()),
+    }
+    for name, images in cases.items():
+        for folder, pixels in zip(("vi", "ir", "f0"), images, strict=True):
+            write_png(tmp_path / folder / f"{name}.png", pixels)
+    for name in ("deep", "nan"):
+        for folder in ("vi", "ir"):
+            write_png(tmp_path / folder / f"{name}.png", image())
+    np.save(tmp_path / "f0" / "deep.npy", rng.integers(0, 65536, (161, 163), dtype=np.uint16))
+    np.save(tmp_path / "f0" / "nan.npy", np.where(image() > 250, np.nan, image()))
+    whole = (tmp_path / "f0" / "broken.png").read_bytes()
+    (tmp_path / "f0" / "broken.png").write_bytes(whole[: len(whole) // 2])
+
+    options = ("--protocol", protocol, "--baselines", "none")
+    assert run_command(tmp_path, monkeypatch, *options) == 1
+    told = capsys.readouterr().err
+    for part in ("f0/broken.png: broken image", "f0/nan.npy: pixels must be finite", "163x100"):
+        assert part in told
+    rows = [row for row in csv_rows(tmp_path) if row["kind"] == "run"]
+    assert [row["image"] for row in rows] == sorted(set(cases) - {"other", "broken"} | {"deep"})
+    for row in rows:
+        for score in PROTOCOLS[protocol].metrics:
+            value = float(row[score])
+            assert math.isfinite(value) or (score == "PSNR" and value == math.inf), score

@@ -16,7 +16,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError, read_scalars
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.files import load_meta, load_params, saved_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -134,8 +134,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
     message = "not finite in stage reconstruction, epoch 0, step 3: .*mse_vis.*total"
     with pytest.raises(NonFiniteError, match=message):
         train_and_evaluate(config, tmp_path)
-    folders = (tmp_path / "checkpoints").iterdir()
-    assert sorted(folder.name for folder in folders) == ["1", "2"]
+    assert saved_steps(tmp_path) == [1, 2]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
 
 
@@ -163,7 +162,7 @@ def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, 
     rest = process.stderr.read()
     assert process.wait(timeout=120) == 130
     assert "saved; the same command goes on from there" in rest
-    stopped = max(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
+    stopped = saved_steps(workdir)[-1]
     assert 2 <= stopped < 8
 
     finished = subprocess.run(train, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)

@@ -22,10 +22,12 @@ from cddfuse_jax.console import leave_telling_to_others
 from cddfuse_jax.distributed.address import ALONE, Address
 from cddfuse_jax.distributed.watch import Watch, runtime
 from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.runtime import stopping
 
 MEETINGS = "cddfuse_jax/meetings/"  # in the store that all processes share
 PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
 POLL_SECONDS = 0.05
+TELLING_SECONDS = 8.0  # for an interrupted process to tell the others
 Item = TypeVar("Item")
 
 
@@ -129,6 +131,7 @@ def joined(address: Address = ALONE, stop_together: bool = False) -> Iterator[No
     if not is_first():
         leave_telling_to_others(f"process {runtime().process_id}")
     watch = Watch()
+    stopping.give_grace(TELLING_SECONDS)
     try:
         yield
     except BaseException as error:
@@ -198,7 +201,7 @@ def _in_cluster() -> bool:
 
 
 class StopSignal:
-    """Ask a run to save and stop at SIGINT or SIGTERM; a second SIGINT interrupts at once.
+    """Ask a run to save and stop at SIGINT or SIGTERM; a second signal ends it at once.
 
     Among several processes a SIGTERM to any of them stops all, after one and the same update. A
     Ctrl-C there is an interruption: only SIGTERM is passed on.
@@ -207,14 +210,11 @@ class StopSignal:
     def __init__(self) -> None:
         self.received: int | None = None
         self._together = count() > 1
-        if self._together:  # JAX's runtime has taken SIGTERM, to agree on the update to stop after
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
+        if not self._together:  # else JAX's runtime has SIGTERM, to agree on the update to stop at
+            stopping.save_first(self._receive)
 
-    def _receive(self, number: int, _frame) -> None:
+    def _receive(self, number: int) -> None:
         self.received = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __call__(self, step: int) -> bool:
         """Tell whether to stop after update number ``step``."""

@@ -111,9 +111,10 @@ def compare_images(ours: Path, theirs: Path) -> str:
         largest = max(largest, float(difference.max()))
     if equal == len(names):
         return f"all {equal} equal"
+    share = 100 * differing / pixels
+    told = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
     return (
-        f"{equal} of {len(names)} equal, {100 * differing / pixels:.2g} % of pixels differ, by at "
-        f"most {largest:.0f} of 255"
+        f"{equal} of {len(names)} equal, {told} % of pixels differ, by at most {largest:.0f} of 255"
     )
 
 

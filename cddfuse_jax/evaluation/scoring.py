@@ -93,6 +93,10 @@ def score_scenes(
             raise InputError(
                 "a scoring process was killed, perhaps for lack of memory; give fewer --workers"
             ) from None
+        except BaseException:  # what the workers are at is of no use any more
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             executor.shutdown(cancel_futures=True)
 
