@@ -78,6 +78,44 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             _remove(name)
 
 
+@contextlib.contextmanager
+def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
+    """Let no other process that asks for the same work in a folder, which is made if missing.
+
+    The lock is on the folder itself, so it leaves no file and dies with the process. A folder that
+    was made and is still empty in the end is removed.
+
+    Raises:
+        InputError: another ``what`` is at work there, or the folder cannot be made.
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError):  # a system without such locks
+            import fcntl
+
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another {what} is at work there; wait until it ends, or name "
+                    "another folder"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+        yield
+    finally:
+        os.close(place)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def remove_temporaries() -> None:
     """Remove what `replacing` has begun in any thread; from now on it makes and renames nothing.
 

@@ -7,10 +7,12 @@ devices are used; docs/pods.md tells how to use several machines.
 """
 
 import argparse
+import contextlib
 import signal
 
 from cddfuse_jax.console import ArgumentParser, report
 from cddfuse_jax.distributed import address
+from cddfuse_jax.files import alone_in
 from cddfuse_jax.runtime.program import start
 
 
@@ -59,7 +61,10 @@ def main() -> int:
     compilation_cache.enable()
     with processes.joined(address.given_address(arguments), stop_together=True):
         stop = processes.StopSignal()
-        state = train_and_evaluate(config, arguments.workdir, stop, arguments.profile_steps)
+        # Processes of one run share the folder: one of them keeps other runs out.
+        first = processes.is_first()
+        with alone_in(arguments.workdir, "train") if first else contextlib.nullcontext():
+            state = train_and_evaluate(config, arguments.workdir, stop, arguments.profile_steps)
     if stop.received is None:
         return 0
     report(f"stopped after step {int(state.step)}, saved; the same command goes on from there")

@@ -1,6 +1,7 @@
 """Files that try to run code, to reach beyond themselves, or to take up the memory."""
 
 import pickle
+import time
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -162,3 +163,38 @@ def test_a_storage_of_a_kind_that_is_none(file):
         code = opcodes(pid, storages) + b"Q"
         message = read_error(write_pth(file, {"it": Opcodes(code)}))
         assert "something else than a storage" in message or "broken checkpoint (" in message
+
+
+def nested(depth: int) -> bytes:
+    """A tuple of two of the same tuple of two ...: as a key, it takes 2**depth steps to hash."""
+    return b"N" + b"q\x00h\x00\x86" * depth
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (b"}" + nested(200) + b"Ns", "a key is a tuple, those of state dicts are strings"),
+        (b"}" + b"N" + b"\x85" * 100_000 + b"Ns", "a key is a tuple"),
+        (b"}" + b"N" * 2**19, "bytes, that of weights at most"),
+        (b"ccollections\nOrderedDict\n]\x85R", "an OrderedDict is made of something"),
+        (b"\x8f", "its pickle uses EMPTY_SET"),
+    ],
+    ids=["shared tuples", "deep tuple", "long", "filled OrderedDict", "set"],
+)
+def test_what_no_state_dict_has_is_refused_before_it_costs(file, code, message):
+    write_pth(file, {"it": Opcodes(code)})
+    started = time.perf_counter()
+    assert message in read_error(file)
+    assert time.perf_counter() - started < 5  # minutes, or the stack, with Python's unpickler
+
+
+@pytest.mark.parametrize("size", [2**63, 10**100])
+def test_sizes_beyond_any_array_are_refused(file, size):
+    tensor = Tensor(NUMBERS, 0, (size, 0), (1, 1))
+    assert "sizes beyond those of any array" in read_error(write_pth(file, {"it": tensor}))
+
+
+def test_containers_where_sizes_belong_are_refused(file):
+    for shape in (OrderedDict(), "33", {"a": 1}):
+        message = read_error(write_pth(file, {"it": Tensor(NUMBERS, 0, shape, (1, 1))}))
+        assert "not built from a storage, sizes and strides" in message

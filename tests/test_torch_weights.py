@@ -207,7 +207,10 @@ def test_a_tensor_given_twice_is_refused(tmp_path):
         ({"epoch": 3}, "found epoch of type int"),
         ({5: {}}, "found a key of type int of type dict"),
         ({"DIDF_Encoder": {"a": 1}}, "DIDF_Encoder a is no tensor"),
-        ({"DIDF_Encoder": {("a",): np.zeros(1)}}, "DIDF_Encoder a key of type tuple is no tensor"),
+        (
+            {"DIDF_Encoder": {("a",): np.zeros(1)}},
+            "refused, a key is a tuple, those of state dicts are strings",
+        ),
         ({"DIDF_Encoder": {"a\n\x1b[2J": 1}}, r"DIDF_Encoder a\n\x1b[2J is no tensor"),
         ({}, "not CDDFuse weights; 158 missing: BaseFuseLayer attn.proj.weight, "),
     ],

@@ -1,5 +1,6 @@
 """What the command fuses: two files, two folders, or two videos; checked before work begins."""
 
+import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 from cddfuse_jax.console import report
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import check_outputs
+from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.folder import fuse_pairs, outputs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images.frames import is_video, open_frames
-from cddfuse_jax.images.pairs import Resize, select_pairs
+from cddfuse_jax.images.pairs import Pair, Resize, select_pairs
 
 
 def fuse_images(
@@ -41,6 +42,21 @@ def fuse_images(
     """
     pairs, alone = select_pairs(visible, infrared)
     files = outputs(pairs, out)
+    with contextlib.ExitStack() as stack:
+        if files != [out] and processes.is_first():
+            stack.enter_context(alone_in(out, "fuse"))
+        return _fuse_images(make_fuser, pairs, alone, files, out, resize, overwrite)
+
+
+def _fuse_images(
+    make_fuser: Callable[[], Fuser],
+    pairs: list[Pair],
+    alone: list[str],
+    files: list[Path],
+    out: Path,
+    resize: Resize | None,
+    overwrite: bool,
+) -> tuple[int, int]:
     check_outputs(files, [file for pair in pairs for file in pair[1:]], overwrite)
     fuser = make_fuser()
     # No process writes before all have looked.

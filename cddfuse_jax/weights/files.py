@@ -18,6 +18,7 @@ from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
+from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
 
 CHECKPOINTS = "checkpoints"
 SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
@@ -87,8 +88,23 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     """
     weights = _found(weights)
     params = _read_params(weights)
+    _check_network(weights, params)
     check_finite(weights, params)
     return params
+
+
+def _check_network(weights: Path, params: Any) -> None:
+    try:
+        expected = expected_shapes(CDDFuse.from_params(params))
+        shapes = {
+            entry.path: to_torch(leaf(params, entry.path), entry.layout).shape for entry in expected
+        }
+        fits = all(shapes[entry.path] == shape for entry, shape in expected.items())
+        fits = fits and len(jax.tree.leaves(params)) == len(expected)
+    except Exception:  # a tree of other names, or of no arrays
+        fits = False
+    if not fits:
+        raise InputError(f"{weights}: not CDDFuse weights, these are of another network")
 
 
 def check_finite(weights: str | os.PathLike, params: Any) -> None:
@@ -142,7 +158,7 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
     folder = _step_folder(weights)
     try:
         return ocp.JsonCheckpointHandler().restore(folder / "meta")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
 
 
@@ -152,7 +168,8 @@ def trained_residual(weights: str | os.PathLike) -> Residual | None:
     Raises:
         InputError: as `load_meta`.
     """
-    config = load_meta(weights).get("config")
+    meta = load_meta(weights)
+    config = meta.get("config") if isinstance(meta, dict) else None
     residual = config.get("residual") if isinstance(config, dict) else None
     return residual if residual in RESIDUALS else None
 

@@ -5,11 +5,8 @@ needs and refuses every other; what it admits can neither run code, nor read out
 take much more memory than the file is large.
 """
 
-import io
 import math
 import os
-import pickle
-import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import PurePosixPath
@@ -17,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cddfuse_jax.errors import InputError, escaped
+from cddfuse_jax.errors import InputError, escaped, one_line
+from cddfuse_jax.weights.state_pickle import RefusedError, loads
 
 _DTYPES = {
     ("torch", "FloatStorage"): "f4",
@@ -72,18 +70,14 @@ def read_pth(path: str | os.PathLike) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except _RefusedError as refused:
+    except RefusedError as refused:
         raise InputError(f"{path}: refused, {escaped(str(refused))}") from None
     except Exception as error:  # a broken pickle can fail in any way; none of them is ours to fix
-        reason = escaped(f"{type(error).__name__}: {error}")
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise InputError(f"{path}: broken checkpoint ({reason})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a dict of state dicts, found {type(content).__name__}")
     return content
-
-
-class _RefusedError(Exception):
-    """The file asks for something that a state dict has no use for."""
 
 
 class _Reader:
@@ -94,7 +88,7 @@ class _Reader:
         self.unread = os.fstat(archive.fp.fileno()).st_size
         names = [name for name in archive.namelist() if PurePosixPath(name).name == "data.pkl"]
         if len(names) != 1:
-            raise _RefusedError(f"a checkpoint holds one data.pkl, this file holds {len(names)}")
+            raise RefusedError(f"a checkpoint holds one data.pkl, this file holds {len(names)}")
         self.pickle_name = names[0]
         self.root = str(PurePosixPath(names[0]).parent)
 
@@ -104,21 +98,22 @@ class _Reader:
             order = ">" if self.stored(f"{self.root}/byteorder") == b"big" else "<"
         self.order = order
         data = self.stored(self.pickle_name)
-        # The unpickler makes room for whatever length or memo index it reads: look at them first.
-        # The scan fails on lengths beyond the end; a memo needs no more slots than there are bytes.
-        for opcode, argument, _ in pickletools.genops(data):
-            if "PUT" in opcode.name and argument > len(data):
-                raise _RefusedError(f"its pickle numbers its objects up to {argument}")
-        return _Unpickler(io.BytesIO(data), self).load()
+        return loads(data, _found, self.storage_of)
 
     def stored(self, name: str) -> bytes:
         entry = self.archive.getinfo(name)
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise _RefusedError(f"entry {name} is compressed, which torch.save never does")
+            raise RefusedError(f"entry {name} is compressed, which torch.save never does")
         self.unread -= entry.file_size
         if self.unread < 0:
-            raise _RefusedError("its entries are together larger than the file")
+            raise RefusedError("its entries are together larger than the file")
         return self.archive.read(name)
+
+    def storage_of(self, pid: Any) -> np.ndarray:
+        kind, dtype, key, _location, _size = pid
+        if kind != "storage" or dtype not in _DTYPES.values() or not isinstance(key, str):
+            raise RefusedError("it refers to something else than a storage")
+        return self.storage(key, dtype)
 
     def storage(self, key: str, dtype: str) -> np.ndarray:
         if key not in self.storages:
@@ -132,16 +127,19 @@ class _RebuildTensor:
 
     def __call__(self, storage, offset, shape, strides, requires_grad=False, hooks=None, *_):
         del requires_grad, hooks
-        numbers = (offset, *shape, *strides)
-        if not isinstance(storage, np.ndarray) or len(shape) != len(strides):
-            raise _RefusedError("a tensor is not built from a storage, sizes and strides")
+        listed = isinstance(shape, tuple | list) and isinstance(strides, tuple | list)
+        if not (isinstance(storage, np.ndarray) and listed and len(shape) == len(strides)):
+            raise RefusedError("a tensor is not built from a storage, sizes and strides")
         if len(shape) > 8:
-            raise _RefusedError(f"a tensor has {len(shape)} axes, no weight has more than 4")
+            raise RefusedError(f"a tensor has {len(shape)} axes, no weight has more than 4")
+        numbers = (offset, *shape, *strides)
         if not all(isinstance(number, int) and number >= 0 for number in numbers):
-            raise _RefusedError("a tensor has sizes or strides that are not whole numbers from 0")
+            raise RefusedError("a tensor has sizes or strides that are not whole numbers from 0")
+        if max(shape, default=0) >= 2**63:
+            raise RefusedError("a tensor has sizes beyond those of any array")
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
         if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
-            raise _RefusedError(f"a tensor of {tuple(shape)} reaches beyond its storage")
+            raise RefusedError(f"a tensor of {tuple(shape)} reaches beyond its storage")
         # The stride of an axis of length 1 means nothing and may be any number.
         strides = (0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
         return StoredTensor(storage, offset, tuple(shape), tuple(strides))
@@ -153,7 +151,7 @@ class _RebuildParameter:
     def __call__(self, tensor, requires_grad=True, hooks=None):
         del requires_grad, hooks
         if not isinstance(tensor, StoredTensor):
-            raise _RefusedError("a parameter is not built from a tensor")
+            raise RefusedError("a parameter is not built from a tensor")
         return tensor
 
 
@@ -165,18 +163,7 @@ _ADMITTED = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, reader: _Reader):
-        super().__init__(file)
-        self.reader = reader
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]
-        raise _RefusedError(f"it names {module}.{name}, which no state dict of weights needs")
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        kind, dtype, key, _location, _size = pid
-        if kind != "storage" or dtype not in _DTYPES.values():
-            raise _RefusedError("it refers to something else than a storage")
-        return self.reader.storage(str(key), dtype)
+def _found(module: str, name: str) -> Any:
+    if (module, name) in _ADMITTED:
+        return _ADMITTED[module, name]
+    raise RefusedError(f"it names {module}.{name}, which no state dict of weights needs")

@@ -1,6 +1,7 @@
 """The release's state dicts, from any file that holds them, to params and back."""
 
 import itertools
+import math
 import os
 from typing import Any
 
@@ -17,6 +18,11 @@ from cddfuse_jax.weights.torch_names import (
     name_table,
     to_torch,
 )
+
+MODULES = {"DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer"}
+WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "weights", "net")
+MOST_TENSORS, MOST_FEATURES, MOST_LAYERS = 10_000, 4096, 256
+SHOWN = 12  # names of a kind in a complaint
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:
@@ -44,7 +50,13 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
     Raises:
         InputError: tensors are missing, extra or misshapen, which are listed.
     """
-    tensors = _flatten(path, content)
+    tensors = _flatten(path, _unwrapped(content))
+    if len(tensors) > MOST_TENSORS:
+        raise InputError(f"{path}: not CDDFuse weights; {len(tensors)} tensors, far too many")
+    # Tensors may share storages, and then be larger together than any file.
+    storages = {id(tensor.storage): tensor.storage.size for tensor in tensors.values()}
+    if sum(math.prod(tensor.shape) for tensor in tensors.values()) > sum(storages.values()):
+        raise InputError(f"{path}: refused, its tensors are together larger than what is stored")
     model = _infer_model(tensors)
     problems = _problems(tensors, model)
     if problems:
@@ -52,7 +64,7 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
         problems = min(
             problems, _problems(tensors, CDDFuse()), key=lambda kinds: sum(map(len, kinds.values()))
         )
-        listed = (f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items())
+        listed = (f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items())
         raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
     params: dict[str, Any] = {}
     for entry in name_table(model):
@@ -82,6 +94,25 @@ def save(params: dict[str, Any], path: str | os.PathLike) -> None:
         InputError: the file cannot be written.
     """
     write_pth(path, state_dicts(params))
+
+
+def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the state dicts of a training program's checkpoint, which has more beside them."""
+    for _ in range(3):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None or MODULES & content.keys():
+            break
+        content = inner
+    if not MODULES & content.keys():
+        # One state dict of a module of modules: "DIDF_Encoder.patch_embed.proj.weight".
+        split: dict[str, Any] = {}
+        for name, tensor in content.items():
+            module, dot, key = str(name).removeprefix("module.").partition(".")
+            if not (dot and module in MODULES):
+                return content
+            split.setdefault(module, {})[key] = tensor
+        return split
+    return content
 
 
 def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
@@ -119,13 +150,13 @@ def _infer_model(tensors) -> CDDFuse:
             for module, key in tensors
             if module == "DIDF_Encoder" and key.startswith(prefix)
         }
-        return next(n for n in itertools.count() if str(n) not in numbers)
+        return next(n for n in itertools.count() if str(n) not in numbers or n == MOST_LAYERS)
 
     release = CDDFuse()
     features, channels = shape("patch_embed.proj.weight", 4)[:2]
     heads = shape("baseFeature.attn.scale", 3)[0]
     sizes = {"features": features, "heads": heads, "channels": channels}
-    if not all(sizes.values()) or features % 2 or features % heads:
+    if not all(sizes.values()) or features % 2 or features % heads or features > MOST_FEATURES:
         sizes = {}
     return release.clone(
         blocks=count("encoder_level1.") or release.blocks,
@@ -144,15 +175,20 @@ def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
         "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
         "misshapen": [
             f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
-            for name, shape in sorted(shapes.items())
+            for name, shape in shapes.items()  # what tells the sizes comes first
             if name in tensors and tensors[name].shape != shape
         ],
     }
     return {kind: names for kind, names in found.items() if names}
 
 
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 def _name(name) -> str:
-    return escaped(name) if isinstance(name, str) else f"a key of type {type(name).__name__}"
+    return escaped(name[:100]) if isinstance(name, str) else f"a key of type {type(name).__name__}"
 
 
 def _size(shape) -> str:

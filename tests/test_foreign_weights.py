@@ -1,0 +1,73 @@
+"""Weights of other programs: wrapped ones are read, other networks are refused soon."""
+
+import json
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from pth_writer import Storage, Tensor, write_pth
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.weights import torch_weights
+from cddfuse_jax.weights.files import load_params, save_params, trained_residual
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "w.pth"
+
+
+def refusal(weights) -> str:
+    started = time.perf_counter()
+    with pytest.raises(InputError) as error:
+        load_params(weights)
+    assert time.perf_counter() - started < 10
+    line = str(error.value)
+    assert "\n" not in line and len(line) < 3000
+    return line
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+def test_checkpoints_of_training_programs_are_unwrapped(file, tiny_params, wrapper):
+    states = torch_weights.state_dicts(tiny_params)
+    write_pth(file, {"epoch": 3, "note": "x", wrapper: states, "optimizer": {"state": {}}})
+    jax.tree.map(np.testing.assert_array_equal, load_params(file), tiny_params)
+    flat = {f"{name}.{key}": x for name, state in states.items() for key, x in state.items()}
+    write_pth(file, {wrapper: flat})
+    jax.tree.map(np.testing.assert_array_equal, load_params(file), tiny_params)
+
+
+def test_long_lists_of_names_are_shortened(file):
+    write_pth(file, {"DIDF_Encoder": {f"k{n}" * 40: np.zeros(1, "f4") for n in range(500)}})
+    assert " more; 500 extra: DIDF_Encoder k0" in refusal(file)
+
+
+def test_tensors_that_share_a_storage_are_not_multiplied(file, tiny_params):
+    states = torch_weights.state_dicts(tiny_params)
+    shared = Storage(np.zeros(20_000, np.float32))
+    whole = Tensor(shared, 0, (20_000,), (1,))
+    states = {name: dict.fromkeys(state, whole) for name, state in states.items()}
+    assert "together larger than what is stored" in refusal(write_pth(file, states))
+
+
+@pytest.mark.parametrize("shape", [(2**40, 1, 3, 0), (10_000, 1, 3, 3), (0, 0, 3, 3)])
+def test_enormous_feature_counts(file, shape):
+    empty = Tensor(Storage(np.zeros(90_000, np.float32)), 0, shape, (1, 1, 1, 1))
+    assert "not CDDFuse weights" in refusal(
+        write_pth(file, {"DIDF_Encoder": {"patch_embed.proj.weight": empty}})
+    )
+
+
+def test_checkpoints_of_another_network_or_with_a_broken_meta(tmp_path, tiny_params):
+    with ocp.CheckpointManager(tmp_path / "other" / "checkpoints") as manager:
+        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave({"w": np.ones(3)})))
+    assert refusal(tmp_path / "other").endswith("not CDDFuse weights, these are of another network")
+    save_params(tmp_path / "mine", tiny_params, {})
+    for text in ("", "[1, 2]", '{"config": 3}', "{", "\x00", json.dumps("a")):
+        next((tmp_path / "mine").rglob("meta/metadata")).write_text(text)
+        try:
+            assert trained_residual(tmp_path / "mine") is None
+        except InputError as error:
+            assert "broken checkpoint" in str(error) and "\n" not in str(error)
