@@ -143,6 +143,14 @@ def test_only_scenes_in_all_folders_are_scored(folders, monkeypatch, capsys):
     assert "lonely.png" in (folders / "out" / "report.html").read_text()
 
 
+def test_sources_with_suffixes_are_paired_and_told(folders, monkeypatch, capsys):
+    for name in NAMES:
+        (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"{name}_ir.png")
+    assert run_command(folders, monkeypatch) == 0
+    assert f"{folders / 'ir'}: images are named {{}}_ir" in capsys.readouterr().err.splitlines()
+    assert summary(folders)["images"] == list(NAMES)
+
+
 def test_problems_are_a_line_each_and_the_rest_is_scored(folders, monkeypatch, capsys):
     (folders / "f0" / "a.png").write_text("no image")
     write_png(folders / "f0" / "b.png", noise(0, height=46))

@@ -123,6 +123,18 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert any(not np.array_equal(first[s]["visible"], first[s + 4]["visible"]) for s in range(4))
 
 
+@pytest.mark.parametrize("hosts", [2, 4, 8])
+def test_the_shares_of_any_number_of_hosts_are_the_batch_in_order(hosts):
+    options = {"batch_size": 8, "seed": 5, "crop": 4, "flip": True}
+    source = SyntheticPairs(24, 8, 8)
+    whole = batches(source, **options)
+    shares = [batches(source, **options, share=(i, hosts)) for i in range(hosts)]
+    for step in (0, 2, 3, 7):  # of three epochs
+        for name, images in whole[step].items():
+            parts = [share[step][name] for share in shares]
+            np.testing.assert_array_equal(np.concatenate(parts), images)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_prefetch_gives_the_same_batches_from_any_step(threads):
     dataset = batches(Numbered(5), batch_size=2, seed=4, crop=3)

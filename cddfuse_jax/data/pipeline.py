@@ -1,6 +1,7 @@
 """Any source of pairs -> batches that are a pure function of (seed, step), so a step resumes."""
 
 import difflib
+import os
 from collections.abc import Iterator
 
 import grain
@@ -170,20 +171,26 @@ def batches(
 
 
 def prefetch(
-    dataset: grain.MapDataset[Images], start_step: int = 0, *, threads: int = 2, ahead: int = 4
+    dataset: grain.MapDataset[Images],
+    start_step: int = 0,
+    *,
+    threads: int | None = None,
+    ahead: int = 4,
 ) -> Iterator[Images]:
     """Iterate over dataset[start_step], dataset[start_step + 1], ... reading ahead in threads.
 
     Args:
         dataset: What `batches` returns.
         start_step: Number of the first batch.
-        threads: How many batches are made at a time.
+        threads: How many batches are made at a time; by default half as many as there are cores,
+            from 2 to 16.
         ahead: How many batches wait ready at most.
 
     Raises:
         InputError: as ``dataset[step]``, when its turn comes.
     """
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 16)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(ahead, threads))
     return iter(dataset.slice(slice(start_step, None)).to_iter_dataset(options))
 
 

@@ -75,7 +75,7 @@ def evaluate(
                   overwrite)  # fmt: skip
     for folder, pattern in selection.patterns.items():
         if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
-            report(f"{folder}: images are named {pattern}")
+            report(f"{folder.removeprefix('=')}: images are named {pattern}")
     for folder, left in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     processes.check_same([scene.pair.name for scene in selection.scenes], "images")

@@ -14,7 +14,7 @@ from cddfuse_jax.images.pairs import images_by_stem
 try:
     import av
 except ImportError:
-    av = None
+    av = None  # type: ignore[assignment]
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 INSTALL = f"videos need PyAV: {install('video')}"

@@ -51,9 +51,10 @@ def read_photo(path: str | os.PathLike) -> Photo:
         notes = []
         if image.has_transparency_data:
             notes.append("alpha dropped")
-        if getattr(image, "n_frames", 1) > 1:
-            notes.append(f"first of {image.n_frames} pages read")
-        if image.mode in _COLOUR and ";16" in str(image.tile):
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            notes.append(f"first of {pages} pages read")
+        if image.mode in _COLOUR and ";16" in str(getattr(image, "tile", "")):
             notes.append("16-bit colour read as 8-bit")
         orientation = _orientation(image)
         if image.mode in _DEEP:
@@ -119,9 +120,10 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
         return _mapped_npy(path).shape[:2]
     with _opened(path) as image:
         # Pillow's size of a TIFF is before or after turning, depending on its version.
-        width, height = (
-            [image.tag_v2[tag] for tag in _TIFF_SIDES] if image.format == "TIFF" else image.size
-        )
+        width, height = image.size
+        if image.format == "TIFF":
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            width, height = (tags[tag] for tag in _TIFF_SIDES)
         return (width, height) if _orientation(image) in _TRANSPOSING else (height, width)
 
 

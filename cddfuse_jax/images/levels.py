@@ -112,7 +112,7 @@ def luma(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.nd
     values = intensities(pixels, limits)
     if values.ndim == 2:
         return values
-    red, green, blue = np.float32(LUMA)
+    red, green, blue = np.array(LUMA, np.float32)
     return values[..., 0] * red + values[..., 1] * green + values[..., 2] * blue
 
 
@@ -141,7 +141,8 @@ def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         )
         for i in range(channels.shape[2])
     ]
-    out = np.clip(np.stack(parts, -1), pixels.min(), pixels.max())
+    resampled = np.stack([np.asarray(part) for part in parts], -1)
+    out = np.clip(resampled, pixels.min(), pixels.max())
     out = out if pixels.dtype.kind == "f" else np.rint(out)
     return out.reshape(height, width, *pixels.shape[2:]).astype(pixels.dtype)
 

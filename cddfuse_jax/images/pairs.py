@@ -128,7 +128,7 @@ def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
 
 def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) -> dict[str, str]:
     """Return what a user should know of how a pair was read: note -> file name."""
-    found = {}
+    found: dict[str, str] = {}
     for path, photo in ((pair.visible, photos.visible), (pair.infrared, photos.infrared)):
         notes = list(photo.notes)
         if levels.is_deep(photo.pixels):

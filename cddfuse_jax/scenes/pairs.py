@@ -64,7 +64,7 @@ def synthetic_scene(seed: int, height: int, width: int) -> Scene:
 def _visible_camera(canvas: Canvas) -> np.ndarray:
     """Daylight and lamps on what reflects, the lamps' glow, a soft shoulder, then shot noise."""
     light = np.full((canvas.height, canvas.width), canvas.daylight, np.float32)
-    glow = canvas.emission
+    glow: np.ndarray = canvas.emission
     for x, y, brightness, reach in canvas.lamps:
         distance = np.square(canvas.x - x) + np.square(canvas.y - y)
         light += brightness / (1 + distance / (4 * reach * reach))

@@ -53,6 +53,7 @@ def loads(data: bytes, find: Callable[[str, str], Any], storage_of: Callable[[An
         del stack[start:]
         return items
 
+    argument: Any  # its type is the opcode's
     for opcode, argument, _ in pickletools.genops(data):
         name = opcode.name
         if name in _PLAIN:
