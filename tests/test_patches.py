@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from programs import REPOSITORY
 
 from cddfuse_jax.data import patches
 from cddfuse_jax.errors import InputError
@@ -172,3 +176,21 @@ def test_unwritable_place_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"cannot write .*folder\.h5"):
         run(tmp_path, "--size", "32", "--overwrite", out="folder.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.h5", "ir", "vi"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    """In a process of its own: told of it by itself, the HDF5 library crashes at the end."""
+    rng = np.random.default_rng(0)
+    for folder in ("vi", "ir"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(rng.integers(0, 256, (200, 200), "u1")).save(tmp_path / folder / "a.png")
+    command = [sys.executable, "-m", "cddfuse_jax.data.patches", "--size=64", "--stride=16"]
+    command += [f"--{name}={tmp_path / name}" for name in ("vi", "ir")]
+    out = tmp_path / "patches.h5"
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", *command, f"--out={out}"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {out} could not be written: File too large\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ir", "vi"]

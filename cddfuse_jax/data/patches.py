@@ -79,6 +79,51 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return visible, infrared
 
 
+class _Sink:
+    """A file for HDF5 that remembers the first failed write and pretends that all was well.
+
+    Told that its disk is full, the HDF5 library crashes when it closes the file.
+    """
+
+    def __init__(self, path: Path):
+        self._file, self._error = open(path, "r+b", buffering=0), None  # noqa: SIM115
+        for name in ("readinto", "read", "seek", "tell"):
+            setattr(self, name, getattr(self._file, name))
+
+    def __enter__(self) -> "_Sink":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        self._file.close()
+        if kind is None:  # HDF5 has written the rest while it was closed
+            self.check()
+
+    def check(self) -> None:
+        """Raise the error of the first write that failed."""
+        if self._error:
+            raise self._error
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and not self._error:
+            try:
+                done += self._file.write(view[done:])
+            except OSError as error:
+                self._error = error
+        return len(view)
+
+    def truncate(self, size=None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
 def write_patches(
     visible: Path, infrared: Path, out: Path, size: int, stride: int, overwrite: bool = False
 ) -> int:
@@ -99,7 +144,11 @@ def write_patches(
         console.report(f"{file}: left out, no image of that name in {visible}")
     cut_pairs = kept = dropped = 0
     try:
-        with files.replacing(out) as temporary, h5py.File(temporary, "w") as file:
+        with (
+            files.replacing(out) as temporary,
+            _Sink(temporary) as sink,
+            h5py.File(sink, "w") as file,
+        ):
             groups = file.create_group(VISIBLE_GROUP), file.create_group(INFRARED_GROUP)
             for pair in console.progress(pairs, "cutting patches", unit="pair"):
                 try:
@@ -111,6 +160,7 @@ def write_patches(
                 for group, patches in zip(groups, modalities, strict=True):
                     for number, patch in enumerate(patches, start=kept):
                         group.create_dataset(str(number), data=patch[None])
+                sink.check()
                 cut_pairs, kept, dropped = cut_pairs + 1, kept + len(patches), dropped + low
             if kept == 0:
                 raise InputError(
@@ -118,6 +168,8 @@ def write_patches(
                     f"{cut_pairs} cut, {dropped} patches low in contrast"
                 )
     except OSError as error:
+        if error.errno in files.DISK_FULL:  # console.exit_code's line
+            raise OSError(error.errno, error.strerror, str(out)) from None
         raise InputError(f"cannot write {out}: {error.strerror or error}") from None
     print(f"{cut_pairs} pairs: {kept} patches kept, {dropped} dropped for low contrast, in {out}")
     return 1 if failed else 0

@@ -18,6 +18,7 @@ from cddfuse_jax.images.levels import luma
 from cddfuse_jax.images.pairs import find_pairs, read_pair_size
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
+ROUNDING = 1e-3  # what values of another program may lie outside [0, 1]
 Images = dict[str, np.ndarray]
 Size = tuple[str, int, int]  # what it is of, height, width
 
@@ -116,8 +117,11 @@ class H5Patches:
                 self.keys, self._sizes = self._inspect(opened)
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such file") from None
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{self.path}: no HDF5 file that can be read ({error})") from None
+        except InputError:
+            raise
+        except Exception as error:  # depends on the byte that is damaged
+            reason = one_line(error)
+            raise InputError(f"{self.path}: no HDF5 file that can be read ({reason})") from None
 
     def _inspect(self, opened: h5py.File) -> tuple[list[str], list[tuple[str, int, int]]]:
         groups = [opened.get(name) for name in (VISIBLE_GROUP, INFRARED_GROUP)]
@@ -159,8 +163,16 @@ class H5Patches:
                 np.asarray(self._opened()[group][key], np.float32)[0, :, :, None]
                 for group in (VISIBLE_GROUP, INFRARED_GROUP)
             )
-        except (OSError, KeyError, RuntimeError) as error:
-            raise InputError(f"{self.path}: patch {key} cannot be read ({error})") from None
+        except Exception as error:  # as above
+            raise InputError(
+                f"{self.path}: patch {key} cannot be read ({one_line(error)})"
+            ) from None
+        for values in (visible, infrared):
+            if not (values.min() >= -ROUNDING and values.max() <= 1 + ROUNDING):
+                raise InputError(
+                    f"{self.path}: patches must be in [0, 1], patch {key} has values from "
+                    f"{values.min():.3g} to {values.max():.3g}; divide 8-bit values by 255"
+                )
         return {"visible": visible, "infrared": infrared}
 
     def names(self) -> list[str]:

@@ -161,7 +161,9 @@ def _join(address: Address, stop_together: bool) -> bool:
                 f"{address.process_id} of {address.num_processes}"
             )
         if address.process_id == 0:
-            _check_port(address.coordinator, int(port))
+            _check_port(address.coordinator, host, int(port))
+            # Not on every interface, which is JAX's default: its runtime lets anybody in.
+            options["coordinator_bind_address"] = address.coordinator
         options |= {
             "coordinator_address": address.coordinator,
             "num_processes": address.num_processes,
@@ -179,15 +181,16 @@ def _join(address: Address, stop_together: bool) -> bool:
     return count() > 1
 
 
-def _check_port(coordinator: str, port: int) -> None:
+def _check_port(coordinator: str, host: str, port: int) -> None:
     # The runtime aborts the process when it cannot listen.
     try:
-        with socket.create_server(("", port)):
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(place[:2], family=family):
             pass
     except OSError as error:
         raise InputError(
-            f"--coordinator {coordinator}: cannot listen on that port ({error.strerror}); "
-            "name a free one, the same for all processes"
+            f"--coordinator {coordinator}: cannot listen there ({error.strerror}); "
+            "name an address of process 0's machine and a free port, the same for all processes"
         ) from None
 
 
