@@ -163,7 +163,7 @@ def test_images_on_which_methods_differ_most_come_first():
     assert by_disagreement(rows, {"EN": METRICS["EN"]}) == [1, 2, 0]
 
 
-def test_several_methods_end_to_end(tmp_path):
+def test_several_methods_end_to_end(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name in "abcdefg":
         visible, infrared = rng.integers(0, 256, (2, 44, 46), dtype=np.uint8)
@@ -171,11 +171,14 @@ def test_several_methods_end_to_end(tmp_path):
         write_png(tmp_path / "ir" / f"{name}.png", infrared)
         write_png(tmp_path / "f" / f"{name}_one.png", visible)
         write_png(tmp_path / "f" / f"{name}_2%.png", (visible // 2 + infrared // 2)[1:])
+    for name in "ab":  # a third method's, of which nobody asked
+        write_png(tmp_path / "f" / f"{name}_three.png", visible)
     runs = [Run(name, (tmp_path / "f",)) for name in ("one", "2%")]
     evaluation = evaluate(
         runs, tmp_path / "vi", tmp_path / "ir", tmp_path / "out", baselines=(), workers=1,
         names=("CC", "MSE", "EI"), reference="2%", latex=tmp_path / "table.tex",
     )  # fmt: skip
+    assert f"not scored, named otherwise: 2 more of {tmp_path / 'f'}" in capsys.readouterr().err
     assert list(evaluation.metrics) == ["CC", "MSE", "EI"]
     assert "7 images: sizes differ by one pixel, cropped" in evaluation.notes[0]
     table = terminal_table(evaluation)

@@ -78,6 +78,8 @@ def evaluate(
             report(f"{folder.removeprefix('=')}: images are named {pattern}")
     for folder, left in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
+    for place, count in selection.others.items():
+        report(f"not scored, named otherwise: {count} more of {place}")
     processes.check_same([scene.pair.name for scene in selection.scenes], "images")
     share = processes.share(selection.scenes)
     own = score_scenes(share, protocol, baselines, workers, tuple(metrics))

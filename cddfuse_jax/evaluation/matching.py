@@ -28,12 +28,17 @@ class Scene(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Scenes to score, sorted by name; per folder the files left over; how many pairs there are."""
+    """Scenes to score, sorted by name; per folder the files left over; how many pairs there are.
+
+    ``patterns`` are by folder as the user gave it, with the name of the run before. ``others``
+    counts the images of a folder whose names fit no run's pattern, such as other methods' in it.
+    """
 
     scenes: list[Scene]
     leftovers: dict[str, list[str]]
     pairs: int
-    patterns: dict[str, str]  # by folder as the user gave it, with the name of the run before
+    patterns: dict[str, str]
+    others: dict[str, int]
 
 
 def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
@@ -94,7 +99,14 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
         for name in common
     ]
     left = {folder: names for folder, names in leftovers.items() if names}
-    return Selection(scenes, left, len(pairs), patterns)
+    fitting = {(home(run_folder), name) for run in runs for run_folder in run.folders
+               for name in leftovers[str(run_folder)]}  # fmt: skip
+    others = {
+        str(place): sum(f not in used[place] and (place, f.name) not in fitting for f in of)
+        for place, of in homes.items()
+    }
+    others = {place: count for place, count in others.items() if count}
+    return Selection(scenes, left, len(pairs), patterns, others)
 
 
 def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str, Path]]:
