@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
@@ -82,7 +82,7 @@ def report_per_process(line: str) -> None:
 
 def report_error(line: str) -> None:
     """Print one line that says what went wrong, whichever process this is."""
-    report_per_process(f"error: {line}")
+    report_per_process(f"error: {escaped(line)}")
 
 
 def report_notes(notes: Mapping[str, Sequence[str]]) -> None:

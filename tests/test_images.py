@@ -249,3 +249,26 @@ def test_webp_is_read_in_folders_too(tmp_path):
     Image.fromarray(grey).save(tmp_path / "a.webp", lossless=True)
     assert ".webp" in image_files.SUFFIXES
     np.testing.assert_array_equal(image_files.read_grey(tmp_path / "a.webp"), grey)
+
+
+def test_pages_of_a_tiff_are_counted_no_further_than_is_worth_it(tmp_path):
+    page = Image.new("L", (4, 4))
+    for count, told in ((3, "3"), (150, "more than 100")):
+        page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * (count - 1))
+        assert image_files.read_photo(tmp_path / "a.tif").notes == (f"first of {told} pages read",)
+
+
+def test_a_tiff_that_claims_more_than_it_can_hold_is_refused_by_its_header(tmp_path):
+    file = tmp_path / "a.tif"
+    Image.new("L", (4, 4)).save(file)
+    content = bytearray(file.read_bytes())
+    for tag, side in ((256, 60_000), (257, 60)):  # width and height, as 12 bytes each
+        place = next(
+            at
+            for at in range(len(content) - 12)
+            if struct.unpack_from("<HHII", content, at) in ((tag, 4, 1, 4), (tag, 3, 1, 4))
+        )
+        struct.pack_into("<HHII", content, place, tag, 4, 1, side)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="claims 60000x60 pixels in"):
+        image_files.read_photo(file)

@@ -1,8 +1,10 @@
 """Reading the image of any camera: what is stored, as grey, or as luma; and writing PNG."""
 
 import contextlib
+import logging
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,11 @@ from cddfuse_jax.images import levels
 # decoders are less well kept, and that of PostScript starts a program.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+MOST_PAGES = 100  # that are counted
+MOST_PIXELS_PER_BYTE = 10_000  # of a TIFF; what is beyond takes its decoder for ever
+# What Pillow has to say of a file is said here in one line, or is not worth one.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
@@ -51,9 +58,10 @@ def read_photo(path: str | os.PathLike) -> Photo:
         notes = []
         if image.has_transparency_data:
             notes.append("alpha dropped")
-        pages = getattr(image, "n_frames", 1)
+        pages = _pages(image)
         if pages > 1:
-            notes.append(f"first of {pages} pages read")
+            count = f"more than {MOST_PAGES}" if pages > MOST_PAGES else pages
+            notes.append(f"first of {count} pages read")
         if image.mode in _COLOUR and ";16" in str(getattr(image, "tile", "")):
             notes.append("16-bit colour read as 8-bit")
         orientation = _orientation(image)
@@ -175,6 +183,13 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     _check_regular(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            most = MOST_PIXELS_PER_BYTE * os.stat(path).st_size
+            if image.format == "TIFF" and width * height > most:
+                raise InputError(
+                    f"{path}: claims {width}x{height} pixels in {os.stat(path).st_size} bytes, "
+                    "which no image fills; save it anew"
+                )
             yield image
     except InputError:
         raise
@@ -198,6 +213,20 @@ def _check_regular(path: str | os.PathLike) -> None:
         raise InputError(f"{path}: is a folder, not an image")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: an image is a regular file, this is a device, FIFO or socket")
+
+
+def _pages(image: Image.Image) -> int:
+    """Return how many pages there are, for a TIFF `MOST_PAGES` + 1 if more."""
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1)
+    # Pillow would go through all of them, which takes seconds for 40,000.
+    pages = 1
+    with contextlib.suppress(EOFError):
+        while pages <= MOST_PAGES:
+            image.seek(pages)
+            pages += 1
+    image.seek(0)
+    return pages
 
 
 def _orientation(image: Image.Image) -> int:

@@ -9,8 +9,6 @@ import hashlib
 import logging
 import os
 import re
-import sys
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ from cddfuse_jax.distributed.watch import is_lost_connection
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.files import checkpoint_root
+from cddfuse_jax.weights.late_failures import silence_late_failures
 
 
 class CheckpointError(InputError):
@@ -210,15 +209,7 @@ def _silence_aftermath() -> None:
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    show = sys.unraisablehook
-    late = ("Event loop is closed", "cannot schedule new futures")
-
-    def show_others(found) -> None:
-        if not str(found.exc_value).startswith(late):
-            show(found)
-
-    sys.unraisablehook = show_others
+    silence_late_failures()
 
 
 def _reason(error: Exception) -> str:

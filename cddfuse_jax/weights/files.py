@@ -18,6 +18,7 @@ from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
+from cddfuse_jax.weights.late_failures import silence_late_failures
 from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
 
 CHECKPOINTS = "checkpoints"
@@ -135,6 +136,7 @@ def _read_params(weights: Path) -> dict[str, Any]:
     folder = _step_folder(weights)
     # A run that keeps a running mean of its params trains for that mean.
     tree = folder / ("ema" if (folder / "ema").is_dir() else "params")
+    silence_late_failures()
     handler = ocp.PyTreeCheckpointHandler()
     try:
         metadata = handler.metadata(tree)
