@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import jax
 import numpy as np
 import pytest
@@ -120,21 +119,13 @@ def test_what_does_not_shape_model_or_data_may_change(tiny_run, tiny_config):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
-    patches = np.random.default_rng(0).uniform(size=(6, 1, 16, 16)).astype(np.float32)
-    patches[3, 0, 5, 5] = np.nan
-    with h5py.File(tmp_path / "patches.h5", "w") as file:
-        for number, patch in enumerate(patches):
-            for group in ("ir_patchs", "vis_patchs"):
-                file[f"{group}/{number}"] = patch
     config = tiny_config.copy_and_resolve_references()
-    config.data.source = "hdf5"
-    config.data.file = str(tmp_path / "patches.h5")
-    config.seed = 3  # puts the bad patch into the third batch
+    config.learning_rate.initial = 1e30  # the first update sends the params where squares overflow
     config.checkpoint_every = 1
-    message = "not finite in stage reconstruction, epoch 0, step 3: .*mse_vis.*total"
+    message = "not finite in stage reconstruction, epoch 0, step 2: .*mse_vis.*total"
     with pytest.raises(NonFiniteError, match=message):
         train_and_evaluate(config, tmp_path)
-    assert saved_steps(tmp_path) == [1, 2]
+    assert saved_steps(tmp_path) == [1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
 
 
