@@ -68,6 +68,7 @@ def fuse_in_strips(
     Returns:
         An image in (0, 1), equal to the whole image's result but for rounding.
     """
+    model = model.clone(remat=False)  # whose coupling layers are of a class of their own
     images = (image[None, :, :, None] for image in (visible, infrared))
     with nn.intercept_methods(functools.partial(_plan_part, model)):
         fused = model.apply(variables, *images, residual, method="fuse")
