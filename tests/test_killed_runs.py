@@ -59,7 +59,7 @@ def own_lines(text: str) -> list[str]:
         for line in text.splitlines()
         if line
         and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
-        and not line.endswith("peer ranks is : 3")  # of Gloo's threads, which tear its lines
+        and not re.search(r"peer ranks|^[\d :]+$", line)  # of Gloo's threads, which tear its lines
     ]
 
 
