@@ -15,7 +15,7 @@ from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.images import levels
+from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.frames import is_video
 from cddfuse_jax.images.pairs import RESIZES
@@ -41,7 +41,7 @@ def _parser() -> ArgumentParser:
               two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
               frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
 
-            Images of two folders are paired by name without ending. The luma of both is fused,
+            Images of two folders are paired by name without ending, or by --pair. The luma of both is fused,
             stretched to 0-255, and given the chroma of the one that has colour. A pair that cannot
             be fused is told in a line, and the others are fused. A video keeps rate and sound of
             the visible one, and its stretch follows the light slowly, so that it does not flicker;
@@ -62,6 +62,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="PATH",
         help="folder that takes NAME.png; also a .png file for one pair; or a video")  # fmt: skip
     add_overwrite(parser)
+    pair_rules.add_option(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
@@ -119,6 +120,7 @@ def _rate(text: str) -> Fraction:
 def main() -> int:
     """Read the arguments and fuse."""
     given = _parser().parse_args()
+    rule = pair_rules.parse(given.pair)
     percentiles = levels.parse_percentiles(given.range)
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
@@ -152,7 +154,7 @@ def main() -> int:
         if video:
             fuse_videos(*files, given.fps, given.sync, given.resize, given.overwrite)
             return 0
-        fused, failed = fuse_images(*files, given.resize, given.overwrite)
+        fused, failed = fuse_images(*files, given.resize, given.overwrite, rule)
         if given.evaluate and fused:
             failed += _evaluate(given)
     return 1 if failed else 0
@@ -187,6 +189,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         given.protocol,
         dataset=given.dataset,
         overwrite=given.overwrite,
+        rule=pair_rules.parse(given.pair),
     )
     if processes.is_first():
         print(terminal_table(evaluation))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.pair_rules import PLACE, Rule
 from cddfuse_jax.images.pairs import Pair, find_pairs, images_by_stem
 
-PLACE = "{}"  # stands for the scene's name in a pattern such as results/{}_ADF
 _SEPARATORS = " _-.()[]"
 
 
@@ -38,17 +38,19 @@ class Selection(NamedTuple):
     patterns: dict[str, str]  # by folder as the user gave it, with the name of the run before
 
 
-def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
+def find_scenes(
+    runs: list[Run], visible: Path, infrared: Path, rule: Rule | None = None
+) -> Selection:
     """Find the scenes that the two source folders and all folders of all runs have.
 
-    Sources are matched by stem, fused files by `matched`. Runs are compared on the same images
+    Sources are matched as `images.pairs.find_pairs` says, fused files by `matched`. Runs are compared on the same images
     only: what one run lacks is scored for none.
 
     Raises:
         InputError: a folder is missing, holds two images of one stem, names are ambiguous, or no
             scene is in all.
     """
-    sources = find_pairs(visible=visible, infrared=infrared)
+    sources = find_pairs(visible, infrared, rule)
     pairs = {pair.name: pair for pair in sources.pairs}
     files, patterns, used = {}, {}, defaultdict(set)
     for run in runs:
@@ -73,8 +75,9 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
             f"name is in all folders ({counts} images); say how they are named: "
             "--fused NAME=DIR/{}_SUFFIX"
         )
+    scored = {file for name in common for file in pairs[name][1:]}
     leftovers = {
-        str(folder): sorted(file.name for file in of if file.stem not in common)
+        str(folder): sorted(file.name for file in of if file not in scored)
         for folder, of in in_sources.items()
     }
     for run in runs:

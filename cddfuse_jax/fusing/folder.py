@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from cddfuse_jax.console import progress, report_notes, report_per_process
+from cddfuse_jax.console import progress, report_error, report_notes, report_per_process
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.memory import devices_in_one_memory
@@ -43,7 +43,7 @@ def fuse_pairs(
             try:
                 found, warning = result()
             except InputError as error:
-                report_per_process(str(error))
+                report_error(str(error))
                 continue
             fused += 1
             if warning:

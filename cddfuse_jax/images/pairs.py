@@ -2,15 +2,18 @@
 
 import contextlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.image_files import SUFFIXES, Photo, read_photo, read_size
+from cddfuse_jax.images.image_files import READ, SUFFIXES, Photo, missing, read_photo, read_size
+from cddfuse_jax.images.pair_rules import Rule, find_rule, sides
 
 Resize = Literal["visible", "infrared"]
 RESIZES: tuple[Resize, ...] = ("visible", "infrared")
@@ -33,42 +36,126 @@ class Pairs(NamedTuple):
     only_infrared: list[Path]
 
 
-def find_pairs(visible: str | os.PathLike, infrared: str | os.PathLike) -> Pairs:
-    """Pair the images of two folders by stem, so that ``a.png`` goes with ``a.jpg``.
+def find_pairs(
+    visible: str | os.PathLike, infrared: str | os.PathLike, rule: Rule | None = None
+) -> Pairs:
+    """Pair the images of two folders by name, so that ``a.png`` goes with ``a.jpg``.
+
+    Where no names are equal, or both folders are one, the rule is found from the names, if one
+    stands out, and told. A folder without images is searched through its subfolders.
+
+    Args:
+        visible: the visible images' folder.
+        infrared: the infrared ones', or the same one.
+        rule: how names go together; None for equal names, or what is found.
 
     Raises:
-        InputError: a folder is missing, or holds two images of one stem.
+        InputError: a folder is missing, a side has two images of one scene, or the folders are one
+            and no rule tells the sides apart.
     """
-    first, second = images_by_stem(visible), images_by_stem(infrared)
-    return Pairs(
-        [Pair(stem, first[stem], second[stem]) for stem in sorted(first.keys() & second.keys())],
-        [first[stem] for stem in sorted(first.keys() - second.keys())],
-        [second[stem] for stem in sorted(second.keys() - first.keys())],
-    )
+    one = os.path.isdir(visible) and os.path.realpath(visible) == os.path.realpath(infrared)
+    deep = rule is not None and "/" in rule.visible + rule.infrared
+    listed = _unambiguous(visible, deep)
+    first, second = listed, listed if one else _unambiguous(infrared, deep)
+    tell_skipped(visible, *(() if one else (infrared,)))
+    if rule is None:
+        rule = _rule_of(list(first), list(second), visible, one)
+    parts = sides(rule, first, second, one)
+    for folder, side in zip((visible, infrared), parts, strict=True):
+        _refuse_ambiguous(folder, (names for names in side.values()))
+    scenes = sorted(parts[0].keys() & parts[1].keys())
+    pairs = [Pair(s, first[parts[0][s][0]], second[parts[1][s][0]]) for s in scenes]
+    for pair in pairs:
+        refuse_one_file(pair)
+    paired = {file for pair in pairs for file in pair[1:]}
+    alone = [[file for file in side.values() if file not in paired] for side in (first, second)]
+    if one:  # what fits no pattern is of neither side, and told once
+        of_infrared = {second[name] for names in parts[1].values() for name in names}
+        alone = [
+            [file for file in alone[0] if file not in of_infrared],
+            [file for file in alone[0] if file in of_infrared],
+        ]
+    return Pairs(pairs, *alone)
 
 
-def select_pairs(visible: Path, infrared: Path) -> tuple[list[Pair], list[str]]:
+def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule:
+    if not one and set(visible) & set(infrared):
+        return Rule()
+    rule = find_rule(visible, infrared, one)
+    if rule is not None:
+        report(f"note: pairs found by {rule}")
+        return rule
+    if one:
+        raise InputError(
+            f"{folder}: the same folder for both sides, and nothing in the names tells them apart; "
+            "give two folders, or --pair '{}_V' '{}_T' with what marks each side"
+        )
+    return Rule()
+
+
+def refuse_one_file(pair: Pair) -> None:
+    """Refuse a pair whose two files are one.
+
+    Raises:
+        InputError: they are, by whatever names.
+    """
+    if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
+        raise InputError(
+            f"{pair.visible}: the same file for both sides; give the visible image and the "
+            "infrared one"
+        )
+
+
+def tell_skipped(*folders: str | os.PathLike) -> None:
+    """Tell how many files of folders are no images that are read, by their endings."""
+    for folder in folders:
+        kinds = Counter(
+            file.suffix.lower() or "nameless"
+            for file in Path(folder).iterdir()
+            if file.suffix.lower() not in SUFFIXES and file.name[0] != "." and file.is_file()
+        )
+        if kinds:
+            counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))
+            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read")
+
+
+def select_pairs(
+    visible: Path, infrared: Path, rule: Rule | None = None
+) -> tuple[list[Pair], list[str]]:
     """Return the pairs of two files or two folders, and a line for each file without a partner.
 
     Raises:
-        InputError: one is a file and the other a folder, one is missing, or there is no pair.
+        InputError: one is a file and the other a folder, one is missing, both are one file, or
+            there is no pair; and as `find_pairs`.
     """
     for path in (visible, infrared):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(missing(path))
     if visible.is_dir() != infrared.is_dir():
         raise InputError("--vi and --ir must be two files or two folders, got one of each")
-    if visible.is_file():
-        return [Pair(visible.stem, visible, infrared)], []
-    found = find_pairs(visible, infrared)
+    if not visible.is_dir():
+        pair = Pair(visible.stem, visible, infrared)
+        refuse_one_file(pair)
+        return [pair], []
+    found = find_pairs(visible, infrared, rule)
     alone = [(file, infrared) for file in found.only_visible]
     alone += [(file, visible) for file in found.only_infrared]
     if not found.pairs:
-        raise InputError(
-            f"no pairs: an image in {visible} and one in {infrared} must have the same name "
-            f"(endings may differ), found {len(alone)} images without a partner"
-        )
+        raise InputError(no_pairs(visible, infrared, len(alone), rule))
+    if rule:
+        return found.pairs, [f"{file}: no partner by {rule}" for file, _ in alone]
     return found.pairs, [f"{file}: no image of that name in {folder}" for file, folder in alone]
+
+
+def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
+    """Return the line for two folders that have no pair."""
+    if rule:
+        return f"no pairs: no two names in {visible} and {infrared} go together by {rule}"
+    return (
+        f"no pairs: an image in {visible} and one in {infrared} must have the same name "
+        f"(endings may differ), found {alone} images without a partner; where names carry a mark "
+        "of the side, give --pair '{}_V' '{}_T'"
+    )
 
 
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
@@ -78,18 +165,34 @@ def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
         InputError: the folder is missing, or holds two images of one stem; all such are listed.
     """
     found = candidates_by_stem(folder)
-    ambiguous = [", ".join(file.name for file in files) for files in found.values() if files[1:]]
+    _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
+    return {stem: files[0] for stem, files in found.items()}
+
+
+def _unambiguous(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
+    found = candidates_by_stem(folder, subfolders=deep)
+    found = found or candidates_by_stem(folder, subfolders=True)
+    _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
+    return {stem: files[0] for stem, files in found.items()}
+
+
+def _refuse_ambiguous(folder: str | os.PathLike, groups: Iterable[list[str]]) -> None:
+    ambiguous = [", ".join(names) for names in groups if names[1:]]
     if ambiguous:
         more = f" and {len(ambiguous) - 5} more names" if len(ambiguous) > 5 else ""
         raise InputError(
             f"{folder}: one image per name, found {'; '.join(ambiguous[:5])}{more}; "
             "remove all but one"
         )
-    return {stem: files[0] for stem, files in found.items()}
 
 
-def candidates_by_stem(folder: str | os.PathLike) -> dict[str, list[Path]]:
+def candidates_by_stem(
+    folder: str | os.PathLike, subfolders: bool = False
+) -> dict[str, list[Path]]:
     """All image files of a folder by stem, sorted; a stem with several files is ambiguous.
+
+    With ``subfolders`` those in them too; the stem is then the path within the folder, as
+    ``day/a``, without the ending.
 
     Raises:
         InputError: the folder is missing.
@@ -98,9 +201,10 @@ def candidates_by_stem(folder: str | os.PathLike) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     found = defaultdict(list)
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-            found[file.stem].append(file)
+    for file in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
+        within = file.relative_to(folder)
+        if file.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in within.parts):
+            found[within.with_suffix("").as_posix()].append(file)
     return dict(found)
 
 
