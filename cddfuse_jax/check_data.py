@@ -10,7 +10,8 @@ import textwrap
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, report_notes
-from cddfuse_jax.images.pairs import RESIZES
+from cddfuse_jax.images import pair_rules
+from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.runtime.program import start
 
 
@@ -38,11 +39,13 @@ def main() -> int:
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (or MRI)")
     add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--resize", choices=RESIZES, help="check as if fused with that option: sizes may differ")
+    pair_rules.add_option(parser)
     given = parser.parse_args()
+    rule = pair_rules.parse(given.pair)
 
     from cddfuse_jax.data.checking import check_folders, print_findings
 
-    findings = check_folders(given.vi, given.ir, given.resize)
+    findings = check_folders(given.vi, given.ir, given.resize, rule)
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0

@@ -10,7 +10,8 @@ import textwrap
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
-from cddfuse_jax.images.pairs import RESIZES
+from cddfuse_jax.images import pair_rules
+from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.models.options import RESIDUALS
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.weights import shipped
@@ -43,6 +44,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="DIR", help="folder for pictures and table")
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--resize", choices=RESIZES, help="as for fuse: where sizes differ, resample this one")
+    pair_rules.add_option(parser)
     add_overwrite(parser)
     return parser
 
@@ -61,6 +63,7 @@ def main() -> int:
         given.residual,
         given.resize,
         given.overwrite,
+        pair_rules.parse(given.pair),
     )
     return 1 if failed else 0
 

@@ -9,6 +9,7 @@ from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import PLACE, Run
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
+from cddfuse_jax.images import pair_rules
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -77,6 +78,7 @@ def _parser() -> ArgumentParser:
     add("--dataset", metavar="NAME",
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
+    pair_rules.add_option(parser)
     add_overwrite(parser)
     address.add_options(parser)
     return parser
@@ -112,6 +114,7 @@ def main() -> int:
             arguments.reference,
             arguments.latex,
             arguments.overwrite,
+            pair_rules.parse(arguments.pair),
         )
         if processes.is_first():
             print(terminal_table(evaluation))

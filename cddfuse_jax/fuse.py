@@ -15,10 +15,10 @@ from cddfuse_jax.distributed import address
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.images import levels
+from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.frames import is_video
-from cddfuse_jax.images.pairs import RESIZES
+from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models.options import PRECISIONS, RESIDUALS
@@ -36,16 +36,17 @@ def _parser() -> ArgumentParser:
             examples:
               a folder of pairs       --vi visible/ --ir infrared/ --out fused/
               one pair                --vi a.jpg --ir b.png --out fused.png
+              one mixed folder        --vi all/ --ir all/ --pair '{}_V' '{}_T' --out fused/
               the paper's scores      --vi vi/ --ir ir/ --out out/ --evaluate
               PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --residual sum
               two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
               frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
 
-            Images of two folders are paired by name without ending. The luma of both is fused,
-            stretched to 0-255, and given the chroma of the one that has colour. A pair that cannot
-            be fused is told in a line, and the others are fused. A video keeps rate and sound of
-            the visible one, and its stretch follows the light slowly, so that it does not flicker;
-            frames are matched by their order. Nothing is overwritten unless asked for.
+            Images of two folders are paired by name without ending, or by --pair. The luma of both
+            is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
+            that cannot be fused is told in a line, and the others are fused. A video keeps rate and
+            sound of the visible one, and its stretch follows the light slowly, so that it does not
+            flicker; frames are matched by their order. Nothing is overwritten unless asked for.
 
             The pairs of folders are spread over all devices, and over several processes if such
             are started; each process tells of the pairs that it fuses. A video stays on one device.
@@ -62,6 +63,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="PATH",
         help="folder that takes NAME.png; also a .png file for one pair; or a video")  # fmt: skip
     add_overwrite(parser)
+    pair_rules.add_option(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
@@ -120,6 +122,7 @@ def _rate(text: str) -> Fraction:
 def main() -> int:
     """Read the arguments and fuse."""
     given = _parser().parse_args()
+    rule = pair_rules.parse(given.pair)
     percentiles = levels.parse_percentiles(given.range)
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
@@ -153,7 +156,7 @@ def main() -> int:
         if video:
             fuse_videos(*files, given.fps, given.sync, given.resize, given.overwrite)
             return 0
-        fused, failed = fuse_images(*files, given.resize, given.overwrite)
+        fused, failed = fuse_images(*files, given.resize, given.overwrite, rule)
         if given.evaluate and fused:
             failed += _evaluate(given)
     return 1 if failed else 0
@@ -188,6 +191,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         given.protocol,
         dataset=given.dataset,
         overwrite=given.overwrite,
+        rule=pair_rules.parse(given.pair),
     )
     if processes.is_first():
         print(terminal_table(evaluation))

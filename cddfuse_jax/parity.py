@@ -26,7 +26,7 @@ import numpy as np
 from cddfuse_jax import console
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.images import image_files, pairs
+from cddfuse_jax.images import image_files, pair_photos, pairs
 from cddfuse_jax.models.options import PRECISIONS, Precision
 from cddfuse_jax.runtime.program import start
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -276,7 +276,7 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
     pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
-    pairs.check_same_size(pair, vis, ir)
+    pair_photos.check_same_size(pair, vis, ir)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

@@ -19,7 +19,8 @@ from cddfuse_jax.console import ArgumentParser, progress, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.pairs import read_pair, select_pairs
+from cddfuse_jax.images.pair_photos import read_pair
+from cddfuse_jax.images.pairs import select_pairs
 from cddfuse_jax.training.recipe import make_model, make_stages, starting_params
 from cddfuse_jax.weights.files import CHECKPOINTS, load_meta, load_params, saved_steps
 

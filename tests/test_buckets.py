@@ -14,7 +14,8 @@ from cddfuse_jax.fusing.folder import fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
-from cddfuse_jax.images.pairs import find_pairs, sizes_of
+from cddfuse_jax.images.pair_photos import sizes_of
+from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner
 from cddfuse_jax.models.options import RESIDUALS

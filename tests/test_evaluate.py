@@ -147,7 +147,7 @@ def test_sources_with_suffixes_are_paired_and_told(folders, monkeypatch, capsys)
     for name in NAMES:
         (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"{name}_ir.png")
     assert run_command(folders, monkeypatch) == 0
-    assert f"{folders / 'ir'}: images are named {{}}_ir" in capsys.readouterr().err.splitlines()
+    assert "note: pairs found by --pair '{}' '{}_ir'" in capsys.readouterr().err.splitlines()
     assert summary(folders)["images"] == list(NAMES)
 
 

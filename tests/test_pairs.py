@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images import pairs
+from cddfuse_jax.images import pair_photos, pairs
 from cddfuse_jax.images.levels import network_input
 from cddfuse_jax.images.registration import measure_shift
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -22,7 +22,7 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
     for name in ("a.PNG", "b.png", "10.png", "2.png"):
         (tmp_path / "vi").mkdir(exist_ok=True)
         (tmp_path / "vi" / name).touch()
-    found, only_visible, only_infrared = pairs.find_pairs(tmp_path / "vi", tmp_path / "ir")
+    found, only_visible, only_infrared, _ = pairs.find_pairs(tmp_path / "vi", tmp_path / "ir")
     assert [pair.name for pair in found] == ["10", "a", "b"]
     assert found[1].visible == tmp_path / "vi" / "a.PNG"
     assert found[1].infrared == tmp_path / "ir" / "a.jpg"
@@ -45,12 +45,12 @@ def test_sizes_of_a_pair_must_agree(tmp_path):
         save(tmp_path / "vi.png", np.zeros((4, 6, 3))),
         save(tmp_path / "ir.png", np.zeros((4, 6))),
     )
-    assert pairs.read_pair_size(pair) == (4, 6)
-    pairs.check_same_size(pair, np.zeros((4, 6, 3)), np.zeros((4, 6)))
+    assert pair_photos.read_pair_size(pair) == (4, 6)
+    pair_photos.check_same_size(pair, np.zeros((4, 6, 3)), np.zeros((4, 6)))
     save(pair.visible, np.zeros((6, 4)))
     for check in (
-        lambda: pairs.read_pair_size(pair),
-        lambda: pairs.check_same_size(pair, np.zeros((6, 4)), np.zeros((4, 6))),
+        lambda: pair_photos.read_pair_size(pair),
+        lambda: pair_photos.check_same_size(pair, np.zeros((6, 4)), np.zeros((4, 6))),
     ):
         with pytest.raises(InputError, match=r"scene: .*vi\.png is 4x6 and .*ir\.png is 6x4"):
             check()
@@ -70,14 +70,14 @@ def test_one_image_is_resized_to_the_other(tmp_path):
         "scene", save(tmp_path / "vi.png", np.zeros((64, 128, 3))), save(tmp_path / "ir.png", ramp)
     )
     with pytest.raises(InputError, match=r"128x64 and .*64x32; resize one .*--resize visible"):
-        pairs.read_pair(pair)
-    visible, infrared = pairs.read_pair(pair, "infrared")
+        pair_photos.read_pair(pair)
+    visible, infrared = pair_photos.read_pair(pair, "infrared")
     assert infrared.pixels.shape == (64, 128) and infrared.pixels.dtype == np.uint8
     # Bicubic resampling keeps a ramp, except at its ends.
     expected = (np.arange(128) + 0.5) / 2 * (255 / 63) - 0.5 * 255 / 63
     np.testing.assert_allclose(infrared.pixels[20, 6:-6], expected[6:-6], atol=1)
     assert infrared.notes == ("resized from 64x32 to 128x64",) and visible.notes == ()
-    visible, infrared = pairs.read_pair(pair, "visible")
+    visible, infrared = pair_photos.read_pair(pair, "visible")
     assert visible.pixels.shape == (32, 64, 3) and infrared.pixels.shape == (32, 64)
 
 
@@ -85,7 +85,7 @@ def test_resizing_to_another_shape_says_so_and_keeps_deep_pixels(tmp_path):
     deep = np.linspace(7000, 8000, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "ir.png")
     pair = pairs.Pair("s", save(tmp_path / "vi.png", np.zeros((40, 80))), tmp_path / "ir.png")
-    photo = pairs.read_pair(pair, "infrared").infrared
+    photo = pair_photos.read_pair(pair, "infrared").infrared
     assert photo.pixels.dtype == np.uint16 and photo.pixels.shape == (40, 80)
     assert photo.pixels.min() >= 7000 and photo.pixels.max() <= 8000
     assert abs(photo.pixels.mean(dtype=float) - deep.mean(dtype=float)) < 1
@@ -143,7 +143,7 @@ def test_alarms_on_real_pairs(data, folder, sides, expected):
     found = pairs.find_pairs(visible, infrared).pairs
     alarms = []
     for pair in found if folder == "misregistered" else found[::2]:
-        visible, infrared = (photo.pixels for photo in pairs.read_pair(pair))
+        visible, infrared = (photo.pixels for photo in pair_photos.read_pair(pair))
         shift = measure_shift(network_input(visible), network_input(infrared))
         if shift.is_misregistered:
             alarms.append(pair.name)

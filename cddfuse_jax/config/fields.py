@@ -59,6 +59,8 @@ def release() -> ConfigDict:
                 "source": "hdf5",  # "folders", "hdf5", "tfds" or "synthetic"
                 "visible": "",  # folder, for "folders", or several as A,B
                 "infrared": "",
+                # How names go together, as "{}_V,{}_T"; "" for equal names, or what is found.
+                "pair": "",
                 # A text file with a name a line: only these pairs; "" for all.
                 "names": "",
                 "file": "",  # for "hdf5"

@@ -6,9 +6,10 @@ from cddfuse_jax.errors import InputError
 
 # What may differ when a run goes on: data may move (its count is checked), weights to start from
 # are not read again, and `remat` changes no number.
-_FREE = {"data.infrared", "data.visible", "data.names", "data.file", "data.directory"} | {
-    "held_out.infrared", "held_out.visible", "held_out.names", "init_from", "model.remat"
-}  # fmt: skip
+_FREE = {
+    *("data.infrared", "data.visible", "data.names", "data.pair", "data.file", "data.directory"),
+    *("held_out.infrared", "held_out.visible", "held_out.names", "init_from", "model.remat"),
+}
 _SHAPING = ("model.", "data.", "held_out.", "batch_size", "seed", "residual", "ema", "steps_per")
 
 

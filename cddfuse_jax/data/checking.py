@@ -12,14 +12,16 @@ from cddfuse_jax.data.patches import is_low_contrast
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import naming
+from cddfuse_jax.images.image_files import READ, naming
+from cddfuse_jax.images.pair_photos import PairOfPhotos, Resize, notes_on, read_pair
+from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import (
     Pair,
-    PairOfPhotos,
-    Resize,
     candidates_by_stem,
-    notes_on,
-    read_pair,
+    find_pairs,
+    home,
+    no_pairs,
+    tell_skipped,
 )
 from cddfuse_jax.images.registration import measure_shift
 
@@ -35,17 +37,39 @@ class Findings(NamedTuple):
     notes: dict[str, list[str]]
 
 
-def check_folders(visible: Path, infrared: Path, resize: Resize | None = None) -> Findings:
+def check_folders(
+    visible: Path, infrared: Path, resize: Resize | None = None, rule: Rule | None = None
+) -> Findings:
     """Read every pair of two folders and check it, with a progress bar.
 
     Raises:
-        InputError: a folder is missing, or holds no image.
+        InputError: a folder is missing, or holds no image; or as `find_pairs`, where names are not
+            simply equal.
     """
-    first, second = candidates_by_stem(visible), candidates_by_stem(infrared)
-    for folder, found in ((visible, first), (infrared, second)):
-        if not found:
-            raise InputError(f"{folder}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read")
     findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
+    pairs = _pairs(visible, infrared, rule, findings.errors)
+    for pair in progress(pairs, "checking", unit="pair"):
+        try:
+            _check_pair(pair, read_pair(pair, resize), findings)
+        except InputError as error:
+            findings.errors.append(str(error))
+    return findings._replace(pairs=len(pairs))
+
+
+def _pairs(visible: Path, infrared: Path, rule: Rule | None, errors: list[str]) -> list[Pair]:
+    by_pattern = rule or visible != home(visible) or infrared != home(infrared)
+    first, second = (candidates_by_stem(home(folder)) for folder in (visible, infrared))
+    for folder in (home(visible), home(infrared)):
+        if not candidates_by_stem(folder, subfolders=True):
+            raise InputError(f"{folder}: no images; {READ} are read")
+    if by_pattern or visible.samefile(infrared) or not first.keys() & second.keys():
+        found = find_pairs(visible, infrared, rule)
+        alone = found.only_visible + found.only_infrared
+        errors += [f"{file}: no partner among the other side's names" for file in alone]
+        if not found.pairs:
+            raise InputError(no_pairs(visible, infrared, len(alone), rule))
+        return found.pairs
+    tell_skipped(visible, infrared)
     for folder, found, others, other in (
         (visible, first, second, infrared),
         (infrared, second, first, visible),
@@ -53,18 +77,12 @@ def check_folders(visible: Path, infrared: Path, resize: Resize | None = None) -
         for stem, files in found.items():
             if len(files) > 1:
                 names = ", ".join(file.name for file in files)
-                findings.errors.append(f"{folder}: one image per name, found {names}")
+                errors.append(f"{folder}: one image per name, found {names}")
             if stem not in others:
-                findings.errors.append(f"{files[0]}: no image of that name in {other}")
+                errors.append(f"{files[0]}: no image of that name in {other}")
     clear = [stem for stem in sorted(first.keys() & second.keys())
              if len(first[stem]) == len(second[stem]) == 1]  # fmt: skip
-    pairs = [Pair(stem, first[stem][0], second[stem][0]) for stem in clear]
-    for pair in progress(pairs, "checking", unit="pair"):
-        try:
-            _check_pair(pair, read_pair(pair, resize), findings)
-        except InputError as error:
-            findings.errors.append(str(error))
-    return findings._replace(pairs=len(pairs))
+    return [Pair(stem, first[stem][0], second[stem][0]) for stem in clear]
 
 
 def _check_pair(pair: Pair, photos: PairOfPhotos, findings: Findings) -> None:

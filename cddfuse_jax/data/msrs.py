@@ -12,7 +12,8 @@ from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.image_files import read_image
 from cddfuse_jax.images.levels import grey_8_bit
-from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax.images.pair_photos import check_same_size
+from cddfuse_jax.images.pairs import Pair, find_pairs
 
 try:
     import tensorflow_datasets as tfds
@@ -86,7 +87,7 @@ def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
     for split in SPLITS:
         if not (root / split).is_dir():
             continue
-        pairs, *alone = find_pairs(root / split / "vi", root / split / "ir")
+        pairs, *alone, _ = find_pairs(root / split / "vi", root / split / "ir")
         for file in (file for files in alone for file in files):
             report(f"{file}: left out, it has no partner")
         if not pairs:

@@ -14,8 +14,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cddfuse_jax import console, files
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images import image_files
-from cddfuse_jax.images.pairs import Pair, check_same_size, find_pairs
+from cddfuse_jax.images import image_files, pair_rules
+from cddfuse_jax.images.pair_photos import check_same_size
+from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.pairs import Pair, find_pairs
 from cddfuse_jax.runtime.program import start
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
@@ -125,7 +127,13 @@ class _Sink:
 
 
 def write_patches(
-    visible: Path, infrared: Path, out: Path, size: int, stride: int, overwrite: bool = False
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    size: int,
+    stride: int,
+    overwrite: bool = False,
+    rule: Rule | None = None,
 ) -> int:
     """Write the patches of all pairs of two folders; print what was kept; return the exit code.
 
@@ -134,7 +142,7 @@ def write_patches(
     """
     if min(size, stride) < 1:
         raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
-    pairs, only_visible, only_infrared = find_pairs(visible, infrared)
+    pairs, only_visible, only_infrared, _ = find_pairs(visible, infrared, rule)
     read = [file for pair in pairs for file in pair[1:]] + only_visible + only_infrared
     files.check_outputs([out], read, overwrite)
     failed = len(only_visible) + len(only_infrared)
@@ -186,9 +194,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
+    pair_rules.add_option(parser)
     console.add_overwrite(parser)
     given = parser.parse_args()
-    return write_patches(given.vi, given.ir, given.out, given.size, given.stride, given.overwrite)
+    return write_patches(
+        given.vi,
+        given.ir,
+        given.out,
+        given.size,
+        given.stride,
+        given.overwrite,
+        pair_rules.parse(given.pair),
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cddfuse_jax.data.sources import (
     TfdsPairs,
 )
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import pair_rules
 
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
@@ -52,8 +53,8 @@ def make_source(data: ml_collections.ConfigDict) -> Source:
     """Open the pairs that a config's ``data`` describes.
 
     ``data.source`` is "folders" (it reads ``visible`` and ``infrared``, each a folder or several
-    as A,B), "hdf5" (``file``), "tfds" (``directory``, ``split``) or "synthetic" (``count``,
-    ``height``, ``width``).
+    as A,B, paired by ``pair``), "hdf5" (``file``), "tfds" (``directory``, ``split``) or
+    "synthetic" (``count``, ``height``, ``width``).
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
@@ -75,7 +76,10 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                     "data.visible and data.infrared must name as many folders, got "
                     f"{len(visible)} and {len(infrared)}"
                 )
-            return [FolderPairs(v, i, keep_bad) for v, i in zip(visible, infrared, strict=True)]
+            rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
+            return [
+                FolderPairs(v, i, keep_bad, rule) for v, i in zip(visible, infrared, strict=True)
+            ]
         case "hdf5":
             return [H5Patches(_given(data, "file"))]
         case "tfds":

@@ -15,7 +15,9 @@ from cddfuse_jax.console import report
 from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP, read_pair
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.levels import luma
-from cddfuse_jax.images.pairs import find_pairs, read_pair_size
+from cddfuse_jax.images.pair_photos import read_pair_size
+from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.pairs import find_pairs, no_pairs
 from cddfuse_jax.scenes.pairs import synthetic_pair
 
 ROUNDING = 1e-3  # what values of another program may lie outside [0, 1]
@@ -40,7 +42,7 @@ class Source(Protocol):
 
 
 class FolderPairs:
-    """Pairs of image files with equal names in two folders.
+    """Pairs of image files in two folders, with equal names or by a rule (`find_pairs`).
 
     Visible images are read as the release's patch preparation reads them (luma, not rounded),
     infrared ones as rounded grey over 255. For medical pairs "visible" is MRI and "infrared" is CT
@@ -55,15 +57,15 @@ class FolderPairs:
     """
 
     def __init__(
-        self, visible: str | os.PathLike, infrared: str | os.PathLike, keep_bad: bool = False
+        self,
+        visible: str | os.PathLike,
+        infrared: str | os.PathLike,
+        keep_bad: bool = False,
+        rule: Rule | None = None,
     ):
-        self.pairs, *leftovers = find_pairs(visible, infrared)
+        self.pairs, *leftovers, _ = find_pairs(visible, infrared, rule)
         if not self.pairs:
-            raise InputError(
-                f"no pairs: an image in {visible} and one in {infrared} must have the same name "
-                f"(endings may differ), found {len(leftovers[0])} and {len(leftovers[1])} images "
-                "without a partner"
-            )
+            raise InputError(no_pairs(visible, infrared, sum(map(len, leftovers)), rule))
         alone = [str(file) for files in leftovers for file in files]
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")

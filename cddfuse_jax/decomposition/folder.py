@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from cddfuse_jax.console import progress, report
+from cddfuse_jax.console import progress, report_error
 from cddfuse_jax.decomposition.features import Decomposition, decompose
 from cddfuse_jax.decomposition.pictures import distribution, labelled_grid
 from cddfuse_jax.errors import InputError
@@ -13,7 +13,9 @@ from cddfuse_jax.fusing.fuser import LEAST_SIDE
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
-from cddfuse_jax.images.pairs import Pair, Resize, read_pair, select_pairs
+from cddfuse_jax.images.pair_photos import Resize, read_pair
+from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.pairs import Pair, select_pairs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
 from cddfuse_jax.weights.files import load_params, trained_residual
@@ -59,13 +61,16 @@ def decompose_files(
     residual: Residual | None = None,
     resize: Resize | None = None,
     overwrite: bool = False,
+    rule: Rule | None = None,
 ) -> int:
     """Take a pair of files, or every pair of two folders, apart; return the number of failures.
 
     Raises:
         InputError: weights or inputs cannot be used, or outputs exist.
     """
-    pairs, alone = select_pairs(visible, infrared)
+    if out.suffix or (out.exists() and not out.is_dir()):
+        raise InputError(f"--out is a folder for pictures and a table, got {out}; name a folder")
+    pairs, alone = select_pairs(visible, infrared, rule)
     files = outputs(pairs, out / "")
     table, picture = out / TABLE, out / PICTURE
     if picture in files:
@@ -76,13 +81,13 @@ def decompose_files(
     residual = residual or trained_residual(weights) or "visible"
     model = CDDFuse.from_params(params)
     for line in alone:
-        report(line)
+        report_error(line)
     measured: dict[str, Decomposition] = {}
     for pair, file in progress(list(zip(pairs, files, strict=True)), "decomposing", unit="pair"):
         try:
             parts = decompose_file(model, params, pair, residual, resize)
         except InputError as error:
-            report(str(error))
+            report_error(str(error))
             continue
         write_png(file, labelled_grid(parts, pair.name))
         measured[pair.name] = parts._replace(images=None, base=None, detail=None)

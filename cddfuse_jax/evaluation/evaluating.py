@@ -15,6 +15,7 @@ from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
 from cddfuse_jax.files import check_outputs, replacing
+from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
@@ -33,6 +34,7 @@ def evaluate(
     reference: str | None = None,
     latex: Path | None = None,
     overwrite: bool = False,
+    rule: Rule | None = None,
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
@@ -57,6 +59,7 @@ def evaluate(
         reference: the run that all others are compared with; None for the first of several runs.
         latex: a file to write the table of means to, as journals print it; or None.
         overwrite: whether a report that is in ``out`` is replaced.
+        rule: how the sources' names go together, see `images.pairs.find_pairs`.
 
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored; or a
@@ -68,14 +71,14 @@ def evaluate(
     _check_runs(runs, reference)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
-    selection = find_scenes(runs, visible, infrared)
+    selection = find_scenes(runs, visible, infrared, rule)
     written = [*(out / name for name in REPORT_FILES), *([latex] if latex else [])]
     read = [file for scene in selection.scenes for files in scene.fused for file in files]
     check_outputs(written, [*read, *(f for scene in selection.scenes for f in scene.pair[1:])],
                   overwrite)  # fmt: skip
     for folder, pattern in selection.patterns.items():
         if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
-            report(f"{folder.removeprefix('=')}: images are named {pattern}")
+            report(f"{folder}: images are named {pattern}")
     for folder, left in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     for place, count in selection.others.items():

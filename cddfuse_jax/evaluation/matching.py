@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation.sources import PLACE, SEPARATORS, find_sources, home
-from cddfuse_jax.images.pairs import Pair, images_by_stem
+from cddfuse_jax.images.pair_rules import PLACE, SEPARATORS, Rule
+from cddfuse_jax.images.pairs import Pair, find_pairs, home, images_by_stem
 
 
 class Run(NamedTuple):
@@ -41,20 +41,24 @@ class Selection(NamedTuple):
     others: dict[str, int]
 
 
-def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
+def find_scenes(
+    runs: list[Run], visible: Path, infrared: Path, rule: Rule | None = None
+) -> Selection:
     """Find the scenes that the two source folders and all folders of all runs have.
 
-    Sources are matched by `find_sources`, fused files by `matched`. Runs are compared on the same
-    images only: what one run lacks is scored for none.
+    Sources are matched as `images.pairs.find_pairs` says, fused files by `matched`. Runs are
+    compared on the same images only: what one run lacks is scored for none.
 
     Raises:
         InputError: a folder is missing, holds two images of one stem, names are ambiguous, or no
             scene is in all.
     """
-    sources = find_sources(visible, infrared)
+    sources = find_pairs(visible, infrared, rule)
     pairs = {pair.name: pair for pair in sources.pairs}
-    files, used = {}, defaultdict(set)
-    patterns = {f"={folder}": pattern for folder, pattern in sources.patterns.items()}
+    files, patterns, used = {}, {}, defaultdict(set)
+    in_sources: dict[Path, list[Path]] = defaultdict(list)
+    for folder, of in ((visible, sources.visible), (infrared, sources.infrared)):
+        in_sources[folder] += of  # one folder may hold both sides
     for run in runs:
         for folder in run.folders:
             pattern, found = matched(folder, run.name, list(pairs))
@@ -66,7 +70,7 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
             used[home(folder)] |= set(found.values())
     common = sorted(set(pairs).intersection(*files.values()))
     homes = {place: list(images_by_stem(place).values()) for place in used}
-    counts = ", ".join(f"{path}: {len(of)}" for path, of in (sources.images | homes).items())
+    counts = ", ".join(f"{path}: {len(of)}" for path, of in (in_sources | homes).items())
     if not pairs:
         raise InputError(
             "visible and infrared images are matched by name, and no name is in both folders "
@@ -81,7 +85,7 @@ def find_scenes(runs: list[Run], visible: Path, infrared: Path) -> Selection:
     paired = {file for name in common for file in (pairs[name].visible, pairs[name].infrared)}
     leftovers = {
         str(folder): sorted(file.name for file in of if file not in paired)
-        for folder, of in sources.images.items()
+        for folder, of in in_sources.items()
     }
     for run in runs:
         for folder in run.folders:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import report
+from cddfuse_jax.console import report_error
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in, check_outputs
@@ -13,7 +13,10 @@ from cddfuse_jax.fusing.folder import fuse_pairs, outputs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images.frames import is_video, open_frames
-from cddfuse_jax.images.pairs import Pair, Resize, select_pairs
+from cddfuse_jax.images.image_files import missing
+from cddfuse_jax.images.pair_photos import Resize
+from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.pairs import Pair, select_pairs
 
 
 def fuse_images(
@@ -23,6 +26,7 @@ def fuse_images(
     out: Path,
     resize: Resize | None = None,
     overwrite: bool = False,
+    rule: Rule | None = None,
 ) -> tuple[int, int]:
     """Fuse a pair of files, or this process's share of the pairs of two folders.
 
@@ -31,8 +35,9 @@ def fuse_images(
         visible: a file, or a folder.
         infrared: the same kind.
         out: a folder that takes NAME.png; also a .png file for one pair.
-        resize: see `images.pairs.read_pair`.
+        resize: see `images.pair_photos.read_pair`.
         overwrite: whether outputs that exist are replaced.
+        rule: how names go together, see `images.pairs.find_pairs`.
 
     Returns:
         How many pairs all processes fused, and how many failed or lack a partner.
@@ -40,7 +45,7 @@ def fuse_images(
     Raises:
         InputError: nothing to fuse, or outputs exist or would replace inputs.
     """
-    pairs, alone = select_pairs(visible, infrared)
+    pairs, alone = select_pairs(visible, infrared, rule)
     files = outputs(pairs, out)
     with contextlib.ExitStack() as stack:
         if files != [out] and processes.is_first():
@@ -62,7 +67,7 @@ def _fuse_images(
     # No process writes before all have looked.
     processes.check_same([str(file) for file in files], "pairs")
     for line in alone:
-        report(line)
+        report_error(line)
     own_pairs, own_files = processes.share(pairs), processes.share(files)
     fused = sum(processes.gather(fuse_pairs(fuser, own_pairs, own_files, resize)))
     failed = len(pairs) - fused + len(alone)
@@ -104,7 +109,7 @@ def fuse_videos(
         raise InputError(f"--out must be a video, such as fused.mp4, got {out}")
     for path in (visible, infrared):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(missing(path))
         if not (path.is_dir() or is_video(path)):
             raise InputError(f"{path}: a video is made of two videos or folders of frames")
     check_outputs([out], (visible, infrared), overwrite)

@@ -13,13 +13,14 @@ from typing import Any
 
 import jax
 
-from cddfuse_jax.console import progress, report_notes, report_per_process
+from cddfuse_jax.console import progress, report_error, report_notes, report_per_process
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.memory import devices_in_one_memory
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
-from cddfuse_jax.images.pairs import Pair, Resize, notes_on, read_pair, sizes_of
+from cddfuse_jax.images.pair_photos import Resize, notes_on, read_pair, sizes_of
+from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.registration import measure_shift
 
 
@@ -43,7 +44,7 @@ def fuse_pairs(
             try:
                 found, warning = result()
             except InputError as error:
-                report_per_process(str(error))
+                report_error(str(error))
                 continue
             fused += 1
             if warning:

@@ -15,7 +15,7 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
-from cddfuse_jax.images.pairs import Resize
+from cddfuse_jax.images.pair_photos import Resize
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from cddfuse_jax.errors import InputError, install, one_line
-from cddfuse_jax.images.image_files import read_photo
+from cddfuse_jax.images.image_files import READ, read_photo
 from cddfuse_jax.images.pairs import images_by_stem
 
 try:
@@ -64,7 +64,7 @@ class FolderFrames:
     def __init__(self, path: Path, rate: Fraction | None):
         self.path, self.files = path, list(images_by_stem(path).values())
         if not self.files:
-            raise InputError(f"{path}: no frames; PNG, JPEG, TIFF, BMP, WebP and .npy are read")
+            raise InputError(f"{path}: no frames; {READ} are read")
         if rate is None:
             raise InputError(f"{path}: a folder has no frame rate; give --fps")
         self.count, self.rate = len(self.files), rate

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -25,9 +26,15 @@ MOST_PIXELS_PER_BYTE = 10_000  # of a TIFF; what is beyond takes its decoder for
 # What Pillow has to say of a file is said here in one line, or is not worth one.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+READ = "PNG, JPEG, TIFF, BMP, WebP and .npy"
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
+_APPLE = "; HEIC and AVIF are not read: export it as JPEG or PNG"
+_RAW = "; raw files are not read: develop it to 16-bit TIFF"
+_EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
+    (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
+)
 _ORIENTATION, _TRANSPOSING = 0x0112, (5, 6, 7, 8)  # EXIF: its tag, and what swaps the sides
 _GREY_IS_INVERTED = 0  # the TIFF tag's value for "white is zero"
 _PHOTOMETRIC, _TIFF_SIDES = 262, (256, 257)
@@ -194,11 +201,19 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not an image that can be read") from None
+        how = _EXPORTING.get(Path(path).suffix.lower(), "")
+        raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         raise InputError(
             f"{path}: broken image file ({one_line(error) or type(error).__name__})"
         ) from None
+
+
+def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
+    """Return the line for a path that leads nowhere."""
+    if re.match(r"[a-z][a-z0-9+]+:/", os.fspath(path)):
+        return f"{path}: addresses are not read; download it (curl -O ADDRESS) and name the file"
+    return f"{path}: no such {what}"
 
 
 def _check_regular(path: str | os.PathLike) -> None:
@@ -206,7 +221,7 @@ def _check_regular(path: str | os.PathLike) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(missing(path, "file")) from None
     except (OSError, ValueError) as error:  # a loop of links, a name that is too long or has a NUL
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     if stat.S_ISDIR(mode):

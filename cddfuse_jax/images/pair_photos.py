@@ -1,0 +1,107 @@
+"""The two images of one scene as read: of one size, and with notes on what was changed."""
+
+import contextlib
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.image_files import Photo, read_photo, read_size
+from cddfuse_jax.images.pairs import Pair
+
+Resize = Literal["visible", "infrared"]
+RESIZES: tuple[Resize, ...] = ("visible", "infrared")
+ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
+
+
+class PairOfPhotos(NamedTuple):
+    """A pair as read, of one size unless it was read without a check."""
+
+    visible: Photo
+    infrared: Photo
+
+
+def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
+    """Read both files of a pair and, if asked, resample one to the size of the other.
+
+    Raises:
+        InputError: a file cannot be read, or the sizes differ and ``resize`` is None.
+    """
+    photos = {"visible": read_photo(pair.visible), "infrared": read_photo(pair.infrared)}
+    sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
+    if resize is None:
+        _check_same_size(pair, *sizes.values())
+    elif sizes["visible"] != sizes["infrared"]:
+        photos[resize] = _resized(photos[resize], *sizes[_other(resize)])
+    return PairOfPhotos(**photos)
+
+
+def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) -> dict[str, str]:
+    """Return what a user should know of how a pair was read: note -> file name."""
+    found: dict[str, str] = {}
+    for path, photo in ((pair.visible, photos.visible), (pair.infrared, photos.infrared)):
+        notes = list(photo.notes)
+        if levels.is_deep(photo.pixels):
+            low, high = percentiles
+            notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        found |= {note: f"{path.parent.name}/{path.name}" for note in notes}
+    return found
+
+
+def _other(modality: Resize) -> Resize:
+    return RESIZES[1 - RESIZES.index(modality)]
+
+
+def _resized(photo: Photo, height: int, width: int) -> Photo:
+    before = photo.pixels.shape[:2]
+    note = f"resized from {before[1]}x{before[0]} to {width}x{height}"
+    distortion = (width / height) / (before[1] / before[0])
+    if abs(distortion - 1) > ASPECT_TOLERANCE:
+        note += f", which stretches its width by {distortion:.2f} against its height"
+    return Photo(levels.resized(photo.pixels, height, width), (*photo.notes, note))
+
+
+def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> None:
+    """Refuse a pair whose images differ in height or width.
+
+    Raises:
+        InputError: naming both files and both sizes.
+    """
+    _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
+
+
+def read_pair_size(pair: Pair) -> tuple[int, int]:
+    """Read the common (height, width) of a pair from the headers of its two files.
+
+    Raises:
+        InputError: a file is missing or no image, or the sizes differ.
+    """
+    size = read_size(pair.visible)
+    _check_same_size(pair, size, read_size(pair.infrared))
+    return size
+
+
+def sizes_of(pairs: list[Pair], resize: Resize | None = None) -> list[tuple[int, int]]:
+    """Read the (height, width) that `read_pair` will give each pair, from the headers.
+
+    Pairs whose files cannot be read, or whose sizes differ without ``resize``, are left out.
+    """
+    sizes = []
+    for pair in pairs:
+        with contextlib.suppress(InputError):
+            if resize is None:
+                sizes.append(read_pair_size(pair))
+            else:
+                sizes.append(read_size(getattr(pair, _other(resize))))
+    return sizes
+
+
+def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, int]) -> None:
+    if visible != infrared:
+        (vi_height, vi_width), (ir_height, ir_width) = visible, infrared
+        raise InputError(
+            f"{pair.name}: both images must have one size, {pair.visible} is "
+            f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; resize one "
+            "(fuse, check_data and decompose: --resize visible or --resize infrared)"
+        )
