@@ -1,7 +1,9 @@
 """What every command says and how it ends: arguments, lines, progress bars, exit codes."""
 
 import argparse
+import io
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
+EVERY = 60.0  # seconds between the lines of progress in a log
 _teller: dict[str, Any] = {"silent": False, "name": ""}
 
 
@@ -93,7 +96,27 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
         report_per_process(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
+class _Lines(tqdm):
+    """A progress bar for what is no terminal, such as a log: a line every `EVERY` seconds."""
+
+    def __init__(self, *arguments, **options):
+        self._told = time.monotonic()
+        shape = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"
+        drawn = io.StringIO()  # what a bar would draw goes nowhere
+        options |= {"file": drawn, "mininterval": EVERY, "bar_format": shape}
+        super().__init__(*arguments, **options)
+
+    def display(self, *_, **__) -> bool:
+        """Print the line if the last one is old enough."""
+        if time.monotonic() - self._told >= EVERY:
+            self._told = time.monotonic()
+            print(self, file=sys.stderr, flush=True)
+        return True
+
+
 def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:
-    """Progress bar with ETA on standard error; silent where that is not a terminal."""
-    disable = True if _teller["silent"] else None
-    return tqdm(items, desc=label, total=total, disable=disable, dynamic_ncols=True, **options)
+    """Progress bar with ETA on standard error; a line every minute where that is no terminal."""
+    options |= {"desc": label, "total": total, "disable": _teller["silent"]}
+    if sys.stderr.isatty():
+        return tqdm(items, dynamic_ncols=True, **options)
+    return _Lines(items, **options)

@@ -18,6 +18,7 @@ from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.frames import is_video
+from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for
 from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -61,8 +62,21 @@ def _parser() -> ArgumentParser:
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",
-        help="folder that takes NAME.png; also a .png file for one pair; or a video")  # fmt: skip
+        help="folder that takes NAME.png; also a .png, .jpg or .tif file for one pair; or a "
+        "video")  # fmt: skip
+    add("--format", choices=FORMATS,
+        help="how images are stored; png16 and tif16 have 16 bits; default: by the ending of "
+        "--out, PNG for a folder")  # fmt: skip
+    add("--quality", type=_percentage, default=QUALITY, metavar="N",
+        help="of JPEG files, 1 to 100; default: %(default)s")  # fmt: skip
     add_overwrite(parser)
+    add("--skip-existing", action="store_true",
+        help="leave out pairs whose output is there: an interrupted folder goes on")  # fmt: skip
+    add("--log", type=Path, metavar="FILE",
+        help="append a line of JSON for each pair: what was fused, from what, with which weights, "
+        "how long it took, or why it failed")  # fmt: skip
+    add("--watch", action="store_true",
+        help="then look on for pairs that come into the folders, until Ctrl-C")  # fmt: skip
     pair_rules.add_option(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
@@ -74,6 +88,9 @@ def _parser() -> ArgumentParser:
     add("--resize", choices=RESIZES,
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
+    add("--align", action="store_true",
+        help="where the infrared image is certainly shifted against the visible one, undo it: both "
+        "are cropped to the pixels that they share, which is told")  # fmt: skip
     add("--no-stretch", action="store_true",
         help="leave out the release's stretch of every fused image to 0-255, as the protocol "
         "corrected expects")  # fmt: skip
@@ -108,6 +125,12 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _percentage(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100):
+        raise argparse.ArgumentTypeError(f"a quality is 1 to 100, got {text}")
+    return int(text)
+
+
 def _rate(text: str) -> Fraction:
     try:
         # Without exponents, and short: 1e99999999 would be a number of as many digits.
@@ -128,19 +151,28 @@ def main() -> int:
     if given.evaluate:
         _check_evaluation(given, video)
         check_outputs([given.out / "report" / n for n in REPORT_FILES], (), given.overwrite)
+    if video:
+        _check_video(given)
+    elif given.watch and given.evaluate:
+        raise InputError("--watch goes on for ever; score with --evaluate when it has ended")
     if (given.sync or given.fps) and not video:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
     from cddfuse_jax.distributed import processes
-    from cddfuse_jax.fusing.files import fuse_images, fuse_videos
+    from cddfuse_jax.fusing.files import Files, fuse_images, fuse_videos
+    from cddfuse_jax.fusing.folder import Outcome, Treatment
     from cddfuse_jax.fusing.fuser import Fuser
+    from cddfuse_jax.fusing.records import recording
+    from cddfuse_jax.fusing.watching import watch
     from cddfuse_jax.runtime import compilation_cache
     from cddfuse_jax.weights.files import load_meta
+
+    made: list[Fuser] = []
 
     def make_fuser() -> Fuser:
         if decay := load_meta(given.weights).get("config", {}).get("ema"):
             report(f"note: fusing with the running mean of the run's params (ema={decay})")
-        return Fuser(
+        fuser = Fuser(
             given.weights,
             given.residual,
             given.color or ("none" if given.evaluate else "auto"),
@@ -149,15 +181,29 @@ def main() -> int:
             given.max_memory,
             given.precision,
         )
+        made.append(fuser)
+        return fuser
 
     compilation_cache.enable()
     with processes.joined(address.given_address(given)):
-        files = (make_fuser, given.vi, given.ir, given.out)
         if video:
-            fuse_videos(*files, given.fps, given.sync, given.resize, given.overwrite)
+            sources = (given.vi, given.ir, given.out)
+            fuse_videos(make_fuser, *sources, given.fps, given.sync, given.resize, given.overwrite)
             return 0
-        fused, failed = fuse_images(*files, given.resize, given.overwrite, rule)
-        if given.evaluate and fused:
+        files = Files(given.vi, given.ir, given.out, rule, given.overwrite, given.skip_existing)
+        treatment = Treatment(
+            given.resize, given.align, format_for(given.out, given.format), given.quality
+        )
+        with recording(given.log) as record:
+
+            def tell(outcome: Outcome) -> None:
+                record(made[0], outcome)
+
+            if given.watch:
+                watch(make_fuser(), files, treatment, tell)
+            counts = fuse_images(make_fuser, files, treatment, tell)
+        failed = counts.failed
+        if given.evaluate and counts.fused + counts.skipped:
             failed += _evaluate(given)
     return 1 if failed else 0
 
@@ -172,8 +218,20 @@ def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
             f"--evaluate scores grey images, got --color {given.color}; score with --color none, "
             "and fuse in colour to another --out"
         )
-    if given.range != "auto" or given.resize:
-        raise InputError("--evaluate scores files as they are; leave out --range and --resize")
+    if given.range != "auto" or given.resize or given.align:
+        raise InputError(
+            "--evaluate scores files as they are; leave out --range, --resize and --align"
+        )
+    if given.format and FORMATS[given.format] != FORMATS["png"]:
+        raise InputError(
+            f"--evaluate scores 8-bit PNG, as the release does, got --format {given.format}"
+        )
+
+
+def _check_video(given: argparse.Namespace) -> None:
+    for option in ("format", "log", "align", "watch", "skip_existing"):
+        if getattr(given, option):
+            raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
 
 def _evaluate(given: argparse.Namespace) -> int:

@@ -4,13 +4,16 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import cddfuse_jax
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import levels
+from cddfuse_jax.images.image_files import read_image, write_png
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.weights.identity import digest
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +105,11 @@ def test_a_constant_fused_image_keeps_its_value():
         ((10, 12), (10, 13), "one size, got 12x10 and 13x10"),
         ((10, 12), (2, 10, 12), r"two images or two batches of one length, got shapes \(10, 12\)"),
         ((3, 10, 12), (2, 10, 12), "of one length"),
-        ((10, 12, 2, 5), (10, 12), r"visible must be HxW or HxWx3, .* got shape \(10, 12, 2, 5\)"),
+        ((10, 12, 2, 5), (10, 12), r"visible must be HxW or HxWxC, .* got shape \(10, 12, 2, 5\)"),
         ((1, 12), (1, 12), "at least 2x2, got 12x1"),
-        ((0, 4, 4), (0, 4, 4), "at least one image"),
+        ((0, 4, 5), (0, 4, 5), "at least one image"),
+        ((3, 10, 12), (10, 12), r"; put channels last: x\.transpose\(1, 2, 0\)$"),
+        ((2, 3, 10, 12), (2, 10, 12), r"; put channels last: x\.transpose\(0, 2, 3, 1\)$"),
         ((12,), (12,), "must be HxW"),
     ],
 )
@@ -139,3 +144,50 @@ def test_the_package_offers_it_without_importing_jax():
     assert "Fuser" in dir(cddfuse_jax)
     with pytest.raises(AttributeError, match="no attribute 'Fusor'"):
         _ = cddfuse_jax.Fusor
+
+
+def test_the_shapes_of_files_are_taken(fuser, pair):
+    visible, infrared = pair
+    grey = fuser(infrared, infrared)
+    with_alpha = np.concatenate([visible, np.full_like(visible[..., :1], 9)], -1)
+    for given in (infrared[..., None], Image.fromarray(infrared)):
+        np.testing.assert_array_equal(fuser(given, given), grey)
+    for given in (with_alpha, Image.fromarray(with_alpha), visible.tolist()):
+        np.testing.assert_array_equal(
+            fuser(np.asarray(given, np.uint8) if isinstance(given, list) else given, infrared),
+            fuser(visible, infrared),
+        )
+    palette = Image.fromarray(visible).quantize(16)
+    expected = fuser(np.asarray(palette.convert("RGB")), infrared)
+    np.testing.assert_array_equal(fuser(palette, infrared), expected)
+
+
+def test_it_tells_what_it_is_and_where_it_computes(tiny_params, tiny_weights, pair):
+    fuser = Fuser(tiny_weights, residual="sum", device="cpu:0")
+    told = repr(fuser)
+    assert told.startswith(f"Fuser({tiny_weights.name} ({digest(tiny_params)}): ")
+    assert "residual='sum'" in told and "device=" in told and "features" in told
+    np.testing.assert_array_equal(fuser(*pair), Fuser(tiny_params, residual="sum")(*pair))
+    changed = jax.tree.map(lambda leaf: leaf + 1, tiny_params)
+    assert digest(changed) != digest(tiny_params) == digest(jax.device_put(tiny_params))
+    with pytest.raises(InputError, match=r"named as cpu or gpu:1, got 'cpu:99'; here: cpu:0"):
+        Fuser(tiny_params, device="cpu:99")
+
+
+def test_a_folder_with_progress(fuser, tmp_path, pair):
+    for name in "ab":
+        for side, image in zip(("vi", "ir"), pair, strict=True):
+            write_png(tmp_path / side / f"{name}.png", image)
+    (tmp_path / "ir" / "b.png").write_text("no image")
+    seen = []
+    outcomes = fuser.folder(
+        tmp_path / "vi", tmp_path / "ir", tmp_path / "out", format="tif", progress=seen.append
+    )
+    assert seen == outcomes and [outcome.pair.name for outcome in outcomes] == ["a", "b"]
+    assert outcomes[0].error is None and outcomes[0].seconds > 0
+    np.testing.assert_array_equal(read_image(outcomes[0].out), fuser(*pair))
+    assert "b.png: not an image" in outcomes[1].error and not outcomes[1].out.exists()
+    left = fuser.folder(
+        tmp_path / "vi", tmp_path / "ir", tmp_path / "out", format="tif", skip_existing=True
+    )
+    assert [outcome.pair.name for outcome in left] == ["b"]

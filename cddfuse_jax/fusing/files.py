@@ -4,76 +4,92 @@ import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from cddfuse_jax.console import report_error
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in, check_outputs
-from cddfuse_jax.fusing.folder import fuse_pairs, outputs
+from cddfuse_jax.fusing.folder import AS_THEY_ARE, Outcome, Treatment, fuse_pairs, outputs
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images.frames import is_video, open_frames
 from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.pair_photos import Resize
 from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import Pair, select_pairs
+from cddfuse_jax.images.pairs import select_pairs
+
+
+class Files(NamedTuple):
+    """Which files are fused, and what is done about outputs that exist.
+
+    Attributes:
+        visible: a file, or a folder.
+        infrared: the same kind.
+        out: a folder that takes the fused images; also an image file for one pair.
+        rule: how names go together, see `images.pairs.find_pairs`.
+        overwrite: whether outputs that exist are replaced.
+        skip_existing: whether pairs whose output exists are left out.
+    """
+
+    visible: Path
+    infrared: Path
+    out: Path
+    rule: Rule | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+
+
+class Counts(NamedTuple):
+    """How many pairs all processes fused, left out, and how many failed or lack a partner."""
+
+    fused: int
+    skipped: int
+    failed: int
 
 
 def fuse_images(
     make_fuser: Callable[[], Fuser],
-    visible: Path,
-    infrared: Path,
-    out: Path,
-    resize: Resize | None = None,
-    overwrite: bool = False,
-    rule: Rule | None = None,
-) -> tuple[int, int]:
+    files: Files,
+    treatment: Treatment = AS_THEY_ARE,
+    tell: Callable[[Outcome], None] = lambda outcome: None,
+) -> Counts:
     """Fuse a pair of files, or this process's share of the pairs of two folders.
 
     Args:
         make_fuser: called when inputs and outputs have been found good.
-        visible: a file, or a folder.
-        infrared: the same kind.
-        out: a folder that takes NAME.png; also a .png file for one pair.
-        resize: see `images.pair_photos.read_pair`.
-        overwrite: whether outputs that exist are replaced.
-        rule: how names go together, see `images.pairs.find_pairs`.
-
-    Returns:
-        How many pairs all processes fused, and how many failed or lack a partner.
+        files: what, and where to.
+        treatment: how.
+        tell: called with the outcome of each of this process's pairs, in order.
 
     Raises:
         InputError: nothing to fuse, or outputs exist or would replace inputs.
     """
-    pairs, alone = select_pairs(visible, infrared, rule)
-    files = outputs(pairs, out)
+    pairs, alone = select_pairs(files.visible, files.infrared, files.rule)
+    outs = outputs(pairs, files.out, treatment.format)
     with contextlib.ExitStack() as stack:
-        if files != [out] and processes.is_first():
-            stack.enter_context(alone_in(out, "fuse"))
-        return _fuse_images(make_fuser, pairs, alone, files, out, resize, overwrite)
-
-
-def _fuse_images(
-    make_fuser: Callable[[], Fuser],
-    pairs: list[Pair],
-    alone: list[str],
-    files: list[Path],
-    out: Path,
-    resize: Resize | None,
-    overwrite: bool,
-) -> tuple[int, int]:
-    check_outputs(files, [file for pair in pairs for file in pair[1:]], overwrite)
-    fuser = make_fuser()
-    # No process writes before all have looked.
-    processes.check_same([str(file) for file in files], "pairs")
-    for line in alone:
-        report_error(line)
-    own_pairs, own_files = processes.share(pairs), processes.share(files)
-    fused = sum(processes.gather(fuse_pairs(fuser, own_pairs, own_files, resize)))
-    failed = len(pairs) - fused + len(alone)
+        if outs != [files.out] and processes.is_first():
+            stack.enter_context(alone_in(files.out, "fuse"))
+        todo = list(zip(pairs, outs, strict=True))
+        if files.skip_existing:
+            todo = [(pair, out) for pair, out in todo if not out.exists()]
+        read = [file for pair in pairs for file in pair[1:]]
+        check_outputs([out for _, out in todo], read, files.overwrite)
+        fuser = make_fuser() if todo else None
+        # No process writes before all have looked.
+        processes.check_same([str(out) for _, out in todo], "pairs")
+        for line in alone:
+            report_error(line)
+        fused = 0
+        if fuser and (own := processes.share(todo)):
+            own_pairs, own_outs = [pair for pair, _ in own], [out for _, out in own]
+            fused = fuse_pairs(fuser, own_pairs, own_outs, treatment, tell)
+        fused = sum(processes.gather(fused))
+    counts = Counts(fused, len(pairs) - len(todo), len(todo) - fused + len(alone))
     if processes.is_first():
-        print(f"{out}: {fused} fused, {failed} failed")
-    return fused, failed
+        skipped = f"{counts.skipped} skipped, " if files.skip_existing else ""
+        print(f"{files.out}: {fused} fused, {skipped}{counts.failed} failed")
+    return counts
 
 
 def fuse_videos(
@@ -86,17 +102,17 @@ def fuse_videos(
     resize: Resize | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Fuse two videos, or folders of frames, to a video; arguments as in `fuse_images`.
+    """Fuse two videos, or folders of frames, to a video.
 
     Args:
-        make_fuser: as there.
+        make_fuser: called when inputs and output have been found good.
         visible: a video, or a folder of frames.
         infrared: the same.
         out: a video file.
         fps: frames per second of folders; by default the other video's.
         sync: whether frames are paired by time.
-        resize: as there.
-        overwrite: as there.
+        resize: see `images.pair_photos.read_pair`.
+        overwrite: whether an output that exists is replaced.
 
     Raises:
         InputError: one of them is no video, timing or sizes differ, or the output exists.

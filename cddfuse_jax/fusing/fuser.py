@@ -3,21 +3,28 @@
 import copy
 import functools
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.arrays import as_batch, transposing
 from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
-from cddfuse_jax.images import levels
+from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
+from cddfuse_jax.images.output_files import QUALITY, format_for
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import PRECISIONS, RESIDUALS, Precision, Residual
+from cddfuse_jax.runtime.naming import named_device
 from cddfuse_jax.weights.files import check_finite, load_params, trained_residual
+from cddfuse_jax.weights.identity import digest, label
 from cddfuse_jax.weights.shipped import DEFAULT
 
 # HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
@@ -52,9 +59,15 @@ class Fuser:
         precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
             products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
             which is an approximation (docs/speed.md tells how near).
+        device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
+            and for all of them in `folder`.
+
+    Attributes:
+        weights: Which weights these are: a name, and the start of their SHA-256.
 
     Raises:
-        InputError: no weights there, an unknown option, or no size as ``max_memory``.
+        InputError: no weights there, an unknown option, no such device, or no size as
+            ``max_memory``.
     """
 
     def __init__(
@@ -66,6 +79,7 @@ class Fuser:
         percentiles: tuple[float, float] = levels.AUTO,
         max_memory: int | str | None = None,
         precision: Precision = "float32",
+        device: jax.Device | str | None = None,
     ):
         for name, value, known in (
             ("color", color, COLORS),
@@ -80,13 +94,17 @@ class Fuser:
         else:
             params = load_params(weights)
             trained_with = trained_residual(weights)
+        self.weights = f"{label(weights)} ({digest(params)})"
         self.residual: Residual = residual or trained_with or "visible"
         self.color: Color = color
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
         self._make_fuse = functools.partial(make_fuse, params, self.residual, limit, precision)
-        self._fuse = self._make_fuse()
+        self.precision: Precision = precision
+        self.device = named_device(device) if isinstance(device, str) else device
+        self._model = CDDFuse.from_params(params)
+        self._fuse = self._make_fuse(device=self.device)
         self._plan = functools.partial(plan_buckets, params, max_memory=limit)
         self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -112,18 +130,81 @@ class Fuser:
             sharing: How many fusers work at a time in the memory that this one uses.
         """
         fuser = copy.copy(self)
+        fuser.device = device
         fuser._fuse = self._make_fuse(device=device, sharing=sharing)
         return fuser
 
+    def __repr__(self) -> str:
+        model = self._model
+        options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
+        options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
+        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return (
+            f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
+            f"{model.coupling_layers} coupling layers; {told})"
+        )
+
+    def folder(
+        self,
+        visible: str | os.PathLike,
+        infrared: str | os.PathLike,
+        out: str | os.PathLike,
+        *,
+        pair: tuple[str, str] | None = None,
+        resize: Literal["visible", "infrared"] | None = None,
+        align: bool = False,
+        format: str | None = None,
+        quality: int = QUALITY,
+        overwrite: bool = False,
+        skip_existing: bool = False,
+        progress: Callable[[Any], None] = lambda outcome: None,
+    ) -> list[Any]:
+        """Fuse the pairs of two folders of files, as the command does, on all devices.
+
+        Args:
+            visible: A folder.
+            infrared: Likewise; the same one where ``pair`` or the names tell the sides apart.
+            out: Folder that takes the fused images.
+            pair: How files are named on each side, such as ("{}_V", "{}_T").
+            resize: Where sizes differ, which image is resampled; None makes it that pair's error.
+            align: Whether a shift of the infrared image that is certain is undone.
+            format: "png", "jpg", "tif", "png16" or "tif16"; None for PNG.
+            quality: Of a JPEG, 1 to 100.
+            overwrite: Whether files that exist are replaced.
+            skip_existing: Whether pairs whose file exists are left out.
+            progress: Called with every outcome as it comes, in order.
+
+        Returns:
+            The outcomes (`fusing.folder.Outcome`): of each pair its file, or the error.
+
+        Raises:
+            InputError: nothing to fuse, or an output exists or would replace an input.
+        """
+        from cddfuse_jax.fusing.files import Files, fuse_images
+        from cddfuse_jax.fusing.folder import Treatment
+
+        outcomes: list[Any] = []
+
+        def tell(outcome: Any) -> None:
+            outcomes.append(outcome)
+            progress(outcome)
+
+        rule = pair_rules.parse(pair)
+        files = Files(Path(visible), Path(infrared), Path(out), rule, overwrite, skip_existing)
+        treatment = Treatment(resize, align, format_for(files.out, format), quality)
+        fuse_images(lambda: self, files, treatment, tell)
+        return outcomes
+
     def __call__(
-        self, visible: ArrayLike, infrared: ArrayLike
+        self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
     ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
         """Fuse one pair, or a batch of pairs one by one.
 
         Args:
-            visible: HxW or HxWx3, uint8 or float in [0, 1]; a batch is NxHxW or NxHxWx3. Three axes
-                are one colour image if the last has length 3. Other integer types, and floats of
-                another range, are scaled as the command scales such files.
+            visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
+                NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
+                the last has such a length. Other integer types, and floats of another range, are
+                scaled as the command scales such files.
             infrared: Likewise, of the same height, width and number.
 
         Returns:
@@ -133,14 +214,14 @@ class Fuser:
         Raises:
             InputError: the shapes or values are none of these.
         """
-        visible, infrared = np.asarray(visible), np.asarray(infrared)
-        as_floats = "f" in (visible.dtype.kind, infrared.dtype.kind)
-        first, is_batch = _as_batch(visible, "visible")
-        second, is_also = _as_batch(infrared, "infrared")
+        first, is_batch = as_batch(visible, "visible")
+        second, is_also = as_batch(infrared, "infrared")
+        as_floats = "f" in (first.dtype.kind, second.dtype.kind)
         if is_batch != is_also or len(first) != len(second):
+            shapes = np.asarray(visible).shape, np.asarray(infrared).shape
             raise InputError(
                 "visible and infrared must be two images or two batches of one length, got "
-                f"shapes {visible.shape} and {infrared.shape}"
+                f"shapes {shapes[0]} and {shapes[1]}{transposing(*shapes)}"
             )
         results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
         if any(result.ndim == 3 for result in results):
@@ -209,19 +290,3 @@ class Fuser:
             luma = levels.stretched(luma, limits)
         source = colour_source(visible, infrared, self.color)
         return luma if source is None else with_chroma(luma, source)
-
-
-def _as_batch(
-    images: Shaped[np.ndarray, "..."], name: str
-) -> tuple[Shaped[np.ndarray, "n h w *rgb"], bool]:
-    """Return images as a batch and whether they were one."""
-    shape = images.shape
-    if images.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be an array of real numbers, got {images.dtype}")
-    if len(shape) == 2 or (len(shape) == 3 and shape[-1] == 3):
-        return images[None], False
-    if len(shape) == 3 or (len(shape) == 4 and shape[-1] == 3):
-        if shape[0] == 0:
-            raise InputError(f"{name} must hold at least one image, got shape {shape}")
-        return images, True
-    raise InputError(f"{name} must be HxW or HxWx3, or a batch NxHxW or NxHxWx3, got shape {shape}")

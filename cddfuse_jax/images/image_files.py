@@ -62,32 +62,41 @@ def read_photo(path: str | os.PathLike) -> Photo:
     if Path(path).suffix.lower() == ".npy":
         return _read_npy(path)
     with _opened(path) as image:
-        notes = []
-        if image.has_transparency_data:
-            notes.append("alpha dropped")
-        pages = _pages(image)
-        if pages > 1:
-            count = f"more than {MOST_PAGES}" if pages > MOST_PAGES else pages
-            notes.append(f"first of {count} pages read")
-        if image.mode in _COLOUR and ";16" in str(getattr(image, "tile", "")):
-            notes.append("16-bit colour read as 8-bit")
-        orientation = _orientation(image)
-        if image.mode in _DEEP:
-            pixels = np.asarray(image)
-            pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-            if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _GREY_IS_INVERTED:
-                notes.append("stored as a negative and not inverted")
-        elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
-            pixels = np.asarray(image.convert("L"))
-        elif image.mode in _COLOUR:
-            pixels = np.asarray(image.convert("RGB"))
-        else:
-            raise InputError(f"{path}: grey and RGB images are read, this one is {image.mode}")
-        if orientation in range(2, 9):
-            notes.append("turned upright as its EXIF data say")
-            if image.format != "TIFF":  # Pillow turns these itself when it decodes them
-                pixels = _upright(pixels, orientation)
-        return Photo(pixels, tuple(notes))
+        return photo_of(image, path)
+
+
+def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
+    """Return a Pillow image as `read_photo` returns a file; ``name`` is for messages.
+
+    Raises:
+        InputError: it is neither grey nor of colours.
+    """
+    notes = []
+    if image.has_transparency_data:
+        notes.append("alpha dropped")
+    pages = _pages(image)
+    if pages > 1:
+        count = f"more than {MOST_PAGES}" if pages > MOST_PAGES else pages
+        notes.append(f"first of {count} pages read")
+    if image.mode in _COLOUR and ";16" in str(getattr(image, "tile", "")):
+        notes.append("16-bit colour read as 8-bit")
+    orientation = _orientation(image)
+    if image.mode in _DEEP:
+        pixels = np.asarray(image)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _GREY_IS_INVERTED:
+            notes.append("stored as a negative and not inverted")
+    elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
+        pixels = np.asarray(image.convert("L"))
+    elif image.mode in _COLOUR:
+        pixels = np.asarray(image.convert("RGB"))
+    else:
+        raise InputError(f"{name}: grey and RGB images are read, this one is {image.mode}")
+    if orientation in range(2, 9):
+        notes.append("turned upright as its EXIF data say")
+        if image.format != "TIFF":  # Pillow turns these itself when it decodes them
+            pixels = _upright(pixels, orientation)
+    return Photo(pixels, tuple(notes))
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

@@ -1,17 +1,25 @@
 """The two images of one scene as read: of one size, and with notes on what was changed."""
 
 import contextlib
+import re
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import Photo, read_photo, read_size
 from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.images.registration import Shift
 
 Resize = Literal["visible", "infrared"]
 RESIZES: tuple[Resize, ...] = ("visible", "infrared")
+FALSE_COLOUR = (
+    "infrared in false colour (ironbow, rainbow) is fused by its luma, in which hot need not be "
+    "bright; export it as grey, white hot"
+)
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 
 
@@ -37,6 +45,23 @@ def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
     return PairOfPhotos(**photos)
 
 
+def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
+    """Undo a shift of the infrared image: crop both to the pixels that they share, not resampled.
+
+    Args:
+        photos: of one size.
+        shift: where the infrared content lies against the visible one.
+    """
+    height, width = photos.visible.pixels.shape[:2]
+    rows: list[slice] = []
+    columns: list[slice] = []
+    for moved, length, spans in ((shift.down, height, rows), (shift.right, width, columns)):
+        shared = length - abs(moved)
+        spans += [slice(max(0, start), max(0, start) + shared) for start in (-moved, moved)]
+    cropped = zip(photos, rows, columns, strict=True)
+    return PairOfPhotos(*(photo._replace(pixels=photo.pixels[r, c]) for photo, r, c in cropped))
+
+
 def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) -> dict[str, str]:
     """Return what a user should know of how a pair was read: note -> file name."""
     found: dict[str, str] = {}
@@ -45,8 +70,16 @@ def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) 
         if levels.is_deep(photo.pixels):
             low, high = percentiles
             notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        if photo is photos.infrared and is_coloured(photo.pixels) and not _is_medical(path):
+            notes.append(FALSE_COLOUR)
         found |= {note: f"{path.parent.name}/{path.name}" for note in notes}
     return found
+
+
+def _is_medical(path: Path) -> bool:
+    """Tell by the names of a file and its folder whether it is of a scanner that shows colour."""
+    words = re.split(r"[^a-z]+", f"{path.parent.name} {path.stem}".lower())
+    return not {"pet", "spect"}.isdisjoint(words)
 
 
 def _other(modality: Resize) -> Resize:

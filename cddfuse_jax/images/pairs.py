@@ -40,7 +40,10 @@ class Pairs(NamedTuple):
 
 
 def find_pairs(
-    visible: str | os.PathLike, infrared: str | os.PathLike, rule: Rule | None = None
+    visible: str | os.PathLike,
+    infrared: str | os.PathLike,
+    rule: Rule | None = None,
+    silent: bool = False,
 ) -> Pairs:
     """Pair the images of two folders by name, so that ``a.png`` goes with ``a.jpg``.
 
@@ -52,6 +55,7 @@ def find_pairs(
             rule of its side.
         infrared: the infrared ones', or the same one.
         rule: how names go together; None for equal names, or what is found.
+        silent: whether what was found or skipped is told to nobody.
 
     Raises:
         InputError: a folder is missing, a side has two images of one scene, or the folders are one
@@ -65,9 +69,12 @@ def find_pairs(
     deep = rule is not None and "/" in rule.visible + rule.infrared
     listed = _unambiguous(visible, deep)
     first, second = listed, listed if one else _unambiguous(infrared, deep)
-    tell_skipped(visible, *(() if one else (infrared,)))
+    if not silent:
+        tell_skipped(visible, *(() if one else (infrared,)))
     if rule is None:
         rule = _rule_of(list(first), list(second), visible, one)
+        if rule != Rule() and not silent:
+            report(f"note: pairs found by {rule}")
     parts = sides(rule, first, second, one)
     for folder, side in zip((visible, infrared), parts, strict=True):
         _refuse_ambiguous(folder, (names for names in side.values()))
@@ -83,7 +90,7 @@ def find_pairs(
             [file for file in alone[0] if file not in of_infrared],
             [file for file in alone[0] if file in of_infrared],
         ]
-    return Pairs(pairs, *alone, rule)
+    return Pairs(pairs, alone[0], alone[1], rule)
 
 
 def home(folder: Path) -> Path:
@@ -96,7 +103,6 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
         return Rule()
     rule = find_rule(visible, infrared, one)
     if rule is not None:
-        report(f"note: pairs found by {rule}")
         return rule
     if one:
         raise InputError(

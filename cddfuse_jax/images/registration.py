@@ -62,7 +62,8 @@ class Shift(NamedTuple):
         along = f"{abs(self.down)} {'up' if self.down < 0 else 'down'}"
         return (
             f"the infrared image seems shifted by {across} and {along} (pixels) against the "
-            "visible one; fusion needs registered pairs"
+            "visible one; fusion needs registered pairs (fuse --align undoes a shift; for turned, "
+            "scaled or warped ones see docs/troubleshooting.md)"
         )
 
 

@@ -1,0 +1,59 @@
+"""A record of what was fused: a line of JSON for each pair, as it is done."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+
+import cddfuse_jax
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.folder import Outcome
+from cddfuse_jax.fusing.fuser import Fuser
+
+
+@contextlib.contextmanager
+def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
+    """Append a line for each outcome to ``path``, to ``path.1`` by process 1, and so on.
+
+    The fields: name, visible, infrared, out (paths as given), error or null, width, height, shift
+    of the infrared image in pixels (right, down) where it is certain or null, notes, seconds from
+    reading to written, weights, residual, program.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if path is None:
+        yield lambda fuser, outcome: None
+        return
+    if number := jax.process_index():
+        path = path.with_name(f"{path.name}.{number}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--log {path} cannot be written: {error.strerror}") from None
+    with file:
+
+        def record(fuser: Fuser, outcome: Outcome) -> None:
+            height, width = outcome.size or (None, None)
+            line = {
+                "name": outcome.pair.name,
+                "visible": str(outcome.pair.visible),
+                "infrared": str(outcome.pair.infrared),
+                "out": str(outcome.out),
+                "error": outcome.error,
+                "width": width,
+                "height": height,
+                "shift": outcome.shift,
+                "notes": list(outcome.notes),
+                "seconds": round(outcome.seconds, 4),
+                "weights": fuser.weights,
+                "residual": fuser.residual,
+                "program": f"cddfuse-jax {cddfuse_jax.__version__}",
+            }
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+        yield record

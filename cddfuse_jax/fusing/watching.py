@@ -1,0 +1,74 @@
+"""Fusing pairs as they arrive in a camera's folders."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import alone_in
+from cddfuse_jax.fusing.files import Files
+from cddfuse_jax.fusing.folder import Outcome, Treatment, fuse_pairs, outputs
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.images.pairs import Pair, find_pairs, home
+
+EVERY = 1.0  # seconds from look to look
+
+
+def watch(
+    fuser: Fuser,
+    files: Files,
+    treatment: Treatment,
+    tell: Callable[[Outcome], None] = lambda outcome: None,
+    waits: Iterator[None] | None = None,
+) -> None:
+    """Fuse every pair whose output does not exist, and go on looking for new ones.
+
+    A file counts as arrived when it is the same in two looks. A pair that failed is tried again
+    when one of its files has changed.
+
+    Args:
+        fuser: fuses.
+        files: folders, which may be empty at first; ``skip_existing`` is taken for granted.
+        treatment: as for `fuse_pairs`.
+        tell: called with every outcome.
+        waits: waits at each step; it ends with these. None: a look a second, for ever.
+
+    Raises:
+        InputError: one is no folder, or outputs would lie among the inputs.
+    """
+    for folder in (home(files.visible), home(files.infrared)):
+        if not folder.is_dir():
+            raise InputError(f"--watch looks into folders, {folder} is none")
+    seen: dict[Pair, object] = {}
+    tried: dict[Pair, object] = {}
+    with alone_in(files.out, "fuse"):
+        for _ in waits or _a_look_a_second():
+            for pair, out in _not_fused(files, treatment):
+                state = [_state(file) for file in pair[1:]]
+                if None not in state and seen.get(pair) == state != tried.get(pair):
+                    tried[pair] = state
+                    fuse_pairs(fuser, [pair], [out], treatment, tell)
+                seen[pair] = state
+
+
+def _a_look_a_second() -> Iterator[None]:
+    while True:
+        yield
+        time.sleep(EVERY)
+
+
+def _not_fused(files: Files, treatment: Treatment) -> list[tuple[Pair, Path]]:
+    try:
+        pairs = find_pairs(files.visible, files.infrared, files.rule, silent=True).pairs
+    except InputError:  # while only some have come, names may go together in several ways
+        return []
+    outs = outputs(pairs, files.out, treatment.format)
+    return [(pair, out) for pair, out in zip(pairs, outs, strict=True) if not out.exists()]
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

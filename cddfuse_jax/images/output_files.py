@@ -1,0 +1,138 @@
+"""Writing a fused image: PNG, JPEG or TIFF, 8 or 16 bits, with what made it in its metadata."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import replacing
+from cddfuse_jax.images import levels
+
+_SOFTWARE, _DESCRIPTION = 0x0131, 0x010E  # tags of EXIF and TIFF
+
+
+class Format(NamedTuple):
+    """How fused images are stored: the ending of their names, what Pillow calls it, 16 bits."""
+
+    suffix: str
+    kind: str
+    deep: bool = False
+
+
+FORMATS = {
+    "png": Format(".png", "PNG"),
+    "jpg": Format(".jpg", "JPEG"),
+    "tif": Format(".tif", "TIFF"),
+    "png16": Format(".png", "PNG", deep=True),
+    "tif16": Format(".tif", "TIFF", deep=True),
+}
+_OF_SUFFIX = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".tif": "tif", ".tiff": "tif"}
+_OTHERS = (".bmp", ".webp", ".npy", ".gif", ".avif", ".heic", ".jp2", ".exr", ".ppm", ".pgm")
+QUALITY = 95  # of JPEG, 1 to 100
+
+
+def is_image_name(out: Path) -> bool:
+    """Tell whether ``out`` names one image that can be written, rather than a folder."""
+    return out.suffix.lower() in _OF_SUFFIX and not out.is_dir()
+
+
+def format_for(out: Path, name: str | None = None) -> Format:
+    """Return the format called ``name``, or else that of the ending of ``out``; PNG for a folder.
+
+    Raises:
+        InputError: there is no such format, or the ending of ``out`` is of another one.
+    """
+    if out.suffix.lower() in _OTHERS and not out.is_dir():
+        raise InputError(
+            f"fused images are stored as PNG, JPEG or TIFF, got --out {out}; end it in .png, .jpg "
+            "or .tif"
+        )
+    ending = _OF_SUFFIX.get(out.suffix.lower()) if is_image_name(out) else None
+    if name is None:
+        return FORMATS[ending or "png"]
+    if name not in FORMATS:
+        raise InputError(f"a format is one of {', '.join(FORMATS)}, got {name!r}")
+    if ending and FORMATS[ending].kind != FORMATS[name].kind:
+        raise InputError(
+            f"--format {name} is stored as {FORMATS[name].suffix}, got --out {out}; "
+            "change one of them"
+        )
+    return FORMATS[name]
+
+
+def write_image(
+    path: str | os.PathLike,
+    values: np.ndarray,
+    as_format: Format = FORMATS["png"],
+    quality: int = QUALITY,
+    software: str = "",
+    description: str = "",
+) -> None:
+    """Write intensities as an image file, which appears whole or not at all.
+
+    Args:
+        path: the file.
+        values: HxW or HxWx3, float in [0, 1].
+        as_format: one of `FORMATS`.
+        quality: of a JPEG, 1 to 100.
+        software: what made it; PNG text "Software", or that tag of EXIF and TIFF.
+        description: how; PNG text "Description", or the tag ImageDescription.
+    """
+    told = {"Software": software, "Description": description}
+    if as_format.deep:
+        pixels = np.rint(values.astype(np.float64) * 65535).astype(np.uint16)
+    else:
+        pixels = levels.to_8_bit(values)
+    with replacing(path) as temporary:
+        if as_format.kind == "TIFF":
+            _write_tiff(temporary, pixels, software, description)
+        elif as_format.kind == "JPEG":
+            exif = Image.Exif()
+            exif[_SOFTWARE], exif[_DESCRIPTION] = software, description
+            Image.fromarray(pixels).save(
+                temporary, format="JPEG", quality=quality, subsampling=0, exif=exif
+            )
+        elif as_format.deep and pixels.ndim == 3:
+            temporary.write_bytes(_deep_colour_png(pixels, told))
+        else:
+            text = PngImagePlugin.PngInfo()
+            for key, value in told.items():
+                text.add_text(key, value)
+            Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=text)
+
+
+def _write_tiff(path: Path, pixels: np.ndarray, software: str, description: str) -> None:
+    import tifffile
+
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="rgb" if pixels.ndim == 3 else "minisblack",
+        compression="deflate",
+        description=description,
+        software=software,
+        metadata=None,
+    )
+
+
+def _deep_colour_png(pixels: np.ndarray, told: dict[str, str]) -> bytes:
+    """Return HxWx3 uint16 as a PNG file, which Pillow cannot make (W3C PNG, sections 5, 9, 11)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        length, checksum = struct.pack(">I", len(data)), struct.pack(">I", zlib.crc32(kind + data))
+        return length + kind + data + checksum
+
+    height, width = pixels.shape[:2]
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    differences = rows.copy()
+    differences[:, 6:] -= rows[:, :-6]  # filter 1: bytes less those of the pixel to the left
+    filtered = np.concatenate([np.ones((height, 1), np.uint8), differences], axis=1)
+    text = [chunk(b"tEXt", f"{k}\0{v}".encode("latin-1", "replace")) for k, v in told.items()]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)  # 16 bits, truecolour
+    parts = [chunk(b"IHDR", header), *text, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
