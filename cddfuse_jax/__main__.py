@@ -27,9 +27,10 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in COMMANDS:
-        name, _ = COMMANDS[arguments[0]]
-        sys.argv = [f"{console.PROGRAM} {arguments[0]}", *arguments[1:]]
+    command = arguments[0].replace("_", "-") if arguments else ""  # modules have underscores
+    if command in COMMANDS:
+        name, _ = COMMANDS[command]
+        sys.argv = [f"{console.PROGRAM} {command}", *arguments[1:]]
         start(importlib.import_module(name).main)
     elif arguments == ["--version"]:
         print(console.PROGRAM, cddfuse_jax.__version__)

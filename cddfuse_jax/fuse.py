@@ -39,9 +39,12 @@ def _parser() -> ArgumentParser:
               one pair                --vi a.jpg --ir b.png --out fused.png
               one mixed folder        --vi all/ --ir all/ --pair '{}_V' '{}_T' --out fused/
               the paper's scores      --vi vi/ --ir ir/ --out out/ --evaluate
-              PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --residual sum
+              PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --weights mif
               two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
               frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
+
+            weights in the package:
+            WEIGHTS
 
             Images of two folders are paired by name without ending, or by --pair. The luma of both
             is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
@@ -55,7 +58,7 @@ def _parser() -> ArgumentParser:
             Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
             written is whole).
             """
-        ),
+        ).replace("WEIGHTS", shipped.table()),
     )
     add = parser.add_argument
     shipped.add_option(parser)

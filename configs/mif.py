@@ -5,8 +5,9 @@ r"""Medical fusion: MRI with CT, PET or SPECT, from two folders; the decoder add
 
 MRI takes the visible image's place and CT, PET or SPECT the infrared one's, as in the release. Each
 epoch takes four random 128x128 windows of every pair. Fuse with what it saves as with any weights:
-the checkpoint remembers that the residual is "none". Not measured: the only medical pairs at hand
-were the paper's test sets, which must not be trained on.
+the checkpoint remembers that the residual is "none". The weights `mif` were made by 2,084 updates
+of batch 1 from infrared-visible weights (docs/weights.md has the command and the result to expect:
+a loss of 0.381 on whole cases held out); the full recipe from random weights was not run.
 """
 
 from cddfuse_jax import config as base

@@ -48,7 +48,8 @@ def test_names(tmp_path, monkeypatch, tiny_params):
     with pytest.raises(InputError) as error:
         Fuser("ivff")
     assert str(error.value) == (
-        "ivff: neither a file or folder nor the name of weights that come with the package (ivf)"
+        "ivff: neither a file or folder nor the name of weights that come with the package "
+        "(ivf, mif, small)"
     )
     # A name is a name wherever one stands; a folder called so is named by a path.
     monkeypatch.chdir(tmp_path)
@@ -82,3 +83,26 @@ def test_the_command_uses_them_when_none_are_named(pair, tmp_path, monkeypatch):
         console.run(fuse.main)
     assert end.value.code == 0
     np.testing.assert_array_equal(image_files.read_photo(files[2]).pixels, Fuser()(*pixels))
+
+
+def test_the_shipped_weights_say_what_they_are():
+    for name, each in SHIPPED.items():
+        meta = files.load_meta(name)
+        assert meta["name"] == name and meta["terms"].endswith(f"{name}.NOTICE.md")
+        assert each.file.with_name(f"{name}.NOTICE.md").is_file()
+        assert {"data", "recipe", "held_out_loss"} <= meta.keys()
+        assert not any(str(value).count("/") > 2 for value in meta.values()), "a path in metadata"
+    assert [Fuser(name).residual for name in SHIPPED] == ["visible", "none", "visible"]
+
+
+def test_medical_weights_keep_black_black_and_show_both(tmp_path):
+    """What is black in both stays black; what either shows is seen."""
+    rows, columns = np.mgrid[:64, :64]
+    distance = np.hypot(rows - 32, columns - 32)
+    scan = np.where(distance < 24, 120 + 60 * np.sin(columns / 3), 0).astype(np.uint8)
+    bone = np.where((distance > 20) & (distance < 24), 250, 0).astype(np.uint8)
+    fused = Fuser("mif")(scan, bone)
+    outside = distance > 28
+    assert fused[outside].mean() <= 2
+    assert fused[bone > 0].mean() > 200
+    assert np.corrcoef(fused[distance < 18], scan[distance < 18])[0, 1] > 0.95

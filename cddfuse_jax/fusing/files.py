@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from cddfuse_jax.console import report_error
+from cddfuse_jax.console import report, report_error
 from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in, check_outputs
@@ -15,9 +15,10 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.video import check_timing, fuse_video
 from cddfuse_jax.images.frames import is_video, open_frames
 from cddfuse_jax.images.image_files import missing
-from cddfuse_jax.images.pair_photos import Resize
+from cddfuse_jax.images.pair_photos import Resize, looks_medical
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import select_pairs
+from cddfuse_jax.weights.shipped import SHIPPED
 
 
 class Files(NamedTuple):
@@ -78,6 +79,8 @@ def fuse_images(
         fuser = make_fuser() if todo else None
         # No process writes before all have looked.
         processes.check_same([str(out) for _, out in todo], "pairs")
+        if fuser and _is_for_cameras(fuser) and all(looks_medical(pair) for pair in pairs):
+            report("note: by their names these are medical pairs; --weights mif is made for them")
         for line in alone:
             report_error(line)
         fused = 0
@@ -90,6 +93,11 @@ def fuse_images(
         skipped = f"{counts.skipped} skipped, " if files.skip_existing else ""
         print(f"{files.out}: {fused} fused, {skipped}{counts.failed} failed")
     return counts
+
+
+def _is_for_cameras(fuser: Fuser) -> bool:
+    weights = fuser.weights.split()[0]
+    return weights in SHIPPED and weights != "mif" and fuser.residual == "visible"
 
 
 def fuse_videos(

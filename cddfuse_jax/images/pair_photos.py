@@ -70,16 +70,24 @@ def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) 
         if levels.is_deep(photo.pixels):
             low, high = percentiles
             notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
-        if photo is photos.infrared and is_coloured(photo.pixels) and not _is_medical(path):
+        if (
+            photo is photos.infrared
+            and is_coloured(photo.pixels)
+            and not {"pet", "spect"} & _words(path)
+        ):
             notes.append(FALSE_COLOUR)
         found |= {note: f"{path.parent.name}/{path.name}" for note in notes}
     return found
 
 
-def _is_medical(path: Path) -> bool:
-    """Tell by the names of a file and its folder whether it is of a scanner that shows colour."""
-    words = re.split(r"[^a-z]+", f"{path.parent.name} {path.stem}".lower())
-    return not {"pet", "spect"}.isdisjoint(words)
+def looks_medical(pair: Pair) -> bool:
+    """Tell by the names of files and their folders whether a pair is MRI with CT, PET or SPECT."""
+    scanned = {"ct", "pet", "spect"} & _words(pair.infrared)
+    return bool({"mri", "mr"} & _words(pair.visible) and scanned)
+
+
+def _words(path: Path) -> set[str]:
+    return set(re.split(r"[^a-z]+", f"{path.parent.name} {path.stem}".lower()))
 
 
 def _other(modality: Resize) -> Resize:

@@ -20,19 +20,29 @@ def _beside(name: str) -> Path:
 
 
 SHIPPED = {
-    "ivf": Shipped(_beside("ivf.safetensors"), "infrared-visible, trained on MSRS and RoadScene"),
+    "ivf": Shipped(_beside("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"),
+    "mif": Shipped(
+        _beside("mif.safetensors"), "MRI with CT, PET or SPECT; trained on Harvard's brain atlas"
+    ),
+    "small": Shipped(
+        _beside("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
+    ),
 }
 DEFAULT = "ivf"
 
 
+def table() -> str:
+    """Return a line for each of the weights, for the end of a command's help."""
+    return "\n".join(f"  {name:<8}{each.description}" for name, each in SHIPPED.items())
+
+
 def add_option(parser: ArgumentParser) -> None:
     """Add ``--weights`` to a command; left out, it is `DEFAULT`."""
-    names = "; ".join(f"{name} ({each.description})" for name, each in SHIPPED.items())
     parser.add_argument(
         "--weights",
         default=DEFAULT,
         metavar="W",
         help="a .safetensors or .pth file, a training run's workdir, a converted checkpoint, or "
-        f"the name of weights that come with the package: {names}; a folder of such a name is "
-        "./NAME; default: %(default)s",
+        f"the name of weights that come with the package ({', '.join(SHIPPED)}); a folder of such "
+        "a name is ./NAME; default: %(default)s",
     )
