@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cddfuse_jax.metrics.protocols import PAPER_SCORES
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -57,3 +59,16 @@ def test_the_index_lists_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
     for page in sorted((ROOT / "docs").glob("*.md")):
         assert page.name == "README.md" or f"({page.name})" in index
+
+
+@pytest.mark.parametrize("weights", ["ivf", "mif", "small"])
+def test_the_tables_of_weights_are_the_kept_results(weights):
+    page = (ROOT / "docs" / "weights.md").read_text()
+    for each in kept(f"weights/{weights}").values():
+        row = each["rows"][weights]
+        judged = row["yardsticks"]
+        cells = [f"{row['scores'][score]:.2f}" for score in PAPER_SCORES]
+        cells += [f"{judged['loss']:.3f}", f"{judged['targets']:.2f}"]
+        if weights == "mif":
+            cells.append(f"{judged['background']:.1f}")
+        assert f"| `{weights}` | {' | '.join(cells)} |" in page

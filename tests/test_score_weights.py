@@ -107,6 +107,13 @@ def test_from_folders_to_tables_and_on_after_an_interruption(
     assert share["EN"] == pytest.approx(
         rows["cddfuse-jax"]["scores"]["EN"] / rows["published CDDFuse"]["scores"]["EN"]
     )
+    assert result["MRI-CT"]["compared_with"] == "CDDFuse"
+    words_of_medical = [*words[: words.index("--out")], "--out", str(out / "medical")]
+    assert run(monkeypatch, *words_of_medical, "--residual", "none", "--sets", "MRI-CT") == 0
+    medical = json.loads((out / "medical/scores.json").read_text())["MRI-CT"]
+    assert medical["compared_with"] == "CDDFuse*" and "of CDDFuse*" in (
+        (out / "medical/scores.md").read_text()
+    )
     heads = [line for line in table.splitlines() if line.startswith("| | EN")]
     assert ["black" in line for line in heads] == [False, True]
 

@@ -1,11 +1,9 @@
 """Weights judged on the paper's test sets: scores and yardsticks, beside others' rows."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from cddfuse_jax.console import report
@@ -25,15 +23,21 @@ from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.metrics.yardsticks import Yardsticks, mean_yardsticks, yardsticks
 from cddfuse_jax.models.options import Residual
 from cddfuse_jax.weights.files import load_params, trained_residual
+from cddfuse_jax.weights.identity import digest
 
+PAPER, MEDICAL_PAPER = "CDDFuse", "CDDFuse*"  # for infrared-visible, for medical pairs
 AUTHORS = "authors' images"
 
 
 class SetScores(NamedTuple):
-    """One test set: what `evaluate` found, and the yardsticks of its rows by name."""
+    """One test set: what `evaluate` found, the yardsticks of its rows by name, and whose row counts.
+
+    ``paper`` names the row of the paper that was had with weights of the same kind.
+    """
 
     evaluation: Evaluation
     yardsticks: dict[str, Yardsticks]
+    paper: str
 
 
 def score_set(
@@ -84,19 +88,18 @@ def score_set(
     if authors is not None:
         runs.append(Run(AUTHORS, (authors,)))
     evaluation = evaluate(runs, *sides, out, protocol, dataset=name, overwrite=True)
-    return SetScores(evaluation, _yardsticks(evaluation))
+    paper = MEDICAL_PAPER if added == "none" and TEST_SETS[name].residual == "sum" else PAPER
+    return SetScores(evaluation, _yardsticks(evaluation), paper)
 
 
 def _check_same_weights(folder: Path, params, residual: str) -> None:
     """Note whose images a folder takes, and refuse one that has others'."""
-    digest = hashlib.sha256(residual.encode())
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).data)
+    these = f"{digest(params)} {residual}"
     note = folder / "weights.txt"
     if not note.exists() and not any(folder.glob("*.png")):
         with replacing(note) as file:
-            file.write_text(digest.hexdigest() + "\n")
-    elif not note.exists() or note.read_text().strip() != digest.hexdigest():
+            file.write_text(f"{these}\n")
+    elif not note.exists() or note.read_text().strip() != these:
         raise InputError(f"{folder}: has images of other weights; name another --out")
 
 
@@ -126,9 +129,9 @@ def markdown(scored: dict[str, SetScores]) -> str:
             cells = [cell(row, score) for score in PAPER_SCORES]
             cells += _cells(each.yardsticks.get(row.label), dark)
             lines += ["| " + " | ".join([row.label, *cells]) + " |"]
-        if share := of_the_paper(each.evaluation):
+        if share := of_the_paper(each):
             cells = [f"{100 * share[score]:.1f} %" for score in PAPER_SCORES]
-            lines += ["| " + " | ".join(["of the paper's", *cells, *["-"] * (4 + dark)]) + " |"]
+            lines += ["| " + " | ".join([f"of {each.paper}", *cells, *["-"] * (4 + dark)]) + " |"]
         lines += [""]
     return "\n".join(lines)
 
@@ -141,12 +144,13 @@ def _cells(found: Yardsticks | None, dark: bool) -> list[str]:
     return values + [f"{found.background:.1f}" if np.isfinite(found.background) else "-"][:dark]
 
 
-def of_the_paper(evaluation: Evaluation) -> dict[str, float]:
-    """Return the first run's scores over those published for CDDFuse; {} where none are."""
-    paper = [row for row in evaluation.rows if row.kind == "published" and row.name == "CDDFuse"]
+def of_the_paper(scored: SetScores) -> dict[str, float]:
+    """Return the first run's scores over those published for `paper`; {} where none are."""
+    rows = scored.evaluation.rows
+    paper = [row for row in rows if row.kind == "published" and row.name == scored.paper]
     if not paper:
         return {}
-    own: Row = evaluation.rows[0]
+    own: Row = rows[0]
     return {score: own.means[score] / value for score, value in paper[0].means.items()}
 
 
@@ -167,7 +171,8 @@ def as_json(scored: dict[str, SetScores]) -> str:
         result[name] = {
             "pairs": len(each.evaluation.scenes),
             "protocol": each.evaluation.protocol.name,
-            "of_the_paper": of_the_paper(each.evaluation),
+            "compared_with": each.paper,
+            "of_the_paper": of_the_paper(each),
             "rows": rows,
         }
     return json.dumps(result, indent=1, ensure_ascii=False) + "\n"
