@@ -30,7 +30,7 @@ AUTHORS = "authors' images"
 
 
 class SetScores(NamedTuple):
-    """One test set: what `evaluate` found, the yardsticks of its rows by name, and whose row counts.
+    """One test set: what `evaluate` found, the yardsticks of its rows by name, and the paper's row.
 
     ``paper`` names the row of the paper that was had with weights of the same kind.
     """
