@@ -11,6 +11,12 @@ class InputError(Exception):
     exit_code = 2
 
 
+class WriteError(InputError):
+    """An output could not be written, for want of room or leave; nothing given is wrong."""
+
+    exit_code = 1
+
+
 def install(extra: str) -> str:
     """Return how to install an extra of pyproject.toml, to end a message with.
 

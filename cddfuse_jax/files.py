@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, WriteError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What `replacing` is writing now, and who may make, rename or remove such a file.
@@ -55,6 +55,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     Raises:
         InputError: the folder cannot be made or written.
+        WriteError: the disk became full, or read-only, in the block.
     """
     path = Path(path)
     try:
@@ -73,6 +74,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield Path(name)
         with _renaming:
             os.replace(name, path)
+    except OSError as error:
+        if error.errno in (*DISK_FULL, errno.EROFS):  # some libraries do not say which file
+            raise WriteError(f"{path} could not be written: {os.strerror(error.errno)}") from None
+        raise
     finally:
         with _renaming:
             _remove(name)

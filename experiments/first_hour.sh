@@ -134,7 +134,7 @@ expect 0 'trained 12 steps' cddfuse train --config=roadscene --workdir=run \
     --config.model.heads=2 --config.model.coupling_layers=1 \
     --config.reconstruction_epochs=1 --config.fusion_epochs=1
 expect 0 '4 fused' cddfuse fuse --weights run --vi vi --ir ir --out by-my-own
-expect 2 "batch_sise.*did you mean" cddfuse train --config=ivf --config.batch_sise=4
+expect 2 "batch_sise.*did you mean" cddfuse train --config=ivf --workdir=x --config.batch_sise=4
 
 cat > "$repository/experiments/results/first_hour.json" <<EOF
 {

@@ -1,6 +1,7 @@
 """The converter as a command: what it writes, what it refuses, and that refusing writes nothing."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -121,3 +122,29 @@ def test_to_torch_and_back(convert, release_pth, release_params, tmp_path, monke
         assert list(content[module]) == list(tensors)
         for key, array in tensors.items():
             np.testing.assert_array_equal(content[module][key].numpy(), array)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from cddfuse_jax import console, convert
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # bytes, of any file
+for target in ("a.safetensors", "a.pth", "folder"):
+    sys.argv = ["convert", sys.argv[1], target]
+    print(console.exit_code(convert.main), flush=True)
+    sys.argv = [sys.argv[0], sys.argv[1]]
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_weights, tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tiny_weights)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.stdout.split() == ["1", "1", "1"], run.stderr
+    lines = run.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["error"] * 3
+    for name, line in zip(("a.safetensors", "a.pth", "folder"), lines, strict=True):
+        assert line == f"error: {name} could not be written: File too large"
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ import jax
 
 import cddfuse_jax
 from cddfuse_jax.console import progress, report_error, report_notes, report_per_process
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, WriteError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.memory import devices_in_one_memory
 from cddfuse_jax.images import levels
@@ -84,6 +84,8 @@ def fuse_pairs(
         started = time.perf_counter()
         try:
             done = fuse_file(fuser, pair, file, treatment)
+        except WriteError:  # nor will the next
+            raise
         except InputError as error:
             done = Outcome(pair, file, str(error))
         return done._replace(seconds=time.perf_counter() - started)

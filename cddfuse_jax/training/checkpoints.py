@@ -4,11 +4,8 @@ A step is written beside its place and renamed when it is whole; ``meta`` keeps 
 numbers, so that damage which still reads as a checkpoint is found as well.
 """
 
-import functools
 import hashlib
-import logging
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +19,7 @@ from cddfuse_jax.distributed.watch import is_lost_connection
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.files import checkpoint_root
-from cddfuse_jax.weights.late_failures import silence_late_failures
+from cddfuse_jax.weights.late_failures import failing_quietly, reason
 
 
 class CheckpointError(InputError):
@@ -100,27 +97,27 @@ class Checkpoints:
         step, last = int(state.step), self.latest_step()
         if step == last:
             return
-        _silence_aftermath()
         optimizer = {"step": state.step, "opt_state": state.opt_state}
         mean = {} if state.ema is None else {"ema": ocp.args.StandardSave(state.ema)}
         best = list(self.best) if self.best else None
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.params),
-                    optimizer=ocp.args.StandardSave(optimizer),
-                    meta=ocp.args.JsonSave(meta | {"best": best, "digest": _digest(state)}),
-                    **mean,
-                ),
-            )
+            with failing_quietly():
+                self._manager.save(
+                    step,
+                    args=ocp.args.Composite(
+                        params=ocp.args.StandardSave(state.params),
+                        optimizer=ocp.args.StandardSave(optimizer),
+                        meta=ocp.args.JsonSave(meta | {"best": best, "digest": _digest(state)}),
+                        **mean,
+                    ),
+                )
         except Exception as error:  # depends on which of its files could not be written
             if is_lost_connection(error):
                 raise
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._root} "
-                f"({_reason(error)}); {kept}: make room and give the same command again"
+                f"({reason(error)}); {kept}: make room and give the same command again"
             ) from None
 
     def restore_newest(
@@ -198,21 +195,3 @@ def _digest(state: TrainState) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-@functools.cache
-def _silence_aftermath() -> None:
-    """Leave the one line of a failed save alone.
-
-    Every other array that was not written either says so, in logs and to an event loop that is
-    closed by then, or to threads that may not start; the first failure is raised all the same.
-    """
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    silence_late_failures()
-
-
-def _reason(error: Exception) -> str:
-    """Return the operating system's words in the libraries' message, or else all of it."""
-    found = re.search(r"([^:]+) \[os_error_code=", str(error))
-    return found[1].strip() if found else one_line(error)

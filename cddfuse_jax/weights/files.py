@@ -6,6 +6,7 @@ A checkpoint is ``DIRECTORY/checkpoints/STEP/{params,meta}``. A training run's h
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.errors import InputError, WriteError, one_line
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
-from cddfuse_jax.weights.late_failures import silence_late_failures
+from cddfuse_jax.weights.late_failures import failing_quietly, reason, silence_late_failures
 from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
 
 CHECKPOINTS = "checkpoints"
@@ -45,7 +46,8 @@ def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) ->
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
 
     Raises:
-        InputError: the folder already holds a checkpoint, or something cannot be written.
+        InputError: the folder already holds a checkpoint.
+        WriteError: a checkpoint could not be written; what was begun is removed.
     """
     if Path(target).suffix == safetensors_file.SUFFIX:
         states = torch_weights.state_dicts(params)
@@ -60,16 +62,18 @@ def _save_checkpoint(directory: str | os.PathLike, params: Any, meta: dict[str, 
     root = checkpoint_root(directory)
     if saved_steps(directory):
         raise InputError(f"{directory}: already holds a checkpoint; name another folder")
+    made = next((path for path in (root.parent, root, root / "0") if not path.exists()), root)
     try:
-        with ocp.CheckpointManager(root) as manager:
+        with failing_quietly(), ocp.CheckpointManager(root) as manager:
             manager.save(
                 0,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta)
                 ),
             )
-    except OSError as error:
-        raise InputError(f"cannot write {root}: {error.strerror or error}") from None
+    except Exception as error:  # depends on which of its files could not be written
+        shutil.rmtree(made, ignore_errors=True)
+        raise WriteError(f"{directory} could not be written: {reason(error)}") from None
 
 
 def load_params(weights: str | os.PathLike) -> dict[str, Any]:
