@@ -201,6 +201,8 @@ def main() -> int:
 
             def tell(outcome: Outcome) -> None:
                 record(made[0], outcome)
+                if given.watch and not outcome.error:
+                    print(f"{outcome.out}: fused in {outcome.seconds:.1f} s", flush=True)
 
             if given.watch:
                 watch(make_fuser(), files, treatment, tell)

@@ -72,3 +72,21 @@ def test_the_tables_of_weights_are_the_kept_results(weights):
         if weights == "mif":
             cells.append(f"{judged['background']:.1f}")
         assert f"| `{weights}` | {' | '.join(cells)} |" in page
+
+
+def test_the_first_hour_is_the_kept_result():
+    page = (ROOT / "docs" / "fusing.md").read_text()
+    hour = kept("first_hour")
+    assert f"in {hour['steps']} steps" in " ".join(page.split())
+    for label, value in (
+        ("install, seconds", f"{hour['install_seconds']:.0f}"),
+        ("installed, with all it needs, MB", f"{hour['installed_megabytes']}"),
+        (
+            "of that the package with three sets of weights, MB",
+            f"{hour['own_kilobytes'] / 1e3:.0f}",
+        ),
+        ("`cddfuse fuse --help`, seconds", f"{hour['help_seconds']:.1f}"),
+        ("first 256x256 pair, cold, seconds", f"{hour['first_pair_cold_seconds']:.1f}"),
+        ("the same, warm compile cache, seconds", f"{hour['first_pair_warm_seconds']:.1f}"),
+    ):
+        assert f"| {label} | {value} |" in page

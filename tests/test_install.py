@@ -11,6 +11,7 @@ import pytest
 
 import cddfuse_jax
 from cddfuse_jax.__main__ import COMMANDS
+from cddfuse_jax.weights.files import load_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -69,3 +70,18 @@ def test_every_command_answers_under_its_name(unpacked, tmp_path, command):
     told = run(unpacked, tmp_path, command, "--help")
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith(f"usage: cddfuse {command} ")
+
+
+@pytest.mark.slow
+def test_a_wheel_trains_from_a_config_by_name_in_an_empty_folder(unpacked, tmp_path):
+    sizes = ("features=8", "heads=2", "blocks=1", "coupling_layers=1", "remat=True")
+    fields = [*(f"model.{size}" for size in sizes), "data.count=4", "data.crop=16"]
+    fields += ["data.height=24", "data.width=24", "batch_size=4", "reconstruction_epochs=1"]
+    fields += ["fusion_epochs=1"]
+    done = run(unpacked, tmp_path, "train", "--config=quickstart", "--workdir=run",
+               *(f"--config.{field}" for field in fields))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first = "4 pairs, 1 update an epoch, 2 in all; compiling the first"
+    assert done.stderr.splitlines()[0] == first and "trained 2 steps" in done.stderr
+    assert load_params(tmp_path / "run")["decoder"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]

@@ -141,7 +141,10 @@ class TrainLog:
         self._clock_pixels += pairs * pixels
         self._clock_waited += waited
         self._bar.update()
-        self._bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, False)
+        shown = {name: f"{value:.3g}" for name, value in losses.items()}
+        if "lr/encoder" in values:
+            shown["rate"] = f"{values['lr/encoder']:.3g}"
+        self._bar.set_postfix(shown, refresh=False)
         if self._writer and (step % self.every == 0 or step == 1):
             self._write_scalars(self._writer, step, stage, values)
         if step % self.steps_per_epoch == 0:

@@ -100,7 +100,8 @@ def train_and_evaluate(
     else:
         state = devices.build(lambda: first_state(starting_params(config, model)))
     start = int(state.step)
-    report(f"{len(source)} pairs, {epoch} updates an epoch, {total} in all; compiling the first")
+    updates_an_epoch = f"{epoch} update{'s' * (epoch != 1)} an epoch"
+    report(f"{len(source)} pairs, {updates_an_epoch}, {total} in all; compiling the first")
 
     flops_per_pixel = {stage.name: update_flops(model, stage.name, 1) for stage in stages}
     chip = chip_of(jax.devices()[0].device_kind)
