@@ -74,7 +74,8 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     stopped = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert stopped < 802
     assert own_lines(output[0][1]) == [
-        f"stopped after step {stopped}, saved; the same command goes on from there"
+        "8 pairs, 2 updates an epoch, 802 in all; compiling the first",
+        f"stopped after step {stopped}, saved; the same command goes on from there",
     ]
     assert own_lines(output[1][1]) == [] == own_lines(output[1][0])
     meta = load_meta(workdir)
@@ -86,6 +87,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
             line = processes[0].stderr.readline()
             assert line, "ended without resuming"
         assert f"after step {stopped} of 802" in line
+        assert "802 in all; compiling" in processes[0].stderr.readline()
         processes[0].stderr.readline()  # an epoch: it trains
         processes[0].send_signal(signal.SIGTERM)
         _, error = processes[0].communicate(timeout=120)

@@ -270,6 +270,7 @@ def test_make_source_follows_the_config(tmp_path):
             "source": "synthetic",
             "infrared": str(infrared),
             "visible": str(visible),
+            "pair": "",
             "file": str(path),
             "count": 5,
             "height": 16,

@@ -101,17 +101,19 @@ def test_sources_in_one_folder_are_told_apart_by_patterns(tmp_path):
         str(tmp_path / "both/{}_ir"): ["3_ir.png"],
         str(tmp_path / "m"): ["2.png"],
     }
-    with pytest.raises(InputError, match="--vi and --ir both name"):
-        names_of(tmp_path, "both", "both")
+    assert names_of(tmp_path, "both", "both")[1] == pairs  # found by the same rule
+    touch(tmp_path / "unmarked", "1.png", "2.png")
+    with pytest.raises(InputError, match="same folder for both sides, and nothing in the names"):
+        names_of(tmp_path, "unmarked", "unmarked")
 
 
 def test_sources_that_no_rule_pairs_are_refused_with_what_to_do(tmp_path):
-    touch(tmp_path / "vi", "1_vi.png")
-    touch(tmp_path / "ir", "1_ir.png")
+    touch(tmp_path / "vi", "1_left.png")
+    touch(tmp_path / "ir", "1_right.png")
     touch(tmp_path / "m", "1.png")
     with pytest.raises(InputError, match=r"no name is in both folders .* --vi DIR/{}_SUFFIX"):
         names_of(tmp_path)
-    assert names_of(tmp_path, "vi/{}_vi", "ir/{}_ir.png")[0] == ["1"]
+    assert names_of(tmp_path, "vi/{}_left", "ir/{}_right.png")[0] == ["1"]
 
 
 def row(name: str, values: list[float], score: str = "EN") -> Row:

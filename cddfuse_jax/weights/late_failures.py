@@ -17,17 +17,16 @@ def failing_quietly() -> Iterator[None]:
 
     Every other array that was not written either says so, in logs and to an event loop that is
     closed by then, or to threads that may not start; the first failure is raised all the same.
+    They say it late, so that after a failure the loggers stay silent; else they are as before.
     """
     silence_late_failures()
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 def reason(error: Exception) -> str:
