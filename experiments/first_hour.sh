@@ -67,6 +67,8 @@ for n in range(4):
     save(f"mixed/FLIR_{n:04}_V.jpg", visible), save(f"mixed/FLIR_{n:04}_T.jpg", infrared)
     save(f"sub/visible/{n}.png", visible), save(f"sub/thermal/{n}.png", infrared)
 save("deep.png", infrared, np.uint16)
+save("shifted.png", 1 - np.roll(visible, (9, -14), (0, 1)))
+save("visible.png", visible)
 rgb = np.stack([(infrared * 255).astype(np.uint8)] * 3, -1)
 rgb[..., 2] //= 2
 Image.fromarray(rgb).save("ironbow.png")
@@ -88,6 +90,9 @@ expect 0 'skipped 1 .heic file' cddfuse fuse --vi mixed --ir mixed --pair '{}_V'
 cmp by-rule/FLIR_0000.png given/FLIR_0000.png
 expect 0 '4 fused' cddfuse fuse --vi sub --ir sub --out from-subfolders
 expect 0 'false colour' cddfuse fuse --vi vi/0.png --ir ironbow.png --out warned.png
+expect 0 'seems shifted by 14 left and 9 down' cddfuse fuse --vi visible.png --ir shifted.png --out s.png
+expect 0 'cropped to the 242x247 pixels' cddfuse fuse --vi visible.png --ir shifted.png --out aligned.png \
+    --align
 expect 0 '0 errors' cddfuse check_data --vi mixed --ir mixed
 
 # Outputs
@@ -101,6 +106,8 @@ expect 2 'would overwrite an input' cddfuse fuse --vi vi/0.png --ir ir/0.png --o
 rm fused/2.png
 expect 0 '1 fused, 3 skipped, 0 failed' cddfuse fuse --vi vi --ir ir --out fused --skip-existing \
     --log fused.jsonl
+expect 130 'watched/3.png: fused in' timeout --preserve-status -s INT 40 cddfuse fuse --vi vi --ir ir \
+    --out watched --watch
 grep -q '"name": "2".*"weights": "ivf (' fused.jsonl
 python -c "
 from PIL import Image
@@ -128,11 +135,12 @@ assert len(fuser.folder('vi', 'ir', 'python', progress=print)) == 4
 print(fuser)"
 
 # Retraining
-expect 0 'trained 12 steps' cddfuse train --config=roadscene --workdir=run \
+expect 0 '^best: ' cddfuse train --config=roadscene --workdir=run \
     --config.data.visible=vi --config.data.infrared=ir --config.batch_size=2 \
     --config.data.crop=64 --config.model.features=8 --config.model.blocks=1 \
     --config.model.heads=2 --config.model.coupling_layers=1 \
-    --config.reconstruction_epochs=1 --config.fusion_epochs=1
+    --config.reconstruction_epochs=1 --config.fusion_epochs=1 --config.held_out.every_nth=4 \
+    --config.held_out.every=2
 expect 0 '4 fused' cddfuse fuse --weights run --vi vi --ir ir --out by-my-own
 expect 2 "batch_sise.*did you mean" cddfuse train --config=ivf --workdir=x --config.batch_sise=4
 

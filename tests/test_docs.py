@@ -77,6 +77,8 @@ def test_the_tables_of_weights_are_the_kept_results(weights):
 def test_the_first_hour_is_the_kept_result():
     page = (ROOT / "docs" / "fusing.md").read_text()
     hour = kept("first_hour")
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"takes {hour['first_pair_cold_seconds']:.1f} seconds" in readme
     assert f"in {hour['steps']} steps" in " ".join(page.split())
     for label, value in (
         ("install, seconds", f"{hour['install_seconds']:.0f}"),
