@@ -89,3 +89,14 @@ def test_the_first_hour_is_the_kept_result():
         ("the same, warm compile cache, seconds", f"{hour['first_pair_warm_seconds']:.1f}"),
     ):
         assert f"| {label} | {value} |" in page
+
+
+def test_the_small_network_is_as_much_faster_as_kept():
+    page = " ".join((ROOT / "docs" / "weights.md").read_text().split())
+    seconds = kept("time_weights")["seconds"]
+    ratio = f"{kept('time_weights')['faster']['small']:.1f}"
+    assert (
+        f"takes {seconds['small']:.2f} s on two cores where `ivf` takes {seconds['ivf']:.2f}"
+        in page
+    )
+    assert f"{ratio} times less" in page
