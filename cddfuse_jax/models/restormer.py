@@ -1,10 +1,11 @@
 """Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
-from jax.scipy.special import erf
 from jaxtyping import Float
 
 from cddfuse_jax.models.arrays import AnyArray
@@ -34,6 +35,21 @@ class LayerNorm(nn.Module):
         centred = wide - jnp.mean(wide, -1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
         return (centred * lax.rsqrt(variance + 1e-5) * weight + bias).astype(x.dtype)
+
+
+@jax.custom_jvp
+def erf(x: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
+    """Return the error function; its derivative is as torch computes it, 2/√π · exp(-x²).
+
+    JAX 0.12 computes it by a polynomial that does not pass through `jax.shard_map`.
+    """
+    return lax.erf(x)
+
+
+@erf.defjvp
+def _erf_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    return erf(x), 2 / math.sqrt(math.pi) * (tangent * jnp.exp(-jnp.square(x)))
 
 
 def gelu(x: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
