@@ -61,7 +61,8 @@ def main() -> int:
     from cddfuse_jax.training.run import train_and_evaluate
 
     compilation_cache.enable()
-    with processes.joined(address.given_address(arguments), stop_together=True):
+    same = {"configuration": config.to_json()}
+    with processes.joined(address.given_address(arguments), stop_together=True, run=same):
         stop = processes.StopSignal()
         # Processes of one run share the folder: one of them keeps other runs out.
         first = processes.is_first()

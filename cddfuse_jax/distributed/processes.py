@@ -5,49 +5,53 @@ One process on its own needs none of this: every function then answers at once.
 
 import contextlib
 import hashlib
-import importlib.util
 import itertools
 import json
 import os
+import secrets
 import signal
 import socket
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
+import cddfuse_jax
 from cddfuse_jax.console import leave_telling_to_others
 from cddfuse_jax.distributed.address import ALONE, Address
-from cddfuse_jax.distributed.watch import Watch, runtime
+from cddfuse_jax.distributed.clusters import on_tpu, slurm_address
+from cddfuse_jax.distributed.member import Member, free_port
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.runtime import stopping
 
-MEETINGS = "cddfuse_jax/meetings/"  # in the store that all processes share
-PART = 2**20  # characters of a value in the store: its messages have a limit of 4 MB
-POLL_SECONDS = 0.05
 TELLING_SECONDS = 8.0  # for an interrupted process to tell the others
+KEY = "CDDFUSE_RUN_KEY"
 Item = TypeVar("Item")
 
-
 _NOTHING: Any = object()
-_meetings = itertools.count()
+_member: Member | None = None  # of this process, while it is `joined` to others
 
 
 def count() -> int:
     """Return how many processes there are."""
-    return runtime().num_processes
+    return _member.count if _member else 1
+
+
+def number() -> int:
+    """Return which process this is, from 0."""
+    return _member.number if _member else 0
 
 
 def is_first() -> bool:
     """Tell whether this process prints, logs and names files; always so when it is alone."""
-    return runtime().process_id == 0
+    return number() == 0
 
 
 def share(items: Sequence[Item]) -> list[Item]:
     """Return this process's items: every process another share, together all, each in order."""
-    return list(items[runtime().process_id :: count()])
+    return list(items[number() :: count()])
 
 
 def joint(shares: Sequence[Sequence[Item]]) -> list[Item]:
@@ -63,27 +67,7 @@ def gather(value: Any) -> list[Any]:
     would give up, and its values are what JSON can hold: numbers come out as they went in, tuples
     as lists.
     """
-    if count() == 1:
-        return [value]
-    store, place = runtime().client, f"{MEETINGS}{next(_meetings)}/"
-    text = json.dumps(value)
-    parts = [text[start : start + PART] for start in range(0, len(text), PART)]
-    for number, part in enumerate(parts):
-        store.key_value_set(f"{place}{runtime().process_id}/{number}", part)
-    store.key_value_set(f"{place}{runtime().process_id}", str(len(parts)))  # all of it is there
-
-    def read(process: int) -> Any:
-        while True:  # not blocking in the store, where Ctrl-C would not be heard
-            try:
-                parts = range(int(store.key_value_try_get(f"{place}{process}")))
-                break
-            except jax.errors.JaxRuntimeError as error:
-                if "NOT_FOUND" not in str(error):
-                    raise
-                time.sleep(POLL_SECONDS)
-        return json.loads("".join(store.key_value_try_get(f"{place}{process}/{i}") for i in parts))
-
-    return [read(process) for process in range(count())]
+    return _member.gather(value) if _member else [value]
 
 
 def all_agree(fine: bool) -> bool:
@@ -102,105 +86,156 @@ def check_same(names: Sequence[str], what: str) -> None:
     Raises:
         InputError: ``names`` differ.
     """
-    if len(set(gather(hashlib.sha256("\n".join(names).encode()).hexdigest()))) > 1:
+    if len(set(gather(_digest("\n".join(names))))) > 1:
         raise InputError(
             f"the processes do not see the same {what}; give all of them the same folders, on a "
             "disk that they share or copied to each"
         )
 
 
+def check_all_joined() -> None:
+    """Check that JAX knows of no processes that this program has not joined.
+
+    Raises:
+        InputError: it does.
+    """
+    if jax.process_count() != count():
+        raise InputError(
+            f"JAX sees {jax.process_count()} processes, this run {count()}: work inside "
+            "cddfuse_jax.distributed.processes.joined(), which joins what JAX has joined"
+        )
+
+
 @contextlib.contextmanager
-def joined(address: Address = ALONE, stop_together: bool = False) -> Iterator[None]:
+def joined(
+    address: Address = ALONE, stop_together: bool = False, run: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Join the other processes, and end with them: all well, or all soon after one fails.
 
-    Joins by ``address``, and without one on a TPU pod or under Slurm by what they tell. It must
-    come before anything else asks JAX for devices. A process that fails or falls silent ends all
-    others within half a minute, each with a line that says which it was and why.
+    Joins by ``address``, and without one under Slurm or on a TPU pod by what they tell, or those
+    that `jax.distributed.initialize` has joined already. It must come before anything else asks JAX
+    for devices. A process that fails or falls silent ends all others within half a minute, each
+    with a line that says which it was and why.
 
     Args:
         address: where they meet.
         stop_together: whether JAX's runtime takes SIGTERM, for `StopSignal`; else it ends the
             process that gets it, and so the others.
+        run: what must be the same for all besides the versions, by its name in an error.
 
     Raises:
-        InputError: the address is incomplete or wrong, or the others cannot be reached.
+        InputError: the address is incomplete or wrong, or the others cannot be reached, or do
+            something else.
     """
-    if not _join(address, stop_together):
+    global _member
+    jax.config.update("jax_enable_preemption_service", stop_together)
+    same = {what: _digest(value) for what, value in (_versions() | dict(run or {})).items()}
+    member = _join(address, same)
+    if member is None:
         yield
         return
-    if not is_first():
-        leave_telling_to_others(f"process {runtime().process_id}")
-    watch = Watch()
+    if member.number:
+        leave_telling_to_others(f"process {member.number}")
     stopping.give_grace(TELLING_SECONDS)
+    _member = member
     try:
         yield
+        member.leave()
     except BaseException as error:
         # The others may be in the middle of a reduction with this one, so nothing that waits for
         # them, such as an orderly shutdown, would return.
-        watch.fail(error)
-    watch.leave()
+        member.fail(error)
+    jax.distributed.shutdown()
+    member.close()
+    _member = None
 
 
-def _join(address: Address, stop_together: bool) -> bool:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    own, theirs = cddfuse_jax.__version__, jax.__version__
+    return {"version of cddfuse-jax": own, "version of JAX": theirs}
+
+
+def _join(address: Address, run: dict[str, str]) -> Member | None:
     given = [value is not None for value in address]
     if any(given) and not all(given):
         raise InputError(
             "--coordinator, --num_processes and --process_id belong together, got only "
             + ", ".join(f"--{name}" for name, x in address._asdict().items() if x is not None)
         )
-    options: dict[str, Any] = {}
-    if all(given):
-        host, colon, port = address.coordinator.rpartition(":")
-        if not (host and colon and port.isdecimal()):
-            raise InputError(
-                f"--coordinator must be HOST:PORT of process 0, got {address.coordinator!r}"
-            )
-        if not 0 <= address.process_id < address.num_processes:
-            raise InputError(
-                "--process_id must be from 0 to --num_processes - 1, got "
-                f"{address.process_id} of {address.num_processes}"
-            )
-        if address.process_id == 0:
-            _check_port(address.coordinator, host, int(port))
-            # Not on every interface, which is JAX's default: its runtime lets anybody in.
-            options["coordinator_bind_address"] = address.coordinator
-        options |= {
-            "coordinator_address": address.coordinator,
-            "num_processes": address.num_processes,
-            "process_id": address.process_id,
-            "cluster_detection_method": "deactivate",
-        }
-    elif not _in_cluster():
-        return False
-    jax.config.update("jax_enable_preemption_service", stop_together)
+    if not any(given):
+        if jax.distributed.is_initialized() or on_tpu():
+            return _join_known(run)
+        if (found := slurm_address()) is None:
+            return None
+        # One device of its machine for each task, as JAX does there by itself.
+        return _join_at(found, run, {"local_device_ids": [int(os.environ["SLURM_LOCALID"])]})
+    return _join_at(address, run, {})
+
+
+def _join_at(address: Address, run: dict[str, str], options: dict[str, Any]) -> Member:
+    """Join by an address: first our own hub, then JAX's runtime through it."""
+    host, colon, port = str(address.coordinator).rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 2**16):
+        raise InputError(
+            f"--coordinator must be HOST:PORT of process 0, got {address.coordinator!r}"
+        )
+    processes, this = address.num_processes or 0, address.process_id or 0
+    if not 0 <= this < processes:
+        raise InputError(
+            f"--process_id must be from 0 to --num_processes - 1, got {this} of {processes}"
+        )
+    place = host.strip("[]"), int(port)
+    member = Member(place, this, processes, run, os.environ.get(KEY, ""))
+    member.join()
+    if this == 0:
+        options["coordinator_bind_address"] = member.coordinator
+    _initialize(
+        coordinator_address=member.coordinator,
+        num_processes=processes,
+        process_id=this,
+        cluster_detection_method="deactivate",
+        **options,
+    )
+    return member
+
+
+def _join_known(run: dict[str, str]) -> Member | None:
+    """Join those that JAX's runtime finds or has found by itself."""
+    if not jax.distributed.is_initialized():
+        _initialize()
+    if jax.process_count() == 1:
+        return None
+    # Where they meet and the run's key, from process 0 to all, by a reduction.
+    told = np.zeros(256, np.uint8)
+    if jax.process_index() == 0:
+        text = json.dumps([_own_address(), free_port(), secrets.token_hex(16)]).encode()
+        told[: len(text)] = list(text)
+    told = np.asarray(multihost_utils.broadcast_one_to_all(told))
+    host, port, key = json.loads(bytes(told).rstrip(b"\0"))
+    member = Member((host, port), jax.process_index(), jax.process_count(), run, key)
+    member.join()
+    return member
+
+
+def _initialize(**options: Any) -> None:
     try:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
-        reason = one_line(error)
-        raise InputError(f"the processes cannot join ({reason})") from None
-    return count() > 1
+        raise InputError(f"the processes cannot join ({one_line(error)})") from None
 
 
-def _check_port(coordinator: str, host: str, port: int) -> None:
-    # The runtime aborts the process when it cannot listen.
-    try:
-        family, *_, place = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        with socket.create_server(place[:2], family=family):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"--coordinator {coordinator}: cannot listen there ({error.strerror}); "
-            "name an address of process 0's machine and a free port, the same for all processes"
-        ) from None
-
-
-def _in_cluster() -> bool:
-    """Tell whether JAX can find the other processes by itself: more than one Slurm task, or TPU."""
-    step = ("SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")  # absent outside of srun
-    if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and all(name in os.environ for name in step):
-        return True
-    chips = any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0"))
-    return importlib.util.find_spec("libtpu") is not None and chips
+def _own_address() -> str:
+    """Return the address by which other machines reach this one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses the way out
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
 
 
 class StopSignal:

@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 
 from cddfuse_jax.console import report
 from cddfuse_jax.distributed import processes
-from cddfuse_jax.distributed.watch import is_lost_connection
+from cddfuse_jax.distributed.member import is_lost_connection
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.files import checkpoint_root

@@ -92,6 +92,7 @@ def train_and_evaluate(
     def first_state(params):
         return init_state(params, optimizers, ema=config.ema > 0)
 
+    processes.check_all_joined()
     key = jax.random.key(config.seed)
     like = devices.shapes(lambda: first_state(init_params(model, key)))
     state = checkpoints.restore_newest(like, lambda saved: check_resumable(saved, meta))
