@@ -63,12 +63,12 @@ def _pairs(visible: Path, infrared: Path, rule: Rule | None, errors: list[str]) 
         if not candidates_by_stem(folder, subfolders=True):
             raise InputError(f"{folder}: no images; {READ} are read")
     if by_pattern or visible.samefile(infrared) or not first.keys() & second.keys():
-        found = find_pairs(visible, infrared, rule)
-        alone = found.only_visible + found.only_infrared
+        all_pairs = find_pairs(visible, infrared, rule)
+        alone = all_pairs.only_visible + all_pairs.only_infrared
         errors += [f"{file}: no partner among the other side's names" for file in alone]
-        if not found.pairs:
+        if not all_pairs.pairs:
             raise InputError(no_pairs(visible, infrared, len(alone), rule))
-        return found.pairs
+        return all_pairs.pairs
     tell_skipped(visible, infrared)
     for folder, found, others, other in (
         (visible, first, second, infrared),

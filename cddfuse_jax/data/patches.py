@@ -88,7 +88,8 @@ class _Sink:
     """
 
     def __init__(self, path: Path):
-        self._file, self._error = open(path, "r+b", buffering=0), None  # noqa: SIM115
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+        self._error: OSError | None = None
         for name in ("readinto", "read", "seek", "tell"):
             setattr(self, name, getattr(self._file, name))
 

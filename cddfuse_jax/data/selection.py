@@ -81,7 +81,8 @@ def named(source: Source, file: str | os.PathLike) -> set[int]:
 
 def every_nth(sources: Sequence[Source], n: int) -> set[int]:
     """Return the numbers, in `Joined`, of each source's n-th pair, its 2n-th, and so on."""
-    chosen, start = set(), 0
+    chosen: set[int] = set()
+    start = 0
     for source in sources:
         chosen.update(range(start + n - 1, start + len(source), n))
         start += len(source)

@@ -6,7 +6,7 @@ A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared"
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -70,7 +70,7 @@ class FolderPairs:
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
-        self._sizes = []
+        self._sizes: list[Size | None] = []
         for pair in self.pairs:
             try:
                 self._sizes.append((str(pair.visible), *read_pair_size(pair)))
@@ -113,7 +113,8 @@ class H5Patches:
 
     def __init__(self, file: str | os.PathLike):
         self.path = str(file)
-        self._file, self._process = None, None
+        self._file: Any = None
+        self._process: int | None = None
         try:
             with h5py.File(self.path, "r") as opened:
                 self.keys, self._sizes = self._inspect(opened)
@@ -144,7 +145,7 @@ class H5Patches:
         keys = sorted(visible, key=int)
         sizes = []
         for key in keys:
-            shapes = [getattr(group[key], "shape", ()) for group in groups]
+            shapes: list[tuple[int, ...]] = [getattr(group[key], "shape", ()) for group in groups]
             if shapes[0] != shapes[1] or len(shapes[0]) != 3 or shapes[0][0] != 1:
                 raise InputError(
                     f"{self.path}: patches must be 1xHxW and alike in both groups, patch {key} is "
@@ -207,7 +208,8 @@ class TfdsPairs:
 
     def __init__(self, directory: str | os.PathLike, split: str = "train"):
         self.directory, self.split = str(directory), split
-        self._pairs, self._process = None, None
+        self._pairs: Any = None
+        self._process: int | None = None
         try:
             self._sizes = [
                 (example["name"].decode(), int(example["height"]), int(example["width"]))

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import numpy as np
+
 from cddfuse_jax.console import progress, report_error
 from cddfuse_jax.decomposition.features import Decomposition, decompose
 from cddfuse_jax.decomposition.pictures import distribution, labelled_grid
@@ -20,6 +22,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import Residual
 from cddfuse_jax.weights.files import load_params, trained_residual
 
+_DRAWN = np.zeros((3, 0, 0), np.float32)  # maps that are drawn already: a folder holds many
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
 
@@ -34,11 +37,11 @@ def decompose_file(
     """
     photos = read_pair(pair, resize)
     with naming(pair.name):
-        images = [levels.network_input(photo.pixels) for photo in photos]
-        if min(images[0].shape) < LEAST_SIDE:
-            height, width = images[0].shape
+        visible, infrared = (levels.network_input(photo.pixels) for photo in photos)
+        if min(visible.shape) < LEAST_SIDE:
+            height, width = visible.shape
             raise InputError(f"images must be at least 2x2, got {width}x{height}")
-        parts = decompose(model, params, *images, residual)
+        parts = decompose(model, params, visible, infrared, residual)
         for maps in (parts.images, parts.base, parts.detail):
             check_finite_output(maps)
     return parts
@@ -90,7 +93,7 @@ def decompose_files(
             report_error(str(error))
             continue
         write_png(file, labelled_grid(parts, pair.name))
-        measured[pair.name] = parts._replace(images=None, base=None, detail=None)
+        measured[pair.name] = parts._replace(images=_DRAWN, base=_DRAWN, detail=_DRAWN)
     if measured:
         write_table(table, measured)
         base, detail = ([getattr(p, m) for p in measured.values()] for m in MEASURES[:2])

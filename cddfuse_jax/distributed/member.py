@@ -96,7 +96,7 @@ class Member:
         """Report why this process ends, here and to the others, and end it."""
         if is_lost_connection(error):
             time.sleep(VERDICT_SECONDS)  # another one ended: the hub says which, and ends this one
-        line = one_line(error) or type(error).__name__
+        line = one_line(str(error)) or type(error).__name__
         with contextlib.suppress(Exception):
             self._say({"failed": line})
         if not isinstance(error, InputError | KeyboardInterrupt):

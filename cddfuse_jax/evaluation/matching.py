@@ -55,7 +55,8 @@ def find_scenes(
     """
     sources = find_pairs(visible, infrared, rule)
     pairs = {pair.name: pair for pair in sources.pairs}
-    files, patterns, used = {}, {}, defaultdict(set)
+    files, patterns = {}, {}
+    used: dict[Path, set[Path]] = defaultdict(set)
     in_sources: dict[Path, list[Path]] = defaultdict(list)
     for folder, of in ((visible, sources.visible), (infrared, sources.infrared)):
         in_sources[folder] += of  # one folder may hold both sides

@@ -79,6 +79,7 @@ def _means_table(evaluation: Evaluation, heading) -> str:
 def _comparisons(ranking: Ranking, metrics: dict[str, Metric], heading) -> str:
     if not ranking.comparisons:
         return ""
+    reference = str(ranking.reference)
     found = {(c.method, c.score): c for c in ranking.comparisons}
     lines = []
     for method in dict.fromkeys(c.method for c in ranking.comparisons):
@@ -94,10 +95,10 @@ def _comparisons(ranking: Ranking, metrics: dict[str, Metric], heading) -> str:
             )
         lines.append(f'<tr><th scope="row">{escape(method)}</th>{"".join(cells)}</tr>')
     return (
-        f"<h3>Beside {escape(ranking.reference)}, image by image</h3>"
+        f"<h3>Beside {escape(reference)}, image by image</h3>"
         f"{_sortable(['', *metrics], lines, heading)}"
         '<p class="quiet">Matched-pairs rank-biserial correlation: +1 where a method is better '
-        f"than {escape(ranking.reference)} on every image, -1 where worse on every one. Coloured: "
+        f"than {escape(reference)} on every image, -1 where worse on every one. Coloured: "
         "p below 0.05 in a two-sided Wilcoxon signed-rank test, with Holm's correction over the "
         "whole table; point at a cell to read it.</p>"
     )

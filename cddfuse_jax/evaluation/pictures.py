@@ -5,6 +5,7 @@ import io
 import math
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -32,7 +33,7 @@ def pictured(evaluation: Evaluation) -> tuple[list[int], int]:
     most = max(1, int(pixels / (per_scene * _SMALLEST**2 * 3 / 4)))
     if len(scenes) <= most:
         return order, int(min(side, _LARGEST))
-    wanted = {}
+    wanted: dict[int, Any] = {}
     for row in (row for row in evaluation.rows if row.kind == "run"):
         for score in evaluation.metrics:
             values = row.per_image(score)

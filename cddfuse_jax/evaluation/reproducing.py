@@ -101,12 +101,13 @@ def compare_images(ours: Path, theirs: Path) -> str:
         return "no image of the same name"
     equal, differing, pixels, largest = 0, 0, 0, 0.0
     for name in names:
-        one, other = (np.int16(read_grey(f)) for f in (ours / f"{name}.png", found[name]))
+        one, other = (read_grey(f).astype(np.int16) for f in (ours / f"{name}.png", found[name]))
         if one.shape != other.shape:
-            return f"{name}: {one.shape[1]}x{one.shape[0]} here, {other.shape[1]}x{other.shape[0]}"
+            (height, width), (rows, columns) = one.shape, other.shape
+            return f"{name}: {width}x{height} here, {columns}x{rows}"
         difference = np.abs(one - other)
         equal += not difference.any()
-        differing += np.count_nonzero(difference)
+        differing += int(np.count_nonzero(difference))
         pixels += difference.size
         largest = max(largest, float(difference.max()))
     if equal == len(names):

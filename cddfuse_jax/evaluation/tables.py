@@ -131,7 +131,7 @@ def write_means(path: Path, evaluation: Evaluation) -> None:
                 line = [evaluation.protocol.name, row.kind, row.name, name, metric.better]
                 line += [_number(x) for x in numbers]
                 if c := compared.get((row.label, name)):
-                    line.append(ranking.reference)
+                    line.append(str(ranking.reference))
                     line += [_number(x) for x in (c.difference, c.effect, c.p, c.p_holm)]
                 else:
                     line += [""] * 5

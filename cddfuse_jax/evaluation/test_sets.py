@@ -6,10 +6,8 @@ from typing import NamedTuple
 from cddfuse_jax.models.options import Residual
 
 
-class TestSet(NamedTuple):
+class ScoredSet(NamedTuple):
     """One test set; the folder names are looked for in this order."""
-
-    __test__ = False  # pytest shall not collect it
 
     folders: tuple[str, ...]
     visible: str
@@ -30,10 +28,10 @@ class TestSet(NamedTuple):
 
 
 TEST_SETS = {
-    "MSRS": TestSet(("MSRS", "MSRS/test", "test"), "vi", "ir", "visible"),
-    "TNO": TestSet(("TNO",), "vi", "ir", "visible"),
-    "RoadScene": TestSet(("RoadScene",), "vi", "ir", "visible"),
-    "MRI-CT": TestSet(("MRI_CT", "MRI-CT"), "MRI", "CT", "sum"),
-    "MRI-PET": TestSet(("MRI_PET", "MRI-PET"), "MRI", "PET", "sum"),
-    "MRI-SPECT": TestSet(("MRI_SPECT", "MRI-SPECT"), "MRI", "SPECT", "sum"),
+    "MSRS": ScoredSet(("MSRS", "MSRS/test", "test"), "vi", "ir", "visible"),
+    "TNO": ScoredSet(("TNO",), "vi", "ir", "visible"),
+    "RoadScene": ScoredSet(("RoadScene",), "vi", "ir", "visible"),
+    "MRI-CT": ScoredSet(("MRI_CT", "MRI-CT"), "MRI", "CT", "sum"),
+    "MRI-PET": ScoredSet(("MRI_PET", "MRI-PET"), "MRI", "PET", "sum"),
+    "MRI-SPECT": ScoredSet(("MRI_SPECT", "MRI-SPECT"), "MRI", "SPECT", "sum"),
 }
