@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -30,12 +31,13 @@ def cache(tmp_path_factory):
 
 @contextlib.contextmanager
 def training(
-    workdir: Path, epochs: int, count: int, most_kib: int | None = None
+    workdir: Path, epochs: int, count: int, most_kib: int | None = None, batch: int = 4
 ) -> Iterator[list[subprocess.Popen]]:
-    """The training program, in one or two processes of two devices each."""
+    """The training program, in processes of two devices each."""
     fields = {
         "model.features": 8, "model.heads": 2, "model.blocks": 1,
-        "data.count": 8, "data.height": 24, "data.width": 24, "data.crop": 16,
+        "batch_size": batch, "data.count": 2 * batch,
+        "data.height": 24, "data.width": 24, "data.crop": 16,
         "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
     }  # fmt: skip
     command = ["-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
@@ -128,14 +130,34 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     """One device, then two processes of two devices each, then one device again: 8 updates."""
     config = tiny_config.copy_and_resolve_references()
     config.batch_size, config.data.count, config.picture_every = 4, 8, 1000
-    train_until(8, 1, 1, tmp_path / "undisturbed", config)
-    workdir = tmp_path / "moving"
-    train_until(2, 1, 1, workdir, config)
-    train_until(3, 2, 2, workdir, config)  # stage II begins after step 4
-    train_until(8, 1, 1, workdir, config)
+    moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
+
+
+@pytest.mark.skipif(
+    "CDDFUSE_TEST_ALL_WAYS" not in os.environ, reason="eight devices: CDDFUSE_TEST_ALL_WAYS asks"
+)
+def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.batch_size, config.data.count, config.picture_every = 8, 16, 1000
+    moved_about(config, tmp_path, [(2, 4, 2), (3, 1, 1), (8, 4, 2)])
+    workdir = tmp_path / "preempted"
+    with training(workdir, 400, 4, batch=8) as processes:
+        wait_for_checkpoint(workdir, processes[0])
+        processes[2].send_signal(signal.SIGTERM)
+        output = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, output
+    assert re.search(r"^stopped after step \d+, saved", output[0][1], re.M)
+
+
+def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None:
+    """Train undisturbed on one device, and again in turns of step, processes and devices each."""
+    workdir, last = folder / "moving", moves[-1][0]
+    train_until(last, 1, 1, folder / "undisturbed", config)
+    for step, count, devices in moves:
+        train_until(step, count, devices, workdir, config)
     steps = {int(path.name) for path in (workdir / "checkpoints").iterdir()}
-    assert steps == {3, 4, 8}
-    expected, found = (load_params(tmp_path / name) for name in ("undisturbed", "moving"))
+    assert steps == {moves[-2][0], 4, last}
+    expected, found = (load_params(folder / name) for name in ("undisturbed", "moving"))
     initial = load_params(workdir / "checkpoints" / "4")
     leaves = zip(*map(jax.tree.leaves, (expected, found, initial)), strict=True)
     moved = 0
