@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,8 +16,6 @@ import pytest
 from programs import REPOSITORY, environment, run_together, started
 
 from cddfuse_jax.weights.files import load_meta, load_params
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,9 +130,6 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
 
 
-@pytest.mark.skipif(
-    "CDDFUSE_TEST_ALL_WAYS" not in os.environ, reason="eight devices: CDDFUSE_TEST_ALL_WAYS asks"
-)
 def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_config, tmp_path):
     config = tiny_config.copy_and_resolve_references()
     config.batch_size, config.data.count, config.picture_every = 8, 16, 1000

@@ -25,7 +25,7 @@ class Quiet(Member):
     ended: tuple[str, int] | None = None
 
     def _end(self, line, code):
-        self.ended = self.ended or (line, code)
+        self.ended = line, code
         raise asyncio.CancelledError
 
 

@@ -96,6 +96,7 @@ class Member:
         """Report why this process ends, here and to the others, and end it."""
         if is_lost_connection(error):
             time.sleep(VERDICT_SECONDS)  # another one ended: the hub says which, and ends this one
+        self._ending.acquire()  # for good, here and in `_lost`: one line is enough
         line = one_line(str(error)) or type(error).__name__
         with contextlib.suppress(Exception):
             self._say({"failed": line})
@@ -110,7 +111,6 @@ class Member:
             _wait(sent)
 
     def _end(self, line: str, code: int) -> NoReturn:
-        self._ending.acquire()  # for good: one line is enough
         report_error(line)
         for worker in multiprocessing.active_children():
             with contextlib.suppress(OSError):
@@ -230,7 +230,8 @@ class Member:
 
     def _lost(self, number: int, what: str) -> None:
         line = f"process {number} of this run {what}; this one ends too: start all of them again"
-        self._end(line, ProcessLostError.exit_code)
+        if self._ending.acquire(blocking=False):
+            self._end(line, ProcessLostError.exit_code)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what JAX's client says; keep its line open when the coordinator is gone.
