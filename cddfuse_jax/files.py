@@ -11,6 +11,7 @@ from pathlib import Path
 from cddfuse_jax.errors import InputError, WriteError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (*DISK_FULL, errno.EROFS)
 # What `replacing` is writing now, and who may make, rename or remove such a file.
 _temporaries: set[str] = set()
 _renaming = threading.Lock()
@@ -75,7 +76,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with _renaming:
             os.replace(name, path)
     except OSError as error:
-        if error.errno in (*DISK_FULL, errno.EROFS):  # some libraries do not say which file
+        if error.errno in UNWRITABLE:  # some libraries do not say which file
             raise WriteError(f"{path} could not be written: {os.strerror(error.errno)}") from None
         raise
     finally:

@@ -58,9 +58,10 @@ def pictures(out: Path) -> int:
     for file in files:
         with Image.open(file) as image:
             image.load()
-    for page in out.rglob("report.html"):
+    pages = list(out.rglob("report.html"))
+    for page in pages:
         assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), page
-    return len(files)
+    return len(files) + len(pages)
 
 
 def video(out: Path) -> int:
@@ -127,7 +128,7 @@ COMMANDS = {
         "--overwrite", video, 4,
     ),
     "evaluate": Command(
-        "evaluate --fused IN/train/vi --vi IN/train/vi --ir IN/train/ir --out OUT",
+        "evaluate --fused IN/test/vi --vi IN/train/vi --ir IN/train/ir --out OUT",
         "--overwrite", pictures, 4,
     ),
     "decompose": Command(

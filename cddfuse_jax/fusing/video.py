@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from cddfuse_jax.console import progress, report
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import replacing
+from cddfuse_jax.errors import InputError, WriteError
+from cddfuse_jax.files import UNWRITABLE, replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
@@ -154,6 +155,9 @@ def _telling(out: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
+        if error.errno in UNWRITABLE:
+            reason = os.strerror(error.errno)
+            raise WriteError(f"{out} could not be written: {reason}") from None
         raise InputError(f"cannot write {out}: {error}") from None
 
 
