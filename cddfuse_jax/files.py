@@ -65,7 +65,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
             _temporaries.add(name)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        kind = WriteError if error.errno in UNWRITABLE else InputError
+        raise kind(f"cannot write {path}: {error.strerror}") from None
     try:
         os.close(handle)
         # mkstemp makes files private; an output is as readable as any other file of the user.

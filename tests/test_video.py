@@ -1,4 +1,5 @@
 import argparse
+import resource
 import sys
 from fractions import Fraction
 
@@ -224,3 +225,17 @@ def test_rates_that_are_none_are_refused_at_once(text):
     with pytest.raises(argparse.ArgumentTypeError, match="a rate is above 0"):
         _rate(text)
     assert _rate("30000/1001") == Fraction(30000, 1001)
+
+
+def test_a_full_disk_leaves_no_video_and_is_no_fault_of_the_input(fuse, tmp_path, capsys):
+    visible = write_video(tmp_path / "vi.mp4", 8)
+    infrared = write_video(tmp_path / "ir.mp4", 8, colour=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # bytes, of any file
+    try:
+        assert fuse(visible, infrared, tmp_path / "out.mp4") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert told == [f"error: {tmp_path / 'out.mp4'} could not be written: File too large"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "vi.mp4"]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.console import progress, report
-from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.errors import InputError, WriteError, install, one_line
 from cddfuse_jax.images.image_files import read_image
 from cddfuse_jax.images.levels import grey_8_bit
 from cddfuse_jax.images.pair_photos import check_same_size
@@ -105,6 +105,7 @@ def build(folder: str | Path, out: str | Path) -> Path:
 
     Raises:
         InputError: TFDS is missing, the dataset is there already, or a pair cannot be read.
+        WriteError: the disk is full or read-only.
     """
     if tfds is None:
         raise InputError(f"this needs TensorFlow Datasets: {install('tfds')}")
@@ -118,6 +119,8 @@ def build(folder: str | Path, out: str | Path) -> Path:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
+    except (OSError, RuntimeError, ValueError) as error:  # what its writers raise without room
+        raise WriteError(f"{directory} could not be written: {one_line(error)}") from None
     finally:
         for empty in ("downloads/extracted", "downloads", "msrs"):
             with contextlib.suppress(OSError):
