@@ -145,7 +145,7 @@ COMMANDS = {
     "convert, safetensors": Command(
         "convert ivf OUT/w.safetensors", "--overwrite", weights, 64,
     ),
-    "convert, checkpoint": Command("convert ivf OUT/w", "--overwrite", weights, 64),
+    "convert, checkpoint": Command("convert ivf OUT/w", "", weights, 64),
     "export": Command("export --weights small --out OUT/f.stablehlo", "--overwrite", exported, 64),
 }  # fmt: skip
 

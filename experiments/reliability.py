@@ -28,12 +28,13 @@ Held by tests, not counted here: Ctrl-C, a second one and SIGTERM during deaf wo
 (`tests/test_finite.py`); hostile pickles (`tests/test_hostile_pth.py`); a full disk while patches
 are cut (`tests/test_patches.py`) and while a checkpoint is saved (`tests/test_faults.py`).
 
-Kills of the other commands, full disks (a limit on the size of files), read-only file systems, 4K and 10,000
-pairs are those of `experiments/faults.py` (`experiments/results/faults.json`): small weights, pairs of 96x112.
-"Whole or absent" means that every file under its own name was opened and read to its end, and that the same
-command then did its work; what a killed process leaves is a file whose name begins with a dot.
+Kills of the other commands, full disks (a limit on the size of files), read-only file systems, 4K
+and 10,000 pairs are those of `experiments/faults.py` (`experiments/results/faults.json`): small
+weights, pairs of 96x112. "Whole or absent" means that every file under its own name was opened and
+read to its end, and that the same command then did its work; what a killed process leaves is a file
+whose name begins with a dot.
 
-**Not tried yet**: a full disk under TensorBoard's files; two pages of a TIFF by the ten thousand, timed.
+**Not tried yet**: a full disk under TensorBoard's files; a TIFF of 40,000 pages, timed.
 """
 
 
@@ -45,21 +46,22 @@ def fault_rows(faults: dict) -> list[str]:
         bad = sum(bool(each["wrong"]) for each in kills)
         hidden = sum(bool(each["temporary_files_left"]) for each in kills)
         rows.append(
-            f"| SIGKILL during `{what}` | {len(kills)} | {len(kills) - bad} times whole or absent, "
-            f"{bad} not; {hidden} left a temporary file |"
+            f"| SIGKILL during `{what}` | {len(kills)} | {len(kills) - bad} times whole or "
+            f"absent, {bad} not; {hidden} left a temporary file |"
         )
     for fault, words in (("full_disk", "full disk"), ("read_only", "read-only file system")):
         tried = {what: found[fault] for what, found in faults["commands"].items()}
-        bad = "; ".join(f"`{what}`: {', '.join(wrong)}" for what, wrong in tried.items() if wrong)
+        bad = "; ".join(f"`{what}`: {', '.join(bad)}" for what, bad in tried.items() if bad)
         fine = sum(not wrong for wrong in tried.values())
         rows.append(
-            f"| {words}, each command once | {len(tried)} | {fine} ended in one line, nothing lost "
-            f"or half-written{'; not so ' + bad if bad else ''} |"
+            f"| {words}, each command once | {len(tried)} | {fine} ended in one line, nothing "
+            f"lost or half-written{'; not so ' + bad if bad else ''} |"
         )
     memory, many = faults["memory"], faults["many"]
     rows.append(
-        f"| 3840x2160 under a limit of {memory['limit_gb']:g} GB | 1 | peak {memory['peak_gb']} GB, "
-        f"{memory['seconds']:.0f} s; too small a limit is told before the work |"
+        f"| 3840x2160 under a limit of {memory['limit_gb']:g} GB | 1 | peak "
+        f"{memory['peak_gb']} GB, {memory['seconds']:.0f} s; "
+        "too small a limit is told before the work |"
     )
     tenths = many["resident_mb_at_each_tenth"]
     rows.append(
