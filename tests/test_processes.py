@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import struct
 import threading
 import time
 
@@ -16,6 +17,11 @@ from cddfuse_jax.distributed.clusters import first_host, slurm_address
 from cddfuse_jax.distributed.member import Member
 from cddfuse_jax.errors import InputError
 
+HOSTILE = (
+    b'{"token": "\xc3\xa9"}',
+    b"[" * 4000,
+    b'{"number": 1, "count": "\\u001b[31m", "run": {}, "proof": "\\ud800"}',
+)
 RUN = {"version of cddfuse-jax": "1", "configuration": "a"}
 
 
@@ -115,24 +121,28 @@ def test_who_does_not_belong_is_refused_and_the_others_go_on(
     first.close()
 
 
-def test_strangers_on_the_port_are_not_let_in(place):
-    """Noise, a hello of a gigabyte, silence: the run neither ends nor waits for them."""
+def test_strangers_on_the_port_are_not_let_in(place, capsys, caplog):
+    """Noise, a hello of a gigabyte, hostile JSON, silence: the run neither ends nor waits."""
     first, second = (Quiet(place, i, 2, RUN) for i in range(2))
     starting = threading.Thread(target=lambda: together(first))
     starting.start()
     wait_for(lambda: first.coordinator)
-    strangers = [socket.create_connection(place, timeout=10) for _ in range(4)]
+    strangers = [socket.create_connection(place, timeout=10) for _ in range(7)]
     strangers[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
     strangers[1].sendall(b"\x40\0\0\0" + b"{" * 1000)
     strangers[2].sendall(b"\0\0\0\x10" + b'{"token":"guess"')
+    for stranger, hello in zip(strangers[3:6], HOSTILE, strict=True):
+        stranger.sendall(struct.pack("!I", len(hello)) + hello)
     assert together(second) == [""]
-    for stranger in strangers[:3]:
+    for stranger in strangers[:6]:
         with contextlib.suppress(ConnectionError):
             while stranger.recv(4096):
                 pass  # what it is told before the hub hangs up
     assert (first.ended, second.ended) == (None, None)
     for one in (second, first, *strangers):
         one.close()
+    assert "\x1b" not in capsys.readouterr().err
+    assert [record.getMessage() for record in caplog.records] == []  # asyncio tells of tracebacks
 
 
 def test_no_process_0_and_others_that_do_not_come_are_told(place, monkeypatch):

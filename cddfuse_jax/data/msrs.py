@@ -119,7 +119,7 @@ def build(folder: str | Path, out: str | Path) -> Path:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
-    except (OSError, RuntimeError, ValueError) as error:  # what its writers raise without room
+    except (OSError, RuntimeError) as error:  # what its writers raise without room
         raise WriteError(f"{directory} could not be written: {one_line(error)}") from None
     finally:
         for empty in ("downloads/extracted", "downloads", "msrs"):

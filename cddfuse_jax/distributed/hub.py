@@ -7,7 +7,6 @@ on the connections of the processes that it has let in.
 
 import asyncio
 import contextlib
-import hmac
 import secrets
 from typing import Any
 
@@ -15,13 +14,15 @@ from cddfuse_jax.console import report
 from cddfuse_jax.distributed.messages import (
     BROKEN,
     HELLO_BYTES,
+    KEY,
     MESSAGE_BYTES,
     Message,
     proof,
-    pump,
     receive,
+    same,
     send,
 )
+from cddfuse_jax.distributed.relay import pass_on
 
 BEAT_SECONDS = 2.0
 SILENT_BEATS = 10  # own ones, after which another process counts as dead
@@ -67,7 +68,7 @@ class Hub:
             nonce = secrets.token_hex(16)
             await send(writer, {"nonce": nonce})
             hello = await asyncio.wait_for(receive(reader, HELLO_BYTES), HELLO_SECONDS)
-            if hmac.compare_digest(str(hello.get("token")), self._token):
+            if same(hello.get("token"), self._token):
                 await self._pass_on(reader, writer)
             elif reason := self._reason_against(hello, nonce):
                 await send(writer, {"refused": reason})
@@ -75,18 +76,16 @@ class Hub:
                 await self._serve(hello["number"], reader, writer)
 
     def _reason_against(self, hello: Message, nonce: str) -> str | None:
-        number, run = hello.get("number"), hello.get("run")
-        if not isinstance(number, int) or not isinstance(run, dict):
+        number, count, run = (hello.get(name) for name in ("number", "count", "run"))
+        # Whole numbers, since they are shown: a stranger's text could hold anything.
+        if type(number) is not int or type(count) is not int or not isinstance(run, dict):
             return "no process of this program"
-        if not hmac.compare_digest(str(hello.get("proof")), proof(self._key, nonce, number)):
-            return f"process {number} has another CDDFUSE_RUN_KEY than process 0"
+        if not same(hello.get("proof"), proof(self._key, nonce, number)):
+            return f"process {number} has another {KEY} than process 0"
         reason = None
         other = [what for what, value in self._run.items() if run.get(what) != value]
-        if hello.get("count") != self._count:
-            reason = (
-                f"process {number} was told of {hello.get('count')} processes, process 0 of "
-                f"{self._count}"
-            )
+        if count != self._count:
+            reason = f"process {number} was told of {count} processes, process 0 of {self._count}"
         elif other:
             reason = f"process {number} has another {' and '.join(other)} than process 0"
         elif not 0 <= number < self._count or number in self._members:
@@ -98,11 +97,7 @@ class Hub:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._coordinator)
         with contextlib.closing(ours):
-            both = [asyncio.create_task(pump(*way)) for way in ((reader, ours), (theirs, writer))]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await pass_on((reader, writer), (theirs, ours))
 
     async def _serve(
         self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

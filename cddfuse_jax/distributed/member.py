@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-import socket
 import sys
 import threading
 import time
@@ -15,7 +14,8 @@ import jax
 
 from cddfuse_jax.console import report_error
 from cddfuse_jax.distributed.hub import BEAT_SECONDS, SILENT_BEATS, Hub
-from cddfuse_jax.distributed.messages import BROKEN, HELLO_BYTES, proof, pump, receive, send
+from cddfuse_jax.distributed.messages import BROKEN, HELLO_BYTES, free_port, proof, receive, send
+from cddfuse_jax.distributed.relay import relay
 from cddfuse_jax.errors import InputError, one_line
 
 POLL_SECONDS = 0.02  # a wait that is longer does not hear Ctrl-C
@@ -58,7 +58,7 @@ class Member:
     ) -> None:
         self.number, self.count, self.coordinator = number, count, ""
         self._place, self._run, self._key = place, run, key
-        self._token = ""
+        self._token, self._silent = "", 0
         self._results: dict[Any, concurrent.futures.Future] = {}
         self._meetings, self._ending = 0, threading.Lock()
         self._joined: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -171,9 +171,8 @@ class Member:
                 ) from None
             self.coordinator = f"127.0.0.1:{port}"
         else:
-            relay = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-            self._server = relay
-            self.coordinator = f"127.0.0.1:{relay.sockets[0].getsockname()[1]}"
+            self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+            self.coordinator = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         self._reader, self._writer, nonce = await self._reach()
         hello = {"number": self.number, "count": self.count, "run": self._run}
         await send(self._writer, hello | {"proof": proof(self._key, nonce, self.number)})
@@ -234,31 +233,7 @@ class Member:
             self._end(line, ProcessLostError.exit_code)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what JAX's client says; keep its line open when the coordinator is gone.
-
-        The client aborts the process the moment that its connection breaks. Kept waiting, it
-        leaves the end to `_lost`, which says why.
-        """
-        theirs = ours = None
-        with contextlib.suppress(*BROKEN):
-            theirs, ours = await asyncio.open_connection(*self._place)
-            await receive(theirs, HELLO_BYTES)
-            await send(ours, {"token": self._token})
-            outward = asyncio.create_task(pump(reader, ours))
-            inward = asyncio.create_task(pump(theirs, writer))
-            await asyncio.wait([outward, inward], return_when=asyncio.FIRST_COMPLETED)
-            if outward.done():  # the client has closed its line
-                inward.cancel()
-                ours.close()
-                writer.close()
-                return
-        await asyncio.Event().wait()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on here."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+        await relay(reader, writer, self._place, self._token)
 
 
 def _wait(future: "concurrent.futures.Future[Value]") -> Value:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from cddfuse_jax.console import progress, report
-from cddfuse_jax.errors import InputError, WriteError
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import UNWRITABLE, replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
@@ -155,9 +154,8 @@ def _telling(out: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        if error.errno in UNWRITABLE:
-            reason = os.strerror(error.errno)
-            raise WriteError(f"{out} could not be written: {reason}") from None
+        if error.errno in UNWRITABLE:  # for `replacing`, which says so
+            raise
         raise InputError(f"cannot write {out}: {error}") from None
 
 
