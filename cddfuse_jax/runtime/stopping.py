@@ -115,11 +115,16 @@ def _leave(number: int) -> NoReturn:
     for process in multiprocessing.active_children():
         with contextlib.suppress(OSError):
             process.kill()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    flush()
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         time.sleep(1)
     os._exit(128 + number)
+
+
+def flush() -> None:
+    """Write out what was printed, where there is still somebody to read it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
