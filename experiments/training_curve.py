@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 
 from cddfuse_jax.files import replacing
-from cddfuse_jax.training.log import read_scalars
+from cddfuse_jax.training.scalars import read_scalars
 from cddfuse_jax.weights.files import load_meta
 
 matplotlib.use("Agg")

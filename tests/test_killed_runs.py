@@ -28,7 +28,12 @@ def cache(tmp_path_factory):
 
 @contextlib.contextmanager
 def training(
-    workdir: Path, epochs: int, count: int, most_kib: int | None = None, batch: int = 4
+    workdir: Path,
+    epochs: int,
+    count: int,
+    most_kib: int | None = None,
+    batch: int = 4,
+    more: dict[str, int] | None = None,
 ) -> Iterator[list[subprocess.Popen]]:
     """The training program, in processes of two devices each."""
     fields = {
@@ -36,7 +41,7 @@ def training(
         "batch_size": batch, "data.count": 2 * batch,
         "data.height": 24, "data.width": 24, "data.crop": 16,
         "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
-    }  # fmt: skip
+    } | (more or {})  # fmt: skip
     command = ["-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
     command += [f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in fields.items()]
@@ -183,6 +188,20 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
         while "resuming" not in (line := processes[0].stderr.readline()):
             assert line, "ended without resuming"
         assert f"after step {step} of" in line
+
+
+def test_a_disk_that_fills_under_tensorboard_ends_the_program_with_a_line(tmp_path):
+    """No checkpoint is due before its file is full."""
+    workdir = tmp_path / "run"
+    more = {"checkpoint_every": 100_000, "log_every": 1, "picture_every": 100_000}
+    with training(workdir, 4000, 1, most_kib=16, more=more) as processes:
+        _, error = processes[0].communicate(timeout=240)
+    assert processes[0].returncode == 1, error
+    assert own_lines(error)[-1] == (
+        f"error: {workdir}/tensorboard could not be written (File too large); checkpoints already "
+        "saved are whole: make room and give the same command again"
+    )
+    assert "Traceback" not in error
 
 
 def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):

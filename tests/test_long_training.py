@@ -15,10 +15,10 @@ from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.training.held_out import HeldOut
-from cddfuse_jax.training.log import read_scalars
 from cddfuse_jax.training.optimizers import Optimizer, learning_rate
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.scalars import read_scalars
 from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.files import load_params, saved_steps
 

@@ -11,8 +11,9 @@ import pytest
 
 from cddfuse_jax import console, train
 from cddfuse_jax.training import log as log_module
-from cddfuse_jax.training.log import TrainLog, read_scalars
+from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.scalars import read_scalars
 
 
 def test_speed_is_per_step_and_chip(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """What a training run tells: TensorBoard, progress, a line per epoch, and that it went wrong."""
 
+import contextlib
 import math
-import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,11 @@ from pathlib import Path
 import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.event_pb2 import Event
 
 from cddfuse_jax.console import progress, report
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, WriteError
 from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.training.scalars import ScalarsFile
 
 
 class NonFiniteError(InputError):
@@ -59,7 +58,7 @@ class TrainLog:
         self.workdir, self.steps_per_epoch, self.every = workdir, steps_per_epoch, every
         self.writes, self.chips, self.peak = writes, chips, peak
         self.flops_per_pixel = flops_per_pixel or {}
-        self._writer = SummaryWriter(str(workdir / "tensorboard")) if writes else None
+        self._writer = ScalarsFile(workdir / "tensorboard") if writes else None
         self._bar = progress(None, "training", total=total, initial=start, unit="step")
         self._pending: tuple | None = None
         self._sums: dict[str, float] = {}
@@ -69,10 +68,12 @@ class TrainLog:
     def __enter__(self) -> "TrainLog":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         self._bar.close()
         if self._writer:
-            self._writer.close()
+            # What ended the run is told, and not that its last scalars had no room either.
+            with contextlib.suppress(*([WriteError] if kind else [])):
+                self._writer.close()
 
     def update(
         self,
@@ -110,7 +111,7 @@ class TrainLog:
         )
         if self._writer:
             for name, value in losses.items():
-                self._writer.add_scalar(f"held_out/{stage}/{name}", value, step)
+                self._writer.scalar(f"held_out/{stage}/{name}", value, step)
             self._writer.flush()
 
     def picture(self, step: int, picture: UInt8[np.ndarray, "height width"]) -> Path:
@@ -118,7 +119,7 @@ class TrainLog:
         path = self.workdir / "pictures" / f"step_{step:06d}.png"
         write_png(path, picture)
         if self._writer:
-            self._writer.add_image("decomposition", picture, step, dataformats="HW")
+            self._writer.picture("decomposition", picture, step)
         return path
 
     def _read(self, pending: tuple | None) -> None:
@@ -153,14 +154,14 @@ class TrainLog:
             self._sums, self._count = {}, 0
 
     def _write_scalars(
-        self, writer: SummaryWriter, step: int, stage: str, values: dict[str, float]
+        self, writer: ScalarsFile, step: int, stage: str, values: dict[str, float]
     ) -> None:
         for tag, value in self._speed(stage).items():
-            writer.add_scalar(tag, value, step)
+            writer.scalar(tag, value, step)
         self._restart_clock()
         for name, value in values.items():
             tag = name if "/" in name else f"{stage}/{name}"
-            writer.add_scalar(tag, value, step)
+            writer.scalar(tag, value, step)
         writer.flush()
 
     def _restart_clock(self) -> None:
@@ -181,21 +182,3 @@ class TrainLog:
             needed = self._clock_pixels * self.flops_per_pixel[stage]
             speed["speed/model_flops_utilisation"] = needed / elapsed / self.chips / self.peak
         return speed
-
-
-def read_scalars(workdir: Path) -> dict[str, dict[int, float]]:
-    """Read what `TrainLog` wrote for TensorBoard: tag, then step, to value.
-
-    Where a resumed run repeated steps, the later file counts.
-    """
-    found: dict[str, dict[int, float]] = {}
-    for file in sorted((workdir / "tensorboard").iterdir()):
-        data = file.read_bytes()
-        while data:  # records: length, checksum, event, checksum
-            (length,) = struct.unpack("<Q", data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            data = data[16 + length :]
-            for value in event.summary.value:
-                if value.WhichOneof("value") == "simple_value":
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
