@@ -81,6 +81,33 @@ def test_work_is_ended_with_one_line_and_leaves_nothing(tmp_path, work, signals,
     assert not list(tmp_path.iterdir())
 
 
+DROPPING = """
+    import weakref
+
+    class Thing: pass
+
+    def drop(_):
+        while not stop:  # what is raised here is dropped, and only then does the work go on
+            time.sleep(0.01)
+
+    stop = []
+    thing = Thing()
+    reference = weakref.ref(thing, drop)
+    print("ready", flush=True)
+    del thing
+    started = time.monotonic()
+    while time.monotonic() - started < 60:
+        time.sleep(0.01)
+"""
+
+
+def test_a_ctrl_c_that_python_drops_comes_again(tmp_path):
+    process = begin(DROPPING, tmp_path)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == INTERRUPTED
+    assert process.returncode == 130
+
+
 def test_the_line_comes_at_once_though_the_work_is_deaf(tmp_path):
     process = begin(DEAF, tmp_path)
     process.send_signal(signal.SIGINT)

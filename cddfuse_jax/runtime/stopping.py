@@ -23,6 +23,7 @@ GRACE_SECONDS = 2.0  # what a command gets to tidy up; compiled code does not he
 _INTERRUPTED = "interrupted: files already written are whole, nothing else was kept"
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _Event = int | None  # a signal's number; None when the work has ended
+_AGAIN = 0  # no signal's number: the KeyboardInterrupt was dropped
 
 _events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
 _settings: dict = {"save": None, "grace": GRACE_SECONDS}
@@ -64,6 +65,7 @@ def run(work: Callable[[], int]) -> int:
             _events.put(None)
 
     worker = threading.Thread(target=body, name="command", daemon=True)
+    _tell_of_what_is_lost()
     worker.start()
     if _wait(worker):
         _leave(signal.SIGINT)
@@ -83,7 +85,9 @@ def _wait(worker: threading.Thread) -> bool:
             return True
         if number is None:
             return interrupted
-        if _settings["save"] and not asked:
+        if number == _AGAIN:
+            _raise_in(worker)
+        elif _settings["save"] and not asked:
             asked = True
             again = "again" if number == signal.SIGINT else "Ctrl-C"
             report(
@@ -121,6 +125,19 @@ def _leave(number: int) -> NoReturn:
         os.kill(os.getpid(), number)
         time.sleep(1)
     os._exit(128 + number)
+
+
+def _tell_of_what_is_lost() -> None:
+    """Have a Ctrl-C that met a callback of Python's own, which drops it, come once more."""
+    told = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            _events.put(_AGAIN)  # not raised from here: this is such a callback too
+        else:
+            told(dropped)
+
+    sys.unraisablehook = hook
 
 
 def flush() -> None:

@@ -1,10 +1,12 @@
 """TensorBoard's files: scalars and pictures of a run, written in the thread that has them."""
 
+import contextlib
 import itertools
 import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +14,22 @@ from jaxtyping import UInt8
 from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event
 
-from cddfuse_jax.errors import InputError, WriteError
+from cddfuse_jax.errors import WriteError
 
 _numbers = itertools.count()
 
 
 class ScalarsFile:
-    """One run's new file for TensorBoard.
+    """One run's new file for TensorBoard, made when there is something to write.
 
     `tensorboardX.SummaryWriter` hands its events to a thread: on a full disk that thread dies, and
     whoever hands on the eleventh event waits for ever.
-
-    Raises:
-        InputError: the folder cannot be made or written.
-        WriteError: the disk is full or read-only.
     """
 
     def __init__(self, folder: Path):
         unique = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._path = folder / f"events.out.tfevents.{unique}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._writer = RecordWriter(str(self._path))
-        except OSError as error:
-            raise InputError(f"cannot write {folder}: {error.strerror or error}") from None
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._writer: RecordWriter | None = None
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Add a scalar of a step.
@@ -62,10 +55,9 @@ class ScalarsFile:
         Raises:
             WriteError: the disk is full or read-only.
         """
-        try:
-            self._writer.flush()
-        except OSError as error:
-            raise self._failure(error) from None
+        with self._failing_in_a_line():
+            if self._writer:
+                self._writer.flush()
 
     def close(self) -> None:
         """Write the rest.
@@ -73,22 +65,28 @@ class ScalarsFile:
         Raises:
             WriteError: the disk is full or read-only.
         """
-        try:
-            self._writer.close()
-        except OSError as error:
-            raise self._failure(error) from None
+        with self._failing_in_a_line():
+            if self._writer:
+                self._writer.close()
 
     def _write(self, event: Event) -> None:
-        try:
+        with self._failing_in_a_line():
+            if self._writer is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = RecordWriter(str(self._path))
+                first = Event(wall_time=time.time(), file_version="brain.Event:2")
+                self._writer.write(first.SerializeToString())
             self._writer.write(event.SerializeToString())
-        except OSError as error:
-            raise self._failure(error) from None
 
-    def _failure(self, error: OSError) -> WriteError:
-        return WriteError(
-            f"{self._path.parent} could not be written ({error.strerror or error}); checkpoints already "
-            "saved are whole: make room and give the same command again"
-        )
+    @contextlib.contextmanager
+    def _failing_in_a_line(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WriteError(
+                f"{self._path.parent} could not be written ({error.strerror or error}); "
+                "checkpoints already saved are whole: make room and give the same command again"
+            ) from None
 
 
 def read_scalars(workdir: Path) -> dict[str, dict[int, float]]:
