@@ -40,7 +40,7 @@ def main() -> None:
             ("random weights, procedural 128x128", given.random, []),
             ("ivf, TNO 05, 180x131", "ivf", sides),
         ):
-            kept = Path(folder, "rows.json")
+            kept = Path(folder, f"{len(result)}.json")
             arguments = ["--release", given.release, "--weights", weights, *pair]
             code = parity.main([*arguments, "--json", str(kept)])
             rows = json.loads(kept.read_text())
