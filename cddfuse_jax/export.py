@@ -1,6 +1,7 @@
-"""Export the fusing network to one file that runs wherever JAX runs, without this package.
+"""Export the fusing network to one file that runs without this package, by JAX or ONNX Runtime.
 
     python -m cddfuse_jax.export --out model.stablehlo
+    python -m cddfuse_jax.export --format onnx --out model.onnx
 
 Run it with --help; docs/export.md shows how the file is used.
 """
@@ -18,6 +19,8 @@ from cddfuse_jax.weights import shipped
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
+FORMATS = ("stablehlo", "onnx")
+TYPES = ("float32", "float16")
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:
@@ -32,18 +35,22 @@ def main() -> None:
     """Read the arguments, export, write, and say what was written."""
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.export",
-        description="Export the network with its weights as StableHLO, for any size of image.",
+        description="Export the network with its weights, for images of any size: as StableHLO, "
+        "which JAX runs, or as ONNX.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
-            The file holds one function from visible and infrared, float32 (n, h, w) in [0, 1] with
-            h and w at least 8, to the fused luma, float32 (n, h, w), before stretch and colour:
+            A StableHLO file holds one function from visible and infrared, float32 (n, h, w) in
+            [0, 1] with h and w at least 8, to the fused luma, float32 (n, h, w), before stretch
+            and colour:
 
               import jax
               fuse = jax.export.deserialize(open("model.stablehlo", "rb").read())
               fused = fuse.call(visible, infrared)
 
-            It needs jax and flatbuffers, not this package.
+            It needs jax and flatbuffers, not this package. An ONNX file has the same inputs, named
+            visible and infrared, and the same output, named fused. It is written only if ONNX
+            Runtime gives what JAX gives, within 1e-5 (float32) or 2/255 (float16).
             """
         ),
     )
@@ -51,23 +58,39 @@ def main() -> None:
     shipped.add_option(parser)
     add("--out", required=True, type=Path, metavar="FILE", help="file to write")
     add("--residual", choices=RESIDUALS, help="as for fuse")
-    add("--platforms", type=parse_platforms, default=DEFAULT_PLATFORMS, metavar="NAME,...",
-        help=f"where it shall run, of {', '.join(PLATFORMS)}; default: cpu,cuda,tpu")  # fmt: skip
+    add("--format", choices=FORMATS, default="stablehlo", help="default: %(default)s")
+    names = ", ".join(PLATFORMS)
+    add("--platforms", type=parse_platforms, metavar="NAME,...",
+        help=f"StableHLO: where it shall run, of {names}; default: cpu,cuda,tpu")  # fmt: skip
+    add("--dtype", choices=TYPES, help="ONNX: of weights and features; default: float32")
     add_overwrite(parser)
     given = parser.parse_args()
     if given.out.is_dir():
         raise InputError(f"--out is a file, {given.out} is a folder")
+    if given.format == "onnx" and given.platforms:
+        parser.error("--platforms is for StableHLO: an ONNX file is for all of them")
+    if given.format == "stablehlo" and given.dtype:
+        parser.error("--dtype is for --format onnx; StableHLO is float32")
 
-    from cddfuse_jax.fusing.exporting import export_fuse, serialized
     from cddfuse_jax.weights.files import load_params, trained_residual
 
     check_outputs([given.out], [given.weights], given.overwrite)
     params = load_params(given.weights)
     residual = given.residual or trained_residual(given.weights) or "visible"
-    data = serialized(export_fuse(params, residual, given.platforms))
+    if given.format == "onnx":
+        from cddfuse_jax.fusing.onnx_file import onnx_model
+
+        data, errors = onnx_model(params, residual, given.dtype or "float32")
+        what = f"ONNX Runtime and JAX differ by at most {max(errors.values()):.1e}"
+    else:
+        from cddfuse_jax.fusing.exporting import export_fuse, serialized
+
+        platforms = given.platforms or DEFAULT_PLATFORMS
+        data = serialized(export_fuse(params, residual, platforms))
+        what = f"for {', '.join(platforms)}"
     with replacing(given.out) as temporary:
         temporary.write_bytes(data)
-    print(f"{given.out}: {len(data) / 1e6:.1f} MB, for {', '.join(given.platforms)}")
+    print(f"{given.out}: {len(data) / 1e6:.2f} MB, {what}")
 
 
 if __name__ == "__main__":

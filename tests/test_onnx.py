@@ -1,0 +1,85 @@
+"""The network as ONNX: any size, what JAX computes, written whole or not at all."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from cddfuse_jax import console, export
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing import onnx_file
+from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.weights.files import load_params
+
+onnx = pytest.importorskip("onnx", reason="ONNX needs the extra [onnx]")
+pytest.importorskip("onnxruntime", reason="ONNX needs the extra [onnx]")
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        console.run(export.main)
+    return end.value.code
+
+
+@pytest.mark.parametrize("residual", ["visible", "sum", "none"])
+def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
+    params = load_params("small")
+    fused = onnx_file.runner(onnx_file.onnx_model(params, residual)[0])
+    fuse = make_fuse(params, residual)
+    rng = np.random.default_rng(1)
+    for n, height, width in ((1, 2, 2), (2, 19, 8), (1, 40, 3)):
+        pair = rng.random((2, n, height, width), np.float32)
+        expected = np.stack([fuse(*images) for images in zip(*pair, strict=True)])
+        np.testing.assert_allclose(fused(*pair), expected, rtol=0, atol=1e-5)
+
+
+def test_the_command_writes_small_below_a_megabyte_with_names_and_free_sizes(
+    tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "small.onnx"
+    assert run(monkeypatch, "--weights", "small", "--format", "onnx", "--out", file) == 0
+    assert "ONNX Runtime and JAX differ by at most" in capsys.readouterr().out
+    assert file.stat().st_size < 10**6
+    graph = onnx.load(file).graph
+    named = [*graph.input, *graph.output]
+    assert [each.name for each in named] == ["visible", "infrared", "fused"]
+    assert all(
+        [axis.dim_param for axis in each.type.tensor_type.shape.dim] == ["n", "h", "w"]
+        for each in named
+    )
+    half = tmp_path / "half.onnx"
+    more = ("--format", "onnx", "--dtype", "float16")
+    assert run(monkeypatch, "--weights", "small", *more, "--out", half) == 0
+    assert half.stat().st_size < 0.6 * file.stat().st_size
+    assert [each.type.tensor_type.elem_type for each in onnx.load(half).graph.input] == [1, 1]
+
+
+def test_a_graph_that_is_not_the_network_is_not_written(monkeypatch):
+    monkeypatch.setitem(onnx_file.LARGEST_ERROR, "float32", 1e-9)
+    with pytest.raises(InputError, match="not written: ONNX Runtime and JAX differ by"):
+        onnx_file.onnx_model(load_params("small"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "onnx", "--platforms", "cpu"], "--platforms is for StableHLO"),
+        (["--dtype", "float16"], "--dtype is for --format onnx"),
+    ],
+)
+def test_options_of_the_other_format_are_refused(tmp_path, monkeypatch, capsys, arguments, told):
+    assert run(monkeypatch, *arguments, "--out", tmp_path / "f") == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra_it_is_one_line(tmp_path, monkeypatch, capsys, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "cddfuse_jax.fusing.onnx_graph", raising=False)
+    file = tmp_path / "m.onnx"
+    assert run(monkeypatch, "--weights", "small", "--format", "onnx", "--out", file) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "[onnx]" in told and told.count("\n") == 1
+    assert not file.exists()
