@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
 
 import cddfuse_jax
@@ -20,6 +21,7 @@ TYPES: tuple[Type, ...] = ("float32", "float16")
 OPSET = 18  # what ONNX Runtime 1.14 and its build for browsers read
 IR_VERSION = 8
 _ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+Kernel3x3 = Float[np.ndarray, "3 3 c_in_of_a_group c_out"]
 _SIDE = 1  # the axis of channels
 
 
@@ -57,19 +59,15 @@ class Graph:
         return x if self.type == "float32" else self.op("Cast", x, to=_ONNX_TYPES[self.type])
 
 
-def conv1x1(g: Graph, x: str, kernel: np.ndarray, bias: Sequence[str] = ()) -> str:
-    """Mix channels by a kernel (c_in, c_out)."""
+def conv1x1(
+    g: Graph, x: str, kernel: Float[np.ndarray, "c_in c_out"], bias: Sequence[str] = ()
+) -> str:
+    """Mix channels."""
     return g.op("Conv", x, g.constant(kernel.T[:, :, None, None]), *bias)
 
 
-def conv3x3(g: Graph, x: str, kernel: np.ndarray, padded: bool = False) -> str:
-    """Convolve with a kernel (3, 3, c_in / groups, c_out); zeros beyond, unless ``padded``."""
-    own = kernel.transpose(3, 2, 0, 1)
-    return g.op("Conv", x, g.constant(own), pads=[0] * 4 if padded else [1] * 4)
-
-
-def grouped3x3(g: Graph, x: str, kernel: np.ndarray, groups: int, padded: bool = False) -> str:
-    """Like `conv3x3`, in groups of channels."""
+def conv3x3(g: Graph, x: str, kernel: Kernel3x3, groups: int = 1, padded: bool = False) -> str:
+    """Convolve in groups of channels; zeros beyond the image, unless ``padded`` already."""
     own = kernel.transpose(3, 2, 0, 1)
     pads = [0] * 4 if padded else [1] * 4
     return g.op("Conv", x, g.constant(own), pads=pads, group=groups)
@@ -101,7 +99,12 @@ def gelu(g: Graph, x: str) -> str:
     return g.op("Mul", g.op("Mul", x, g.constant(0.5)), g.op("Add", phi, g.constant(1.0)))
 
 
-def attention(g: Graph, qkv: str, temperature: np.ndarray, project_out: np.ndarray) -> str:
+def attention(
+    g: Graph,
+    qkv: str,
+    temperature: Float[np.ndarray, "heads ..."],
+    project_out: Float[np.ndarray, "c_in c_out"],
+) -> str:
     """Attention between the channels of each head, then a 1x1 convolution."""
     heads = len(temperature)
     q, k, v = split(g, qkv, 3)
@@ -125,7 +128,7 @@ def attention(g: Graph, qkv: str, temperature: np.ndarray, project_out: np.ndarr
 def feed_forward(g: Graph, x: str, params: Mapping[str, Any], groups: int) -> str:
     """Gated feed-forward network with a 3x3 convolution in groups."""
     hidden = conv1x1(g, x, params["project_in"])
-    a, b = split(g, grouped3x3(g, hidden, params["dwconv"], groups), 2)
+    a, b = split(g, conv3x3(g, hidden, params["dwconv"], groups), 2)
     return conv1x1(g, g.op("Mul", gelu(g, a), b), params["project_out"])
 
 
@@ -133,7 +136,7 @@ def restormer_block(g: Graph, x: str, params: Mapping[str, Any]) -> str:
     """X += MDTA(LayerNorm(x)); x += GDFN(LayerNorm(x))."""
     own = params["attn"]
     qkv = conv1x1(g, layer_norm(g, x, params["norm1"]), own["qkv"])
-    qkv = grouped3x3(g, qkv, own["qkv_dwconv"], own["qkv_dwconv"].shape[-1])
+    qkv = conv3x3(g, qkv, own["qkv_dwconv"], own["qkv_dwconv"].shape[-1])
     x = g.op("Add", x, attention(g, qkv, own["temperature"], own["project_out"]))
     groups = params["ffn"]["dwconv"].shape[-1]
     return g.op("Add", x, feed_forward(g, layer_norm(g, x, params["norm2"]), params["ffn"], groups))
@@ -156,7 +159,7 @@ def inverted_residual(g: Graph, x: str, params: Mapping[str, Any]) -> str:
     pads = g.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
     x = g.op("Clip", conv1x1(g, g.op("Pad", x, pads, mode="reflect"), params["expand"]), *bounds)
     depthwise = params["depthwise"]
-    x = g.op("Clip", grouped3x3(g, x, depthwise, depthwise.shape[-1], padded=True), *bounds)
+    x = g.op("Clip", conv3x3(g, x, depthwise, depthwise.shape[-1], padded=True), *bounds)
     return conv1x1(g, x, params["project"])
 
 
