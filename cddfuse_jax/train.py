@@ -62,7 +62,7 @@ def main() -> int:
 
     compilation_cache.enable()
     same = {"configuration": config.to_json()}
-    with processes.joined(address.given_address(arguments), stop_together=True, run=same):
+    with processes.joined(address.given_address(arguments), run=same):
         stop = processes.StopSignal()
         # Processes of one run share the folder: one of them keeps other runs out.
         first = processes.is_first()

@@ -81,7 +81,8 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
         "8 pairs, 2 updates an epoch, 802 in all; compiling the first",
         f"stopped after step {stopped}, saved; the same command goes on from there",
     ]
-    assert own_lines(output[1][1]) == [] == own_lines(output[1][0])
+    told = "process 1: SIGTERM: saving after this update; Ctrl-C to stop now"
+    assert (own_lines(output[1][0]), own_lines(output[1][1])) == ([], [told])
     meta = load_meta(workdir)
     assert meta["pairs"] == 8 and meta["steps_per_epoch"] == 2
 

@@ -93,6 +93,35 @@ def test_what_all_give_comes_to_all_in_order(place):
     assert [one.ended for one in members] == [None] * 3
 
 
+def test_all_stop_after_the_same_update(place):
+    """One is ahead of the others when two are asked to stop; then nobody begins another."""
+    members = [Quiet(place, i, 3, RUN) for i in range(3)]
+    assert together(*members) == ["", "", ""]
+    for one, step in zip(members, (7, 8, 7), strict=True):
+        assert not one.agreement.ends_at(step)
+    members[1].stop_all()
+    members[2].stop_all()
+    wait_for(lambda: all(one.agreement._last.done() for one in members))
+    made = []
+    for one, step in zip(members, (7, 8, 7), strict=True):
+        while not one.agreement.ends_at(step + 1):
+            step += 1
+        made.append(step + 1)
+    assert made == [9, 9, 9]
+    for one in reversed(members):
+        one.close()
+
+
+def test_one_that_has_made_no_update_yet_stops_with_the_others(place):
+    members = [Quiet(place, i, 2, RUN) for i in range(2)]
+    assert together(*members) == ["", ""]
+    members[0].stop_all()
+    wait_for(lambda: all(one.agreement._last.done() for one in members))
+    assert [one.agreement.ends_at(101) for one in members] == [True, True]  # resumed after 100
+    for one in reversed(members):
+        one.close()
+
+
 @pytest.mark.parametrize(
     "number, count, run, key, reason",
     [

@@ -47,6 +47,8 @@ class Hub:
         self._silent: dict[int, int] = {}  # beats since it was heard
         self._done: set[int] = set()
         self._gathered: dict[int, dict[int, Any]] = {}
+        self._stopping = False
+        self._steps: dict[int, int] = {}  # that each had made when all were to stop
         self._over = False
         self._tasks: set[asyncio.Task] = set()
 
@@ -123,6 +125,13 @@ class Hub:
             if len(self._done) == self._count:
                 self._over = True
                 await self._tell_all({"over": True})
+        elif "stop" in message and not self._stopping:
+            self._stopping = True
+            await self._tell_all({"stop": True})
+        elif "at" in message:
+            self._steps[number] = message["at"]
+            if len(self._steps) == self._count:
+                await self._tell_all({"stop_after": max(self._steps.values()) + 1})
         elif "gather" in message:
             values = self._gathered.setdefault(message["gather"], {})
             values[number] = message["value"]

@@ -8,20 +8,19 @@ import os
 import sys
 import threading
 import time
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import jax
 
 from cddfuse_jax.console import report_error
+from cddfuse_jax.distributed.agreement import Agreement, wait
 from cddfuse_jax.distributed.hub import BEAT_SECONDS, SILENT_BEATS, Hub
 from cddfuse_jax.distributed.messages import BROKEN, HELLO_BYTES, free_port, proof, receive, send
 from cddfuse_jax.distributed.relay import relay
 from cddfuse_jax.errors import InputError, one_line
 
-POLL_SECONDS = 0.02  # a wait that is longer does not hear Ctrl-C
 JOIN_SECONDS = 300.0
 VERDICT_SECONDS = (SILENT_BEATS + 5) * BEAT_SECONDS
-Value = TypeVar("Value")
 
 
 class ProcessLostError(InputError):
@@ -51,12 +50,14 @@ class Member:
 
     Attributes:
         coordinator: where JAX's coordinator is for this process, as HOST:PORT.
+        agreement: on the update that all stop after.
     """
 
     def __init__(
         self, place: tuple[str, int], number: int, count: int, run: dict[str, str], key: str = ""
     ) -> None:
         self.number, self.count, self.coordinator = number, count, ""
+        self.agreement = Agreement()
         self._place, self._run, self._key = place, run, key
         self._token, self._silent = "", 0
         self._results: dict[Any, concurrent.futures.Future] = {}
@@ -73,19 +74,23 @@ class Member:
             InputError: they do not come, or this one is refused.
         """
         self._thread.start()
-        _wait(self._joined)
+        wait(self._joined)
 
     def gather(self, value: Any) -> list[Any]:
         """Return what every process gives, in their order; wait for the last, however long."""
         meeting, self._meetings = self._meetings, self._meetings + 1
         result = self._results[meeting] = concurrent.futures.Future()
         self._say({"gather": meeting, "value": value})
-        return _wait(result)
+        return wait(result)
+
+    def stop_all(self) -> None:
+        """Have all processes stop, after the same update; see `agreement`."""
+        self._say({"stop": True})
 
     def leave(self) -> None:
         """Say that the work is done, and wait until all others have said so."""
         self._say({"done": True})
-        _wait(self._over)
+        wait(self._over)
 
     def close(self) -> None:
         """End the thread: JAX's own connections pass through it until then."""
@@ -108,7 +113,7 @@ class Member:
     def _say(self, message: dict[str, Any]) -> None:
         sent = asyncio.run_coroutine_threadsafe(send(self._writer, message), self._loop)
         with contextlib.suppress(*BROKEN):  # the thread hears of it too, and knows what to do
-            _wait(sent)
+            wait(sent)
 
     def _end(self, line: str, code: int) -> NoReturn:
         report_error(line)
@@ -215,6 +220,10 @@ class Member:
                 self._results.pop(message["gathered"]).set_result(message["values"])
             elif "lost" in message:
                 self._lost(message["lost"], message["what"])
+            elif "stop" in message:
+                await send(self._writer, {"at": self.agreement.hold()})
+            elif "stop_after" in message:
+                self.agreement.decide(message["stop_after"])
             elif "over" in message:
                 self._over.set_result(None)
 
@@ -234,9 +243,3 @@ class Member:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await relay(reader, writer, self._place, self._token)
-
-
-def _wait(future: "concurrent.futures.Future[Value]") -> Value:
-    while not concurrent.futures.wait([future], POLL_SECONDS).done:
-        pass
-    return future.result()

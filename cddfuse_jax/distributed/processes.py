@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
-from jax.experimental import multihost_utils
 
 from cddfuse_jax.console import leave_telling_to_others
 from cddfuse_jax.distributed.address import ALONE, Address
@@ -100,9 +99,7 @@ def check_all_joined() -> None:
 
 
 @contextlib.contextmanager
-def joined(
-    address: Address = ALONE, stop_together: bool = False, run: Mapping[str, str] | None = None
-) -> Iterator[None]:
+def joined(address: Address = ALONE, run: Mapping[str, str] | None = None) -> Iterator[None]:
     """Join the other processes, and end with them: all well, or all soon after one fails.
 
     Joins by ``address``, and without one under Slurm or on a TPU pod by what they tell, or those
@@ -112,8 +109,6 @@ def joined(
 
     Args:
         address: where they meet.
-        stop_together: whether JAX's runtime takes SIGTERM, for `StopSignal`; else it ends the
-            process that gets it, and so the others.
         run: what must be the same for all besides the versions, by its name in an error.
 
     Raises:
@@ -121,7 +116,7 @@ def joined(
             something else.
     """
     global _member
-    jax.config.update("jax_enable_preemption_service", stop_together)
+    jax.config.update("jax_enable_preemption_service", False)  # `agreement` tells why
     member = join(address, {what: _digest(value) for what, value in (run or {}).items()})
     if member is None:
         yield
@@ -147,23 +142,28 @@ def _digest(text: str) -> str:
 
 
 class StopSignal:
-    """Ask a run to save and stop at SIGINT or SIGTERM; a second signal ends it at once.
+    """Ask a run to save and stop at Ctrl-C or SIGTERM; a second signal ends it at once.
 
-    Among several processes a SIGTERM to any of them stops all, after one and the same update. A
-    Ctrl-C there is an interruption: only SIGTERM is passed on.
+    Among several processes one to any of them stops all, after one and the same update.
+
+    Attributes:
+        received: number of the signal that stopped the run; where another process was sent it,
+            SIGTERM's. None while it goes on.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._together = count() > 1
-        if not self._together:  # else JAX's runtime has SIGTERM, to agree on the update to stop at
-            stopping.save_first(self._receive)
+        stopping.save_first(self._receive)
 
     def _receive(self, number: int) -> None:
         self.received = number
+        if _member:
+            _member.stop_all()
 
     def __call__(self, step: int) -> bool:
         """Tell whether to stop after update number ``step``."""
-        if self._together and multihost_utils.reached_preemption_sync_point(step):
-            self.received = signal.SIGTERM
-        return self.received is not None
+        if _member is None:
+            return self.received is not None
+        if stops := _member.agreement.ends_at(step):
+            self.received = self.received or signal.SIGTERM
+        return stops

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from cddfuse_jax import files
-from cddfuse_jax.console import report, report_per_process
+from cddfuse_jax.console import report_per_process
 
 GRACE_SECONDS = 2.0  # what a command gets to tidy up; compiled code does not hear that it should
 _INTERRUPTED = "interrupted: files already written are whole, nothing else was kept"
@@ -90,12 +90,14 @@ def _wait(worker: threading.Thread) -> bool:
         elif _settings["save"] and not asked:
             asked = True
             again = "again" if number == signal.SIGINT else "Ctrl-C"
-            report(
+            report_per_process(
                 f"{_SIGNALS[signal.Signals(number)]}: saving after this update; {again} to stop now"
             )
             _settings["save"](number)
         elif asked:
-            report("stopped at once: checkpoints already written are whole, nothing else was kept")
+            report_per_process(
+                "stopped at once: checkpoints already written are whole, nothing else was kept"
+            )
             _leave(number)
         elif number == signal.SIGINT and not interrupted:
             interrupted = True
