@@ -10,6 +10,7 @@ from cddfuse_jax.runtime.program import start
 COMMANDS = {
     "fuse": ("cddfuse_jax.fuse", "fuse pairs of images, folders of pairs, or videos"),
     "evaluate": ("cddfuse_jax.evaluate", "score fused images and write a report"),
+    "demo": ("cddfuse_jax.demo", "a page in the browser that fuses what is uploaded"),
     "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),

@@ -14,6 +14,7 @@ PACKAGE = Path(cddfuse_jax.__file__).parent
 # not named here.
 ORDER = (
     "commands",
+    "webpage",
     "planning",
     "evaluation",
     "training",
@@ -32,8 +33,8 @@ ORDER = (
     "files",
     "errors",
 )
-COMMANDS = ("check_data", "decompose", "evaluate", "export", "fuse", "parity", "plan", "reproduce",
-            "score_weights", "train", "data.patches", "data.tfds_builder")  # fmt: skip
+COMMANDS = ("check_data", "decompose", "demo", "evaluate", "export", "fuse", "parity", "plan",
+            "reproduce", "score_weights", "train", "data.patches", "data.tfds_builder")  # fmt: skip
 
 
 def room_of(module: str) -> str:

@@ -134,6 +134,12 @@ class Fuser:
         fuser._fuse = self._make_fuse(device=device, sharing=sharing)
         return fuser
 
+    def finishing(self, color: Color, stretch: bool) -> "Fuser":
+        """Return this fuser with other choices for what it does to the network's output."""
+        fuser = copy.copy(self)
+        fuser.color, fuser.stretch = color, stretch
+        return fuser
+
     def __repr__(self) -> str:
         model = self._model
         options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
