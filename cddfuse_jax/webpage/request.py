@@ -164,7 +164,7 @@ def _picture(path: Path, out: Path) -> Path:
 
 def _maps(visible: Path, infrared: Path, weights: str, residual: Residual, out: Path) -> Path:
     params = _params(weights)
-    inputs = (levels.network_input(read_photo(path).pixels) for path in (visible, infrared))
-    parts = decompose(CDDFuse.from_params(params), params, *inputs, residual)
+    inputs = [levels.network_input(read_photo(path).pixels) for path in (visible, infrared)]
+    parts = decompose(CDDFuse.from_params(params), params, inputs[0], inputs[1], residual)
     write_png(out, labelled_grid(parts, f"{weights}, {residual}"))
     return out
