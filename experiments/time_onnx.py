@@ -1,9 +1,10 @@
 """Seconds per pair of the exported ONNX file by ONNX Runtime, beside JAX's, in turns.
 
-    python experiments/time_onnx.py [--rounds 7] [--out experiments/results/time_onnx.json]
+    python experiments/time_onnx.py [--rounds 7] [--release CHECKOUT] [--out FILE]
 
-Both on the CPU with all its cores; the median of the rounds. Sizes of the files and the largest
-differences to JAX are those that `export` checks.
+All on the CPU with all its cores; the median of the rounds. Sizes of the files and the largest
+differences to JAX are those that `export` checks. With a checkout of the release (and the extra
+[torch]) ONNX Runtime runs the release's own export of the network of `ivf` too, for each size anew.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from rivals import onnx_runtime
 
 from cddfuse_jax.fusing.onnx_file import onnx_model, runner
 from cddfuse_jax.fusing.whole import make_fuse
@@ -29,6 +31,7 @@ def main() -> None:
     """Export, time and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--release", metavar="CHECKOUT")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
     result: dict = {
@@ -51,6 +54,11 @@ def main() -> None:
                 "jax": lambda pair=pair, fuse=fuse: fuse(*pair),
                 "onnx": lambda pair=pair, run=run: run(*(side[None] for side in pair)),
             }
+            if given.release and name == "ivf":
+                images = (np.stack([side]) for side in pair)
+                ways["release's export"] = onnx_runtime(
+                    given.release, params, *images, os.cpu_count()
+                )
             taken: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(given.rounds + 1):
                 for way, call in ways.items():
