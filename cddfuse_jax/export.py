@@ -2,6 +2,7 @@
 
     python -m cddfuse_jax.export --out model.stablehlo
     python -m cddfuse_jax.export --format onnx --out model.onnx
+    python -m cddfuse_jax.export --format page --weights small --out cddfuse.html
 
 Run it with --help; docs/export.md shows how the file is used.
 """
@@ -19,7 +20,7 @@ from cddfuse_jax.weights import shipped
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
-FORMATS = ("stablehlo", "onnx")
+FORMATS = ("stablehlo", "onnx", "page")
 TYPES = ("float32", "float16")
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.export",
         description="Export the network with its weights, for images of any size: as StableHLO, "
-        "which JAX runs, or as ONNX.",
+        "which JAX runs, as ONNX, or as a page that fuses in the browser.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -50,7 +51,9 @@ def main() -> None:
 
             It needs jax and flatbuffers, not this package. An ONNX file has the same inputs, named
             visible and infrared, and the same output, named fused. It is written only if ONNX
-            Runtime gives what JAX gives, within 1e-5 (float32) or 2/255 (float16).
+            Runtime gives what JAX gives, within 1e-5 (float32) or 2/255 (float16). A page is one
+            HTML file with such a model and ONNX Runtime Web, which npm fetches; it is opened from
+            the disk, and no image leaves the computer.
             """
         ),
     )
@@ -63,25 +66,34 @@ def main() -> None:
     add("--platforms", type=parse_platforms, metavar="NAME,...",
         help=f"StableHLO: where it shall run, of {names}; default: cpu,cuda,tpu")  # fmt: skip
     add("--dtype", choices=TYPES, help="ONNX: of weights and features; default: float32")
+    add("--runtime", type=Path, metavar="FILE",
+        help="page: the archive that npm pack onnxruntime-web gave; default: fetched")  # fmt: skip
     add_overwrite(parser)
     given = parser.parse_args()
     if given.out.is_dir():
         raise InputError(f"--out is a file, {given.out} is a folder")
-    if given.format == "onnx" and given.platforms:
-        parser.error("--platforms is for StableHLO: an ONNX file is for all of them")
-    if given.format == "stablehlo" and given.dtype:
-        parser.error("--dtype is for --format onnx; StableHLO is float32")
+    if given.format != "stablehlo" and given.platforms:
+        parser.error("--platforms is for StableHLO: ONNX is for all of them")
+    if given.format != "onnx" and given.dtype:
+        parser.error("--dtype is for --format onnx; the others are float32")
+    if given.format != "page" and given.runtime:
+        parser.error("--runtime is for --format page")
 
     from cddfuse_jax.weights.files import load_params, trained_residual
 
-    check_outputs([given.out], [given.weights], given.overwrite)
+    inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
+    check_outputs([given.out], inputs, given.overwrite)
     params = load_params(given.weights)
     residual = given.residual or trained_residual(given.weights) or "visible"
-    if given.format == "onnx":
+    if given.format != "stablehlo":
         from cddfuse_jax.fusing.onnx_file import onnx_model
+        from cddfuse_jax.webpage.single_file import runtime_parts, single_file
 
+        parts = runtime_parts(given.runtime) if given.format == "page" else None
         data, errors = onnx_model(params, residual, given.dtype or "float32")
         what = f"ONNX Runtime and JAX differ by at most {max(errors.values()):.1e}"
+        if parts:
+            data = single_file(data, Path(given.weights).name, parts)
     else:
         from cddfuse_jax.fusing.exporting import export_fuse, serialized
 

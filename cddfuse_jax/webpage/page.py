@@ -72,7 +72,7 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
                     label="scores as in the paper, beside fusion without a network",
                     elem_id="scores",
                 )
-                maps = gr.Image(label="what the network sees", format="png", elem_id="maps")
+                maps = gr.Image(show_label=False, format="png", elem_id="maps")
         seeds = itertools.cycle(range(DRAWN))
         drawn.click(lambda: _drawn(next(seeds)), None, [visible, infrared], api_name=False)
         fuse.click(
