@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +13,23 @@ from cddfuse_jax.errors import InputError, WriteError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (*DISK_FULL, errno.EROFS)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # what Path leaves of gs://BUCKET, too
 # What `replacing` is writing now, and who may make, rename or remove such a file.
 _temporaries: set[str] = set()
 _renaming = threading.Lock()
+
+
+def check_local(path: str | os.PathLike) -> None:
+    """Check that an output is no address: a folder "gs:" would be made, here.
+
+    Raises:
+        InputError: it is one.
+    """
+    if _ADDRESS.match(os.fspath(path)):
+        raise InputError(
+            f"{path}: an output must be a file or folder that this machine sees; mount the bucket, "
+            "docs/pods.md tells how"
+        )
 
 
 def check_outputs(
@@ -30,10 +45,11 @@ def check_outputs(
         overwrite: whether outputs that exist are to be replaced.
 
     Raises:
-        InputError: an output is an input, or exists.
+        InputError: an output is an input, or exists, or is no file or folder of this machine.
     """
     read = {os.path.realpath(path) for path in inputs}
     for output in outputs:
+        check_local(output)
         if os.path.realpath(output) in read:
             raise InputError(f"{output}: would overwrite an input; name another output")
     there = [output for output in outputs if os.path.lexists(output)]
@@ -58,6 +74,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         InputError: the folder cannot be made or written.
         WriteError: the disk became full, or read-only, in the block.
     """
+    check_local(path)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +87,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     try:
         os.close(handle)
         # mkstemp makes files private; an output is as readable as any other file of the user.
-        umask = os.umask(0)
-        os.umask(umask)
+        with _renaming:  # the mask is that of all threads
+            umask = os.umask(0)
+            os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
         yield Path(name)
         with _renaming:
@@ -95,6 +113,7 @@ def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
     Raises:
         InputError: another ``what`` is at work there, or the folder cannot be made.
     """
+    check_local(folder)
     folder = Path(folder)
     made = not folder.exists()
     try:

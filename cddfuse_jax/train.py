@@ -12,8 +12,7 @@ import signal
 
 from cddfuse_jax.console import ArgumentParser, report
 from cddfuse_jax.distributed import address
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import alone_in
+from cddfuse_jax.files import alone_in, check_local
 from cddfuse_jax.runtime.program import start
 
 
@@ -54,7 +53,7 @@ def main() -> int:
     from cddfuse_jax.config import load
 
     config = load(arguments.config, overrides)
-    _refuse_addresses(arguments.workdir, config)
+    check_local(arguments.workdir)
 
     from cddfuse_jax.distributed import processes
     from cddfuse_jax.runtime import compilation_cache
@@ -72,22 +71,6 @@ def main() -> int:
         return 0
     report(f"stopped after step {int(state.step)}, saved; the same command goes on from there")
     return 130 if stop.received == signal.SIGINT else 0
-
-
-def _refuse_addresses(workdir: str, config) -> None:
-    """Refuse gs:// and its like before a folder of that name is made.
-
-    Raises:
-        InputError: a path is an address.
-    """
-    from cddfuse_jax.config import flat
-
-    for name, value in (("--workdir", workdir), *flat(config)):
-        if isinstance(value, str) and "://" in value:
-            raise InputError(
-                f"{name} must be a folder or file that this machine sees, got {value}: mount the "
-                "bucket, docs/pods.md tells how"
-            )
 
 
 def _steps(text: str) -> tuple[int, int]:

@@ -29,6 +29,7 @@ ORDER = (
     "images",
     "config",
     "runtime",
+    "addresses",
     "console",
     "files",
     "errors",

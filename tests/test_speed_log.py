@@ -60,14 +60,3 @@ def test_updates_that_are_none_are_refused_in_a_line(steps, tmp_path, monkeypatc
         console.run(train.main)
     assert end.value.code == 2
     assert f"such as 10:15, got '{steps}'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("given", ["--workdir=gs://b/run", "--config.data.file=gs://b/msrs.h5"])
-def test_a_bucket_is_to_be_mounted(given, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train", "--config=ivf", "--workdir=here", given])
-    with pytest.raises(SystemExit) as end:
-        console.run(train.main)
-    assert end.value.code == 2
-    assert "got gs://b/" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())

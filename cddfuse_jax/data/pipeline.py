@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import grain
 import ml_collections
 
+from cddfuse_jax.addresses import local
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
@@ -54,7 +55,8 @@ def make_source(data: ml_collections.ConfigDict) -> Source:
 
     ``data.source`` is "folders" (it reads ``visible`` and ``infrared``, each a folder or several
     as A,B, paired by ``pair``), "hdf5" (``file``), "tfds" (``directory``, ``split``) or
-    "synthetic" (``count``, ``height``, ``width``).
+    "synthetic" (``count``, ``height``, ``width``). Files and folders may be addresses in a bucket
+    (`addresses.local`).
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
@@ -78,12 +80,13 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                 )
             rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
             return [
-                FolderPairs(v, i, keep_bad, rule) for v, i in zip(visible, infrared, strict=True)
+                FolderPairs(local(v), local(i), keep_bad, rule)
+                for v, i in zip(visible, infrared, strict=True)
             ]
         case "hdf5":
-            return [H5Patches(_given(data, "file"))]
+            return [H5Patches(local(_given(data, "file")))]
         case "tfds":
-            return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
+            return [TfdsPairs(local(_given(data, "directory")), _given(data, "split"))]
         case "synthetic":
             return [SyntheticPairs(data.count, data.height, data.width)]
     near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)

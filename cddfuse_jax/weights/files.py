@@ -16,9 +16,11 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from cddfuse_jax.errors import InputError, WriteError, one_line
+from cddfuse_jax.files import check_local
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
-from cddfuse_jax.weights import safetensors_file, shipped, torch_weights
+from cddfuse_jax.weights import safetensors_file, torch_weights
+from cddfuse_jax.weights.found import path_of
 from cddfuse_jax.weights.late_failures import failing_quietly, reason, silence_late_failures
 from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
 
@@ -27,7 +29,12 @@ SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
 
 
 def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
-    """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it."""
+    """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it.
+
+    Raises:
+        InputError: it is an address.
+    """
+    check_local(directory)
     return epath.Path(Path(directory).absolute()) / CHECKPOINTS
 
 
@@ -83,7 +90,8 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
         weights: the name of weights that come with the package (a string in `shipped.SHIPPED`), a
             .safetensors file, a .pth file of the release's format, the workdir of a training run
             or a converted checkpoint (the newest step), or one step's folder. Where a run kept
-            a running mean of its params (``config.ema``), that is loaded.
+            a running mean of its params (``config.ema``), that is loaded. A file or folder may be
+            given by its address in a bucket (`addresses.local`).
 
     Returns:
         Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
@@ -91,7 +99,7 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: nothing of that kind there, or a number in it is not finite.
     """
-    weights = _found(weights)
+    weights = path_of(weights)
     params = _read_params(weights)
     _check_network(weights, params)
     check_finite(weights, params)
@@ -156,7 +164,7 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: there are no weights, or the checkpoint is broken.
     """
-    weights = _found(weights)
+    weights = path_of(weights)
     if _is_safetensors(weights):
         return _from_strings(safetensors_file.read_safetensors(weights)[1])
     if _is_pth(weights):
@@ -202,21 +210,6 @@ def _from_strings(strings: dict[str, str]) -> dict[str, Any]:
         except ValueError:  # another program's: what it says is not for us
             del meta["config"]
     return meta
-
-
-def _found(weights: str | os.PathLike) -> Path:
-    """Return the path of weights given by name, or of what is given by path."""
-    if not isinstance(weights, str):
-        return Path(weights)
-    if weights in shipped.SHIPPED:
-        return shipped.SHIPPED[weights].file
-    path = Path(weights)
-    if path.name == weights and not (path.suffix or path.exists()):
-        raise InputError(
-            f"{weights}: neither a file or folder nor the name of weights that come with the "
-            f"package ({', '.join(shipped.SHIPPED)})"
-        )
-    return path
 
 
 def _is_safetensors(weights: Path) -> bool:
