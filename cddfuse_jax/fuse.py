@@ -17,8 +17,7 @@ from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS
-from cddfuse_jax.images.frames import is_video
-from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for
+from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
 from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -162,7 +161,7 @@ def main() -> int:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
     from cddfuse_jax.distributed import processes
-    from cddfuse_jax.fusing.files import Files, fuse_images, fuse_videos
+    from cddfuse_jax.fusing.files import Files, fuse_images
     from cddfuse_jax.fusing.folder import Outcome, Treatment
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.fusing.records import recording
@@ -190,6 +189,8 @@ def main() -> int:
     compilation_cache.enable()
     with processes.joined(address.given_address(given)):
         if video:
+            from cddfuse_jax.fusing.video_files import fuse_videos
+
             sources = (given.vi, given.ir, given.out)
             fuse_videos(make_fuser, *sources, given.fps, given.sync, given.resize, given.overwrite)
             return 0

@@ -40,6 +40,7 @@ BASE: Fields = {
     "optimizer": "adam",
 }  # fmt: skip
 WARMUP = 0.05  # of the updates
+_costs: dict[str, float] = {}  # CPU seconds of an update, by its size
 SMALL = {"features": 16, "heads": 4, "blocks": 2, "coupling_layers": 1}
 RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes, what differs
     "base": [(1, {})],
@@ -99,8 +100,19 @@ def config_of(fields: Fields, given: argparse.Namespace) -> ConfigDict:
     return config
 
 
-def cpu_seconds(config: ConfigDict, stage: int) -> float:
-    """Return the CPU time of one update, the least of four."""
+def cpu_seconds(config: ConfigDict, stage: int, optimizer: str) -> float:
+    """Return the CPU time of one update, the least of four.
+
+    Measured once for each size: on a machine that others use it is another each time, and recipes
+    of one size must get as many updates.
+    """
+    size = json.dumps([config.batch_size, config.data.crop, stage, optimizer])
+    if size not in _costs:
+        _costs[size] = _measured_cpu_seconds(config, stage)
+    return _costs[size]
+
+
+def _measured_cpu_seconds(config: ConfigDict, stage: int) -> float:
     model = recipes.make_model(config)
     optimizers = recipes.make_optimizers(config, steps_per_epoch=100)
     state = jax.jit(lambda: init_state(recipes.starting_params(config, model), optimizers))()
@@ -121,9 +133,9 @@ def run_leg(fields: Fields, minutes: float, start: str, work: Path, given) -> tu
     config = config_of(fields, given)
     config.init_from = start
     first = fields["reconstruction"]
-    cost = cpu_seconds(config, 1) if first < 1 else 0.0
+    cost = cpu_seconds(config, 1, fields["optimizer"]) if first < 1 else 0.0
     if first:
-        cost = first * cpu_seconds(config, 0) + (1 - first) * cost
+        cost = first * cpu_seconds(config, 0, fields["optimizer"]) + (1 - first) * cost
     updates = max(int(60 * minutes / cost), 3)
     # An epoch of as few pairs as give so many updates, of each set as many as it has a share.
     source, _held_out = make_sources(config)
@@ -185,6 +197,7 @@ def main() -> None:
     given = parser.parse_args()
     compilation_cache.enable()
     found = json.loads(given.out.read_text()) if given.out.exists() else {}
+    _costs.update(found.get("seconds", {}))
     for name in given.names:
         if name not in found:
             clock = time.process_time()
@@ -192,7 +205,12 @@ def main() -> None:
             found[name]["cpu_minutes"] = round((time.process_time() - clock) / 60, 1)
             with replacing(given.out) as temporary:
                 temporary.write_text(
-                    json.dumps({"minutes": given.minutes, "small": given.small} | found, indent=1)
+                    json.dumps(
+                        {"minutes": given.minutes, "small": given.small}
+                        | found
+                        | {"seconds": _costs},
+                        indent=1,
+                    )
                 )
             print(name, found[name], flush=True)
 

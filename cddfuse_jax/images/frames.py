@@ -16,7 +16,6 @@ try:
 except ImportError:
     av = None  # type: ignore[assignment]
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 INSTALL = f"videos need PyAV: {install('video')}"
 
 
@@ -35,11 +34,6 @@ class Frames(Protocol):
     rate: Fraction
 
     def __iter__(self) -> Iterator[Frame]: ...
-
-
-def is_video(path: Path) -> bool:
-    """Tell by the ending whether a path names a video file."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def open_frames(path: Path, rate: Fraction | None) -> Frames:

@@ -33,12 +33,18 @@ FORMATS = {
 }
 _OF_SUFFIX = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".tif": "tif", ".tiff": "tif"}
 _OTHERS = (".bmp", ".webp", ".npy", ".gif", ".avif", ".heic", ".jp2", ".exr", ".ppm", ".pgm")
+_VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 QUALITY = 95  # of JPEG, 1 to 100
 
 
 def is_image_name(out: Path) -> bool:
     """Tell whether ``out`` names one image that can be written, rather than a folder."""
     return out.suffix.lower() in _OF_SUFFIX and not out.is_dir()
+
+
+def is_video(path: Path) -> bool:
+    """Tell by the ending whether a path names a video file."""
+    return path.suffix.lower() in _VIDEOS and not path.is_dir()
 
 
 def format_for(out: Path, name: str | None = None) -> Format:

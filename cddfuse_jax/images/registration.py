@@ -10,7 +10,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft, ndimage
 
 SCALE = 1.5  # sigma of the gradient filter in pixels
 SURROUNDINGS = 12.0  # sigma of the mean gradient that edges are measured against
@@ -77,13 +76,15 @@ def measure_shift(visible: np.ndarray, infrared: np.ndarray) -> Shift | None:
     reach = [round(REACH * (side // step)) for side in (height, width)]
     if min(reach) < 4:
         return None
+    from scipy import ndimage  # slow to import, and the commands start themselves again
+
     fields = [_edge_field(_reduced(image, step)) for image in (visible, infrared)]
     if not all(field.any() for field in fields):
         return None
-    spectrum = fft.fft2(fields[0]) * np.conj(fft.fft2(fields[1]))
+    spectrum = np.fft.fft2(fields[0]) * np.conj(np.fft.fft2(fields[1]))
     spectrum /= np.maximum(np.abs(spectrum), 1e-9 * np.abs(spectrum).max())
-    correlation = fft.fftshift(
-        ndimage.gaussian_filter(fft.ifft2(spectrum).real, SPREAD, mode="wrap")
+    correlation = np.fft.fftshift(
+        ndimage.gaussian_filter(np.fft.ifft2(spectrum).real, SPREAD, mode="wrap")
     )
     noise = 1.4826 * np.median(np.abs(correlation))
     middle = [side // 2 for side in correlation.shape]
@@ -112,6 +113,8 @@ def _reduced(image: np.ndarray, step: int) -> np.ndarray:
 
 
 def _edge_field(image: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     across = ndimage.gaussian_filter(image, SCALE, order=(0, 1))
     along = ndimage.gaussian_filter(image, SCALE, order=(1, 0))
     strength = np.hypot(across, along)

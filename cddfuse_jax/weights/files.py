@@ -6,22 +6,19 @@ A checkpoint is ``DIRECTORY/checkpoints/STEP/{params,meta}``. A training run's h
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from etils import epath
 
-from cddfuse_jax.errors import InputError, WriteError, one_line
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_local
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, torch_weights
 from cddfuse_jax.weights.found import path_of
-from cddfuse_jax.weights.late_failures import failing_quietly, reason, silence_late_failures
 from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
 
 CHECKPOINTS = "checkpoints"
@@ -69,18 +66,9 @@ def _save_checkpoint(directory: str | os.PathLike, params: Any, meta: dict[str, 
     root = checkpoint_root(directory)
     if saved_steps(directory):
         raise InputError(f"{directory}: already holds a checkpoint; name another folder")
-    made = next((path for path in (root.parent, root, root / "0") if not path.exists()), root)
-    try:
-        with failing_quietly(), ocp.CheckpointManager(root) as manager:
-            manager.save(
-                0,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta)
-                ),
-            )
-    except Exception as error:  # depends on which of its files could not be written
-        shutil.rmtree(made, ignore_errors=True)
-        raise WriteError(f"{directory} could not be written: {reason(error)}") from None
+    from cddfuse_jax.weights import orbax_trees
+
+    orbax_trees.save(directory, root, params, meta)
 
 
 def load_params(weights: str | os.PathLike) -> dict[str, Any]:
@@ -146,16 +134,9 @@ def _read_params(weights: Path) -> dict[str, Any]:
     if _is_pth(weights):
         return torch_weights.load(weights)
     folder = _step_folder(weights)
-    # A run that keeps a running mean of its params trains for that mean.
-    tree = folder / ("ema" if (folder / "ema").is_dir() else "params")
-    silence_late_failures()
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        metadata = handler.metadata(tree)
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
-        return handler.restore(tree, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-    except Exception as error:  # what a damaged file raises depends on the byte that is damaged
-        raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
+    from cddfuse_jax.weights import orbax_trees
+
+    return orbax_trees.read_params(folder)
 
 
 def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
@@ -170,10 +151,9 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
     if _is_pth(weights):
         return {}
     folder = _step_folder(weights)
-    try:
-        return ocp.JsonCheckpointHandler().restore(folder / "meta")
-    except Exception as error:  # as above
-        raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
+    from cddfuse_jax.weights import orbax_trees
+
+    return orbax_trees.read_meta(folder)
 
 
 def trained_residual(weights: str | os.PathLike) -> Residual | None:
