@@ -109,7 +109,7 @@ def test_times_follow_published_figures():
     chip = chip_of("TPU v5 lite")
     totals = hlo.Totals(819e9, 0, 0, chip.clock / 2, [("all-reduce", 8), ("all-reduce", 4_000_000)])
     memory = {"arguments": 0, "outputs": 0, "temporary": int(chip.memory / 4), "code": 0}
-    program = Program(32, memory, 197e12 / 10, 2 * 197e12, totals, {}, 0.0)
+    program = Program(32, memory, 197e12 / 10, 2 * 197e12, totals, {}, 0.0, 0.0)
     alone, many = times(program, chip, 1), times(program, chip, 16)
     assert (alone.compute, alone.memory, alone.compiler, alone.interconnect) == (2, 1, 0.5, 0)
     assert alone.bound_by == "compute" and alone.step == 2

@@ -41,6 +41,7 @@ class Program(NamedTuple):
         totals: of the compiled program.
         xla: flops and bytes as XLA's cost analysis has them, loops counted once.
         seconds: that compiling took.
+        cpu_seconds: of it, on all cores together. Beside other programs the former say little.
     """
 
     pairs: int
@@ -50,6 +51,7 @@ class Program(NamedTuple):
     totals: hlo.Totals
     xla: dict[str, float]
     seconds: float
+    cpu_seconds: float
 
 
 def training_update(
@@ -114,7 +116,7 @@ def fusing(
 
 def _compiled(function: Any, arguments: tuple, pairs: int, needed: float, flops: float) -> Program:
     lowered = function.lower(*arguments)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     try:
         program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -124,7 +126,7 @@ def _compiled(function: Any, arguments: tuple, pairs: int, needed: float, flops:
             f"{pairs} pairs a chip do not fit: {_out_of_memory(str(error))}; give fewer by "
             "--per_chip_batch, or compute them one after the other by --config.accumulate"
         ) from None
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     sizes, costs = program.memory_analysis(), program.cost_analysis()
     memory = {
         "arguments": sizes.argument_size_in_bytes,
@@ -134,7 +136,8 @@ def _compiled(function: Any, arguments: tuple, pairs: int, needed: float, flops:
     }
     xla = {"flops": costs.get("flops", 0.0), "bytes": costs.get("bytes accessed", 0.0)}
     text = program.as_text()
-    return Program(pairs, memory, needed, flops, hlo.totals(text), xla, seconds)
+    totals = hlo.totals(text)
+    return Program(pairs, memory, needed, flops, totals, xla, seconds, cpu_seconds)
 
 
 def _out_of_memory(message: str) -> str:

@@ -20,6 +20,7 @@ def as_json(
         "precision": precision,
         "pairs_per_chip": program.pairs,
         "compiling_seconds": round(program.seconds, 1),
+        "compiling_cpu_seconds": round(program.cpu_seconds, 1),
         "chip": chip._asdict(),
         "flops": {"needed": program.needed_flops, "in_products": program.flops},
         "memory": {**program.memory, "all": sum(program.memory.values())},
@@ -40,7 +41,8 @@ def as_text(plan: dict[str, Any]) -> str:
     chip = plan["chip"]
     lines = [
         f"{plan['what']}, {plan['precision']}, {plan['pairs_per_chip']} pairs a chip, for "
-        f"{plan['topology']} (compiled in {plan['compiling_seconds']:.0f} s)",
+        f"{plan['topology']} (compiled in {plan['compiling_seconds']:.0f} s, "
+        f"{plan['compiling_cpu_seconds']:.0f} s of CPU)",
     ]
     memory, flops = plan["memory"], plan["flops"]
     sent, most = plan["collectives"], plan["largest_batch_estimated"]
