@@ -1,0 +1,99 @@
+"""The command's options and what they mean together."""
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from cddfuse_jax.console import ArgumentParser
+
+MSRS = "background car person bike curve 'car stop' guardrail 'colour cone' bump"
+
+
+def parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `cddfuse_jax.downstream`."""
+    whole = ArgumentParser(
+        "python -m cddfuse_jax.downstream",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _segment(commands, whole.prog)
+    return whole
+
+
+def _segment(commands, prog: str) -> None:
+    one = commands.add_parser(
+        "segment",
+        prog=f"{prog} segment",
+        help="train and score the same segmenter on each of several inputs",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train and score the same segmenter on each of several inputs.",
+        epilog=textwrap.dedent(
+            """\
+            Every input is given as three channels, grey ones repeated, standardised by the means
+            and deviations of its training images, so that all train the same network at the same
+            budget and from the same seeds. Written into OUT after each training:
+              results.json    what was trained, and the confusions of every image
+              predictions/    label maps, as INPUT/seed-N/NAME.png
+              table.md, table.csv, table.tex, report.html
+            The same command again goes on where it was stopped.
+            """
+        ),
+    )
+    add = one.add_argument
+    add("--vi", required=True, type=Path, metavar="DIR", help="visible images")
+    add("--ir", required=True, type=Path, metavar="DIR", help="infrared images")
+    add("--labels", required=True, type=Path, metavar="DIR", help="label maps, of the same names")
+    add("--train", required=True, type=Path, metavar="FILE", help="names to train on, one a line")
+    add("--test", required=True, type=Path, metavar="FILE", help="names to test on")
+    add("--input", dest="inputs", nargs="+", action="extend", metavar="NAME[=DIR]",
+        help="visible, infrared, mean, max (of both), or NAME=DIR with a folder of fused images; "
+        "default: the first four")  # fmt: skip
+    add("--out", required=True, type=Path, metavar="DIR", help="results, predictions, tables, page")
+    add("--seeds", nargs="+", type=_natural, default=[0, 1, 2], metavar="N",
+        help="one training each; default: 0 1 2")  # fmt: skip
+    add("--scale", type=_positive, default=2, metavar="N",
+        help="show images at 1/N of the labels' size; default: 2. Scored at the labels' "
+        "own")  # fmt: skip
+    add_classes(one)
+    add_comparison(one, "visible")
+    add("--updates", type=_positive, default=1000, metavar="N", help="default: %(default)s")
+    add("--batch", type=_positive, default=8, metavar="N", help="default: %(default)s")
+    add("--crop", type=_positive, default=160, metavar="N",
+        help="side of the windows trained on, in pixels; default: %(default)s")  # fmt: skip
+    add("--rate", type=float, default=2e-3, help="AdamW's; default: %(default)s")
+    add("--width", type=_positive, default=24, metavar="N",
+        help="of the network, a multiple of 8; default: %(default)s")  # fmt: skip
+
+
+def add_classes(one: argparse.ArgumentParser) -> None:
+    """Add the options that say what the numbers of label maps mean."""
+    one.add_argument("--classes", nargs="+", metavar="NAME",
+        help=f"what the numbers 0, 1, ... of label maps mean; default: MSRS's, {MSRS}; 255 is no "
+        "class, and not scored")  # fmt: skip
+    one.add_argument("--keep", nargs="+", default=["car", "person", "bike"], metavar="NAME",
+        help="classes to tell apart, all others are one; default: car person bike; 'all': every "
+        "class")  # fmt: skip
+
+
+def add_comparison(one: argparse.ArgumentParser, reference: str | None) -> None:
+    """Add the options that say what is compared with what, on which images."""
+    told = reference or "the first"
+    one.add_argument("--reference", default=reference, metavar="NAME",
+        help=f"what the others are compared with; default: {told}")  # fmt: skip
+    one.add_argument("--groups", nargs="+", default=[], metavar="NAME=PATTERN",
+        help="scored apart too: images whose names fit, as day='*D' night='*N'")  # fmt: skip
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
