@@ -11,6 +11,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.tasks import tables
 from cddfuse_jax.tasks.iou import Method, compare, confusion, groups_of, iou, mean_iou
 from cddfuse_jax.tasks.labels import (
+    COLOURS,
     MSRS_CLASSES,
     VOID,
     classes,
@@ -19,6 +20,7 @@ from cddfuse_jax.tasks.labels import (
     read_names,
     resized_labels,
 )
+from cddfuse_jax.tasks.page import WRONG, overlay
 
 TRUE = np.array([[0, 0, 1, 1], [0, 0, 1, VOID]], np.uint8)
 PREDICTED = np.array([[0, 1, 1, 1], [0, 0, 2, 2]], np.uint8)
@@ -133,6 +135,17 @@ def test_lists_of_names(tmp_path):
     file.write_text("")
     with pytest.raises(InputError, match="found none"):
         read_names(file)
+
+
+def test_errors_are_red_over_the_image_and_classes_have_their_colours():
+    image = np.full((2, 4, 3), 100, np.uint8)
+    predicted = np.where(TRUE == VOID, 0, TRUE).astype(np.uint8)
+    predicted[0, 0] = 1
+    seen = overlay(image, predicted, TRUE).astype(int)
+    assert seen[0, 1].tolist() == [100, 100, 100]  # rightly nothing
+    assert seen[1, 3].tolist() == [100, 100, 100]  # of no class
+    assert np.abs(seen[0, 0] - (45 + 0.55 * np.array(WRONG))).max() <= 1
+    assert np.abs(seen[0, 2] - (45 + 0.55 * np.array(COLOURS[1]))).max() <= 1
 
 
 def test_tables_say_the_figures(tmp_path):

@@ -167,6 +167,7 @@ def test_a_comparison_is_written_and_what_is_done_stays(folders, monkeypatch, ca
     assert visible.counts.shape == (2, 4, 3, 3)
     assert (visible.counts.sum((2, 3)) == 24 * 24).all()
     table = (out / "table.md").read_text()
+    assert (out / "report.html").read_text().count("<figure>") == 4 * 3
     assert "| visible |" in table and "night (2 images)" in table
     assert capsys.readouterr().out.endswith(table)
     predicted = np.asarray(Image.open(out / "predictions" / "visible" / "seed-1" / "4N.png"))

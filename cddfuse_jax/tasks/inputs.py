@@ -74,7 +74,11 @@ def input_files(of: Input, sources: Sources, names: Sequence[str]) -> list[tuple
 
 
 def read_input(
-    of: Input, files: Sequence[tuple[Path, ...]], height: int, width: int
+    of: Input,
+    files: Sequence[tuple[Path, ...]],
+    height: int,
+    width: int,
+    silent: bool = False,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Read the images of an input as RGB of one size; grey is repeated, so that all have three.
 
@@ -85,7 +89,8 @@ def read_input(
         InputError: an image cannot be read.
     """
     images = np.empty((len(files), height, width, 3), np.uint8)
-    for index, paths in enumerate(progress(files, f"{of.name}: images", unit="image")):
+    told = files if silent else progress(files, f"{of.name}: images", unit="image")
+    for index, paths in enumerate(told):
         images[index] = _as_rgb(of, [_read(path, height, width) for path in paths])
     return images
 
