@@ -151,6 +151,12 @@ def test_from_label_maps_to_a_yolo_tree_and_its_scores(tmp_path, monkeypatch, ca
     assert "val: images/val\n" in (tree / "ours/data.yaml").read_text()
     smaller = box_files.read_coco(tree / "ours" / "val.json").images[0]
     assert smaller.boxes[0] == Box("car", 1, 0.5, 2.5, 2, 13 / 4)
+    (tree / "ours/images/train/old.png").write_bytes(b"")
+    with pytest.raises(InputError, match="has images of another export, as old; remove it"):
+        run(
+            monkeypatch, "export", "--input", f"ours={tmp_path / 'fused'}", *options,
+            "--out", tree, "--overwrite",
+        )  # fmt: skip
     # The export's own lines, with scores, are a perfect prediction.
     (tmp_path / "found").mkdir()
     for name in ("a", "b"):
@@ -190,6 +196,12 @@ def test_maps_of_others_are_scored_and_what_fails_is_left_out(tmp_path, monkeypa
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<figure>") == 2 * 3 and "<b>two</b> mIoU 26.4" in page
     assert "$" not in page and "http" not in page
+    # MSRS's 4 is not kept, so rest; as a number of kept classes there is none.
+    Image.fromarray(MAP + 4 * (MAP == 0).astype(np.uint8)).save(tmp_path / "one" / "a.png")
+    assert run(monkeypatch, *arguments, "--overwrite") == 0
+    assert "| one | **100.0** |" in capsys.readouterr().out
+    assert run(monkeypatch, *arguments, "--overwrite", "--kept-numbers") == 1
+    assert "labels are 0 to 3, or 255 for no class, found 4" in capsys.readouterr().err
     Image.fromarray(MAP[:4]).save(tmp_path / "two" / "b.png")
     assert run(monkeypatch, *arguments, "--overwrite") == 1
     said = capsys.readouterr()

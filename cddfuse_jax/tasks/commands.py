@@ -10,7 +10,7 @@ from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.tasks import box_files, detecting, exporting, pictures, tables
 from cddfuse_jax.tasks.boxes import BoxSet, boxes_of_folder, write_coco
 from cddfuse_jax.tasks.detecting import average_precision
-from cddfuse_jax.tasks.inputs import BUILT_IN, Sources, parse_input
+from cddfuse_jax.tasks.inputs import BUILT_IN, Sources, is_name, parse_input
 from cddfuse_jax.tasks.iou import Method, compare, groups_of
 from cddfuse_jax.tasks.labels import MSRS_CLASSES, classes, read_names
 from cddfuse_jax.tasks.learning import Budget
@@ -43,6 +43,8 @@ def segment(given: Namespace) -> int:
         Budget(given.updates, given.batch, given.crop, given.rate, width=given.width),
     )
     groups = groups_of(plan.split.test, given.groups)
+    read = [given.vi, given.ir, given.labels, *(each.folder for each in inputs if each.folder)]
+    check_outputs([given.out], read, overwrite=True)  # what is there is gone on from
     compilation_cache.enable()
     folders = {n: given.out / "predictions" / n / f"seed-{plan.seeds[0]}" for n in names}
     shown = pictures.of_inputs(
@@ -70,10 +72,11 @@ def score(given: Namespace) -> int:
     _check_reference(reference, names)
     told = classes(given.classes or MSRS_CLASSES, given.keep)
     wanted = read_names(given.names) if given.names else None
-    scored = score_maps(given.labels, predictions, told, wanted)
+    predicted = classes(told.names, ["all"]) if given.kept_numbers else told
+    scored = score_maps(given.labels, predictions, told, predicted, wanted)
     groups = groups_of(scored.names, given.groups)
     folders = {each.name: each.folders[0] for each in predictions}
-    shown = pictures.of_maps(given.labels, told, scored.names, folders, given.images)
+    shown = pictures.of_maps(given.labels, told, predicted, scored.names, folders, given.images)
     text = write(given.out, scored.methods, told.names, groups, reference, scored.names, shown)
     print(text, end="")
     return 1 if scored.failed else 0
@@ -81,7 +84,7 @@ def score(given: Namespace) -> int:
 
 def _predicted(text: str) -> Predicted:
     name, equals, paths = text.partition("=")
-    if not equals or not name or not all(paths.split(",")):
+    if not equals or not is_name(name) or not all(paths.split(",")):
         raise InputError(
             f"--pred takes NAME=PATH, or NAME=PATH,PATH of several seeds, got {text!r}"
         )
@@ -136,7 +139,8 @@ def export(given: Namespace) -> int:
     found = box_files.read_coco(given.boxes)
     parts = {"train": read_names(given.train), "val": read_names(given.test)}
     inputs = [_predicted(text) for text in given.inputs]
-    check_outputs([given.out / each.name for each in inputs], overwrite=given.overwrite)
+    read = [each.folders[0] for each in inputs]
+    check_outputs([given.out / each.name for each in inputs], read, given.overwrite)
     for each in inputs:
         count = exporting.export(each.folders[0], found, parts, given.out / each.name)
         print(f"{given.out / each.name / 'data.yaml'}: {count} images")

@@ -27,7 +27,8 @@ def export(folder: Path, boxes: BoxSet, parts: Mapping[str, Sequence[str]], out:
         out: the folder to write.
 
     Raises:
-        InputError: an image has no boxes' entry or no file, or a file cannot be read.
+        InputError: an image has no boxes' entry or no file, a file cannot be read, or ``out`` has
+            images of another export, which a trainer would take too.
     """
     files = images_by_stem(folder)
     entries = {image.name: image for image in boxes.images}
@@ -38,6 +39,11 @@ def export(folder: Path, boxes: BoxSet, parts: Mapping[str, Sequence[str]], out:
                 raise InputError(
                     f"{what}: lacks {len(absent)} of {len(names)} images, the first is {absent[0]}"
                 )
+    for part, names in parts.items():
+        place = out / "images" / part
+        others = sorted(set(images_by_stem(place)) - set(names)) if place.is_dir() else []
+        if others:
+            raise InputError(f"{place}: has images of another export, as {others[0]}; remove it")
     for part, names in parts.items():
         scaled = []
         for name in progress(names, f"{out.name}, {part}", unit="image"):

@@ -41,12 +41,17 @@ def parse_input(text: str) -> Input:
     name, equals, folder = text.partition("=")
     if name in BUILT_IN and not equals:
         return Input(name)
-    if not equals or not name or not folder or name in BUILT_IN or "/" in name:
+    if not equals or not folder or name in BUILT_IN or not is_name(name):
         raise InputError(
             f"an input is one of {', '.join(BUILT_IN)}, or NAME=FOLDER with another name, got "
             f"{text!r}"
         )
     return Input(name, Path(folder))
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a name can also be that of a folder."""
+    return bool(name) and name[0] != "." and not set(name) & set("/\\\0")
 
 
 def input_files(of: Input, sources: Sources, names: Sequence[str]) -> list[tuple[Path, ...]]:

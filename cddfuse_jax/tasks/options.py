@@ -96,6 +96,8 @@ def _score(commands, prog: str) -> None:
         help="a method's predictions; of label maps a folder per seed")  # fmt: skip
     add("--out", required=True, type=Path, metavar="DIR", help="tables and page")
     add("--names", type=Path, metavar="FILE", help="images to score, one a line; default: all")
+    add("--kept-numbers", action="store_true", help="predicted maps number the kept classes, rest "
+        "0, as those of segment do")  # fmt: skip
     add("--images", type=Path, metavar="DIR", help="what the page shows beneath the label maps")
     add_classes(one)
     add_comparison(one, None)

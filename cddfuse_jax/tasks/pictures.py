@@ -56,6 +56,7 @@ def of_inputs(
 def of_maps(
     labels: Path,
     classes: Classes,
+    predicted: Classes,
     names: Sequence[str],
     predictions: Mapping[str, Path],
     images: Path | None,
@@ -64,7 +65,8 @@ def of_maps(
 
     Args:
         labels: folder of the true maps.
-        classes: of all maps; all have the numbers of the files.
+        classes: of the true maps.
+        predicted: of the predicted ones.
         names: of the images.
         predictions: folder of label maps by method.
         images: folder of what to show beneath.
@@ -82,8 +84,8 @@ def of_maps(
             image = read if read.ndim == 3 else read[..., None].repeat(3, -1)
         shown = [Picture("true labels", image, truth)]
         for method, found in files.items():
-            predicted = classes.of(read_labels(found[name], classes.stored))
-            shown.append(Picture(method, image, predicted))
+            of_method = predicted.of(read_labels(found[name], predicted.stored))
+            shown.append(Picture(method, image, of_method))
         return truth, shown
 
     return pictures

@@ -9,7 +9,7 @@ from cddfuse_jax.console import progress, report, report_error
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.pairs import images_by_stem
 from cddfuse_jax.tasks.iou import Method, confusion
-from cddfuse_jax.tasks.labels import Classes, label_files, read_labels
+from cddfuse_jax.tasks.labels import VOID, Classes, label_files, read_labels
 
 
 class Predicted(NamedTuple):
@@ -28,14 +28,19 @@ class Scored(NamedTuple):
 
 
 def score_maps(
-    labels: Path, predictions: list[Predicted], classes: Classes, names: list[str] | None
+    labels: Path,
+    predictions: list[Predicted],
+    classes: Classes,
+    predicted: Classes,
+    names: list[str] | None,
 ) -> Scored:
     """Score label maps, matched by name. An image that fails in one folder is scored in none.
 
     Args:
         labels: the true maps.
         predictions: of each method.
-        classes: of both: predictions have the numbers of the true maps.
+        classes: of the true maps.
+        predicted: of the predictions: the same, or those with the numbers of ``classes.names``.
         names: images to score; default: all of ``labels``.
 
     Raises:
@@ -54,7 +59,7 @@ def score_maps(
         try:
             true = read_labels(path, classes.stored)
             done[name] = [
-                [_counted(true, files[folder][name], classes) for folder in each.folders]
+                [_counted(true, files[folder][name], classes, predicted) for folder in each.folders]
                 for each in predictions
             ]
         except InputError as error:
@@ -74,15 +79,15 @@ def score_maps(
     return Scored(methods, list(done), len(truth) - len(done))
 
 
-def _counted(true: np.ndarray, path: Path, classes: Classes) -> np.ndarray:
-    predicted = read_labels(path, classes.stored)
-    if predicted.shape != true.shape:
-        sizes = ["x".join(map(str, each.shape[::-1])) for each in (predicted, true)]
+def _counted(true: np.ndarray, path: Path, classes: Classes, predicted: Classes) -> np.ndarray:
+    found = read_labels(path, predicted.stored)
+    if found.shape != true.shape:
+        sizes = ["x".join(map(str, each.shape[::-1])) for each in (found, true)]
         raise InputError(
             f"{path}: a prediction has the size of its true labels, {sizes[1]}, this one is "
             f"{sizes[0]}; resample it by the nearest pixel"
         )
-    where = classes.of(predicted)
-    if (where == 255).any():
+    where = predicted.of(found)
+    if (where == VOID).any():
         raise InputError(f"{path}: a prediction says a class of every pixel, this one has 255")
     return confusion(classes.of(true), where, len(classes.names))

@@ -37,8 +37,8 @@ def beside(row: Row) -> str:
 
 
 def best(rows: Sequence[Row], value) -> str:
-    """Return the method with the highest value among rows, "" where there is but one row."""
-    finite = [row for row in rows if not math.isnan(value(row))]
+    """Return the method with the highest value among rows, "" for one row, or for no value."""
+    finite = [row for row in rows if value(row) > 0]  # which NaN is not
     return max(finite, key=value).method if len(rows) > 1 and finite else ""
 
 
