@@ -14,6 +14,7 @@ COMMANDS = {
     "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
+    "downstream": ("cddfuse_jax.downstream", "ask whether fusion helps a segmenter or a detector"),
     "train": ("cddfuse_jax.train", "train both stages"),
     "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),

@@ -38,7 +38,7 @@ SLOW = [
     for name in (
         "killed_runs", "golden", "parallel", "long_training", "precision", "train", "faults",
         "streaming", "buckets", "spread", "install", "convert", "speed_log", "export", "plan",
-        "reproduce", "score_weights", "hub", "initial_weights", "training_notebook",
+        "reproduce", "score_weights", "hub", "initial_weights", "training_notebook", "segment",
     )
 ]  # fmt: skip
 # What takes longest and looks at what shorter tests look at too: CI runs them.

@@ -16,6 +16,7 @@ ORDER = (
     "commands",
     "webpage",
     "planning",
+    "tasks",
     "evaluation",
     "training",
     "decomposition",
@@ -34,8 +35,9 @@ ORDER = (
     "files",
     "errors",
 )
-COMMANDS = ("check_data", "decompose", "demo", "evaluate", "export", "fuse", "parity", "plan",
-            "reproduce", "score_weights", "train", "data.patches", "data.tfds_builder")  # fmt: skip
+COMMANDS = ("check_data", "decompose", "demo", "downstream", "evaluate", "export", "fuse", "parity",
+            "plan", "reproduce", "score_weights", "train", "data.patches",
+            "data.tfds_builder")  # fmt: skip
 
 
 def room_of(module: str) -> str:
