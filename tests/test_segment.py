@@ -73,7 +73,7 @@ def test_rare_classes_weigh_more_and_the_mean_is_one():
     labels = np.zeros((1, 10, 10), np.uint8)
     labels[0, 0, :4] = 1  # 4 of 96 that count, as 4 are of no class
     labels[0, 1, :4] = VOID
-    weights = class_weights(labels, 3)
+    weights = class_weights(labels, 3, 0.5)
     assert weights[1] / weights[0] == pytest.approx(np.sqrt(92 / 4), rel=1e-5)
     assert weights[0] * 92 + weights[1] * 4 == pytest.approx(96, rel=1e-5)
     assert weights[2] == weights[3] == 0

@@ -31,6 +31,8 @@ def segment(given: Namespace) -> int:
         raise InputError(f"each --input has a name of its own, got {', '.join(names)}")
     if given.width % 8 or not given.rate > 0:
         raise InputError("--width is a multiple of 8 and --rate more than 0")
+    if not 0 <= given.balance <= 1:
+        raise InputError(f"--balance is 0 to 1, got {given.balance:g}")
     _check_reference(given.reference, names)
     plan = Plan(
         inputs,
@@ -40,7 +42,14 @@ def segment(given: Namespace) -> int:
         classes(given.classes or MSRS_CLASSES, given.keep),
         given.scale,
         list(dict.fromkeys(given.seeds)),
-        Budget(given.updates, given.batch, given.crop, given.rate, width=given.width),
+        Budget(
+            given.updates,
+            given.batch,
+            given.crop,
+            given.rate,
+            width=given.width,
+            balance=given.balance,
+        ),
     )
     groups = groups_of(plan.split.test, given.groups)
     read = [given.vi, given.ir, given.labels, *(each.folder for each in inputs if each.folder)]
