@@ -174,6 +174,8 @@ def test_a_comparison_is_written_and_what_is_done_stays(folders, monkeypatch, ca
     assert [(run["input"], run["seed"]) for run in before["runs"]] == [("visible", 0)]
     assert run(folders, monkeypatch, "--input", "visible", "infrared", "--seeds", "0") == 0
     after = read_results(out / "results.json")
+    with pytest.raises(InputError, match=r"other settings \(budget\)"):
+        run(folders, monkeypatch, "--input", "visible", "--seeds", "0", "--balance", "0.5")
     assert after["runs"][:1] == before["runs"]  # times and all: nothing was trained anew
     assert len(after["runs"]) == 2
     visible, infrared = methods_of(after, ["visible", "infrared"], [0])

@@ -74,7 +74,9 @@ def score(given: Namespace) -> int:
     names = [each.name for each in predictions]
     if len(set(names)) < len(names):
         raise InputError(f"each --pred has a name of its own, got {', '.join(names)}")
-    check_outputs([given.out / name for name in written], overwrite=given.overwrite)
+    read = [path for path in (given.boxes, given.names) if path]
+    read += [folder for each in predictions for folder in each.folders]
+    check_outputs([given.out / name for name in written], read, given.overwrite)
     if given.boxes:
         return _score_boxes(given, predictions)
     reference = given.reference or names[0]
@@ -125,7 +127,8 @@ def boxes(given: Namespace) -> int:
     """Write boxes as COCO JSON."""
     if given.yolo and not given.images:
         raise InputError("--yolo tells shares of an image: name the folder of them with --images")
-    check_outputs([given.out], overwrite=given.overwrite)
+    read = [path for path in (given.labels, given.voc, given.yolo, given.names) if path]
+    check_outputs([given.out], read, given.overwrite)
     if given.labels:
         told = classes(given.classes or MSRS_CLASSES, given.keep)
         wanted = read_names(given.names) if given.names else None
