@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Does fusion help a segmenter? From MSRS's training pairs to tables and page, in one command.
 #
-#   experiments/downstream.sh DATA OUT [WEIGHTS]
+#   experiments/downstream.sh DATA OUT [WEIGHTS [OPTION ...]]
 #
 # DATA     holds MSRS's training set: vi/, ir/ and Segmentation_labels/
 # OUT      takes the halved and the fused images, the results, tables and the page
 # WEIGHTS  as for fuse; default: ivf, which was not trained on the pairs that are tested on
+# OPTION   of `downstream segment`, such as --updates 4000 or --seeds 0
 #
 # Trained on the 903 pairs of experiments/splits/msrs_train.txt and tested on the 180 of
 # msrs_held_out.txt, at half resolution: the pairs are halved first and then fused. Three seeds of
@@ -35,4 +36,4 @@ python -m cddfuse_jax.fuse --weights "$weights" --vi "$out/half/vi" --ir "$out/h
 python -m cddfuse_jax.downstream segment --vi "$out/half/vi" --ir "$out/half/ir" \
     --labels "$data/Segmentation_labels" --input visible infrared mean max "ours=$out/ours" \
     --train experiments/splits/msrs_train.txt --test experiments/splits/msrs_held_out.txt \
-    --groups 'day=*D' 'night=*N' --seeds 0 1 2 --out "$out/segment"
+    --groups 'day=*D' 'night=*N' --seeds 0 1 2 --out "$out/segment" "${@:4}"

@@ -73,7 +73,7 @@ def test_rare_classes_weigh_more_and_the_mean_is_one():
     labels = np.zeros((1, 10, 10), np.uint8)
     labels[0, 0, :4] = 1  # 4 of 96 that count, as 4 are of no class
     labels[0, 1, :4] = VOID
-    weights = class_weights(labels, 3)
+    weights = class_weights(labels, 3, 0.5)
     assert weights[1] / weights[0] == pytest.approx(np.sqrt(92 / 4), rel=1e-5)
     assert weights[0] * 92 + weights[1] * 4 == pytest.approx(96, rel=1e-5)
     assert weights[2] == weights[3] == 0
@@ -174,6 +174,8 @@ def test_a_comparison_is_written_and_what_is_done_stays(folders, monkeypatch, ca
     assert [(run["input"], run["seed"]) for run in before["runs"]] == [("visible", 0)]
     assert run(folders, monkeypatch, "--input", "visible", "infrared", "--seeds", "0") == 0
     after = read_results(out / "results.json")
+    with pytest.raises(InputError, match=r"other settings \(budget\)"):
+        run(folders, monkeypatch, "--input", "visible", "--seeds", "0", "--balance", "0.5")
     assert after["runs"][:1] == before["runs"]  # times and all: nothing was trained anew
     assert len(after["runs"]) == 2
     visible, infrared = methods_of(after, ["visible", "infrared"], [0])

@@ -31,6 +31,8 @@ def segment(given: Namespace) -> int:
         raise InputError(f"each --input has a name of its own, got {', '.join(names)}")
     if given.width % 8 or not given.rate > 0:
         raise InputError("--width is a multiple of 8 and --rate more than 0")
+    if not 0 <= given.balance <= 1:
+        raise InputError(f"--balance is 0 to 1, got {given.balance:g}")
     _check_reference(given.reference, names)
     plan = Plan(
         inputs,
@@ -40,7 +42,14 @@ def segment(given: Namespace) -> int:
         classes(given.classes or MSRS_CLASSES, given.keep),
         given.scale,
         list(dict.fromkeys(given.seeds)),
-        Budget(given.updates, given.batch, given.crop, given.rate, width=given.width),
+        Budget(
+            given.updates,
+            given.batch,
+            given.crop,
+            given.rate,
+            width=given.width,
+            balance=given.balance,
+        ),
     )
     groups = groups_of(plan.split.test, given.groups)
     read = [given.vi, given.ir, given.labels, *(each.folder for each in inputs if each.folder)]
@@ -65,7 +74,9 @@ def score(given: Namespace) -> int:
     names = [each.name for each in predictions]
     if len(set(names)) < len(names):
         raise InputError(f"each --pred has a name of its own, got {', '.join(names)}")
-    check_outputs([given.out / name for name in written], overwrite=given.overwrite)
+    read = [path for path in (given.boxes, given.names) if path]
+    read += [folder for each in predictions for folder in each.folders]
+    check_outputs([given.out / name for name in written], read, given.overwrite)
     if given.boxes:
         return _score_boxes(given, predictions)
     reference = given.reference or names[0]
@@ -116,7 +127,8 @@ def boxes(given: Namespace) -> int:
     """Write boxes as COCO JSON."""
     if given.yolo and not given.images:
         raise InputError("--yolo tells shares of an image: name the folder of them with --images")
-    check_outputs([given.out], overwrite=given.overwrite)
+    read = [path for path in (given.labels, given.voc, given.yolo, given.names) if path]
+    check_outputs([given.out], read, given.overwrite)
     if given.labels:
         told = classes(given.classes or MSRS_CLASSES, given.keep)
         wanted = read_names(given.names) if given.names else None

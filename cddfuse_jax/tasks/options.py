@@ -65,6 +65,9 @@ def _segment(commands, prog: str) -> None:
     add("--crop", type=_positive, default=160, metavar="N",
         help="side of the windows trained on, in pixels; default: %(default)s")  # fmt: skip
     add("--rate", type=float, default=2e-3, help="AdamW's; default: %(default)s")
+    add("--balance", type=float, default=0.25, metavar="B",
+        help="a class weighs its share of the pixels to the power of -B; default: "
+        "%(default)s")  # fmt: skip
     add("--width", type=_positive, default=24, metavar="N",
         help="of the network, a multiple of 8; default: %(default)s")  # fmt: skip
 

@@ -67,6 +67,7 @@ def segment(plan: Plan, out: Path) -> Iterator[list[Method]]:
         truth = _read_labels(plan, names)
         height, width = (side // plan.scale for side in truth.shape[1:])
         results = _begun(out / RESULTS, _settings(plan, truth.shape[1:]))
+        _write(out / RESULTS, results)  # so that none goes on from what other settings began
         for seed in plan.seeds:
             for of in plan.inputs:
                 if not _find(results, of.name, seed):
