@@ -55,6 +55,19 @@ def test_links_within_the_repository_lead_somewhere(page):
             assert anchor in slugs, f"{page.name}: no heading for {target}"
 
 
+def test_the_table_of_fine_tuning_is_the_kept_result():
+    result = kept("fine_tune")
+    page = (ROOT / "docs" / "training.md").read_text()
+    for moment in ("before", "after"):
+        found = result[moment]
+        assert (
+            f"| {found['loss']:.3f} | {found['intensity']:.3f} | {found['gradient']:.4f} | "
+            f"{found['targets']:.2f} |"
+        ) in page
+    gain = 1 - result["after"]["loss"] / result["before"]["loss"]
+    assert f"down by {100 * gain:.0f} %" in (ROOT / "README.md").read_text()
+
+
 def test_the_index_lists_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
     for page in sorted((ROOT / "docs").glob("*.md")):
