@@ -46,6 +46,7 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
     "base": [(1, {})],
     "rate 1e-3": [(1, {"learning_rate.initial": 1e-3})],
     "rate 4e-3": [(1, {"learning_rate.initial": 4e-3})],
+    "rate 8e-3": [(1, {"learning_rate.initial": 8e-3})],
     "windows 64, batch 2": [(1, {"data.crop": 64, "batch_size": 2})],
     "windows 64, batch 4": [(1, {"data.crop": 64, "batch_size": 4})],
     "windows 192": [(1, {"data.crop": 192})],
