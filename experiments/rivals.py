@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cddfuse_jax.parity import load_release
+from cddfuse_jax.release.checkout import load_release
 
 Timed = Callable[[], Any]
 

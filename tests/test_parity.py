@@ -7,7 +7,8 @@ import pytest
 from cddfuse_jax import parity
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.parity import Comparison, compare, table
+from cddfuse_jax.release.checkout import load_release
+from cddfuse_jax.release.comparison import Comparison, compare, table
 
 EPSILON = 2.0**-23
 NET = """
@@ -107,7 +108,7 @@ def test_a_checkout_is_imported_without_timm_and_left_as_it_was(
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     before = set(sys.modules), sys.path.copy()
     folder = checkout(tmp_path / "release", NET)
-    modules = parity.load_release(folder, release_params)
+    modules = load_release(folder, release_params)
     assert [path.name for path in folder.iterdir()] == ["net.py"]
     assert (set(sys.modules), sys.path) == before
     assert sys.dont_write_bytecode is False
@@ -130,7 +131,7 @@ def test_an_installed_timm_is_back_afterwards(tmp_path, fake_torch, release_para
     own = type(sys)("timm")
     monkeypatch.setitem(sys.modules, "timm", own)
     with pytest.raises(InputError):
-        parity.load_release(checkout(tmp_path / "release", "1 / 0"), release_params)
+        load_release(checkout(tmp_path / "release", "1 / 0"), release_params)
     assert sys.modules["timm"] is own
     assert "timm.models" not in sys.modules
 
@@ -147,20 +148,20 @@ def test_an_installed_timm_is_back_afterwards(tmp_path, fake_torch, release_para
 def test_a_checkout_that_cannot_be_imported(tmp_path, fake_torch, release_params, net, message):
     folder = checkout(tmp_path / "release", net)
     with pytest.raises(InputError, match=f"net.py: cannot be used .*{message}") as caught:
-        parity.load_release(folder, release_params)
+        load_release(folder, release_params)
     assert "\n" not in str(caught.value)
 
 
 def test_weights_that_do_not_fit_the_checkout(tmp_path, fake_torch, release_params):
     folder = checkout(tmp_path / "broken", NET)
     with pytest.raises(InputError, match=r"weights do not fit .*: size mismatch for a\.weight"):
-        parity.load_release(folder, release_params)
+        load_release(folder, release_params)
 
 
 @pytest.mark.parametrize("folder", [".", "missing"])
 def test_a_folder_without_the_network(tmp_path, fake_torch, release_params, folder):
     with pytest.raises(InputError, match=r"no net\.py there; give a checkout"):
-        parity.load_release(tmp_path / folder, release_params)
+        load_release(tmp_path / folder, release_params)
 
 
 def test_bad_images_and_weights(tmp_path, release_pth):

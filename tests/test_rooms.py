@@ -17,6 +17,7 @@ ORDER = (
     "webpage",
     "planning",
     "tasks",
+    "release",
     "evaluation",
     "training",
     "decomposition",
