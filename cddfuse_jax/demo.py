@@ -40,12 +40,16 @@ def main() -> int:
 
     # Before Gradio is imported: it and the Hub's library report home unless told not to.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="cddfuse-demo-") as folder:
         # All that visitors leave: Gradio's copies, apart from what is being made.
         os.environ["GRADIO_TEMP_DIR"] = os.path.join(folder, "kept")
         tempfile.tempdir = os.path.join(folder, "making")
         os.mkdir(tempfile.tempdir)
-        _serve(given)
+        try:
+            _serve(given)
+        finally:
+            tempfile.tempdir = before
     return 0
 
 

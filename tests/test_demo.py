@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from pathlib import Path
@@ -84,6 +85,7 @@ def test_without_gradio_it_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["demo"])
     assert exit_code(demo.main) == 2
     assert re.fullmatch(r"error: the page needs Gradio: .*\[demo\].*\n", capsys.readouterr().err)
+    assert Path(tempfile.gettempdir()).is_dir()
 
 
 needs_browser = pytest.mark.skipif(

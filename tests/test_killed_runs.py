@@ -57,12 +57,12 @@ def wait_for_checkpoint(workdir: Path, process: subprocess.Popen, timeout: float
 
 
 def own_lines(text: str) -> list[str]:
-    """Leave out what JAX's runtime and Orbax log by themselves."""
+    """Leave out what JAX's runtime and Orbax log by themselves, and the line a minute of a log."""
     return [
         line
         for line in text.splitlines()
         if line
-        and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch ", line)
+        and not re.match(r"[WEIF]\d{4} |\[Gloo\]|WARNING:absl|epoch |training: ", line)
         and not re.search(r"peer ranks|^[\d :]+$", line)  # of Gloo's threads, which tear its lines
     ]
 
