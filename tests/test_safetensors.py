@@ -13,6 +13,7 @@ import safetensors.numpy
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.weights import files, torch_weights
+from cddfuse_jax.weights.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -115,7 +116,7 @@ def test_the_release_loads_what_the_docs_say(monkeypatch, tmp_path):
     text = (ROOT / "docs" / "coming_from_pytorch.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?load_file.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ivf.safetensors").write_bytes(files.shipped.SHIPPED["ivf"].file.read_bytes())
+    (tmp_path / "ivf.safetensors").write_bytes(SHIPPED["ivf"].file.read_bytes())
     namespace: dict = {}
     exec(code, namespace)
     assert {name: len(state) for name, state in namespace["checkpoint"].items()} == {
