@@ -101,13 +101,13 @@ def config_of(fields: Fields, given: argparse.Namespace) -> ConfigDict:
     return config
 
 
-def cpu_seconds(config: ConfigDict, stage: int, optimizer: str) -> float:
+def cpu_seconds(config: ConfigDict, stage: int) -> float:
     """Return the CPU time of one update, the least of four.
 
-    Measured once for each size: on a machine that others use it is another each time, and recipes
-    of one size must get as many updates.
+    Measured once for each size, whatever the optimiser: on a machine that others use it is another
+    each time, and recipes of one size must get as many updates.
     """
-    size = json.dumps([config.batch_size, config.data.crop, stage, optimizer])
+    size = json.dumps([config.batch_size, config.data.crop, stage])
     if size not in _costs:
         _costs[size] = _measured_cpu_seconds(config, stage)
     return _costs[size]
@@ -134,9 +134,9 @@ def run_leg(fields: Fields, minutes: float, start: str, work: Path, given) -> tu
     config = config_of(fields, given)
     config.init_from = start
     first = fields["reconstruction"]
-    cost = cpu_seconds(config, 1, fields["optimizer"]) if first < 1 else 0.0
+    cost = cpu_seconds(config, 1) if first < 1 else 0.0
     if first:
-        cost = first * cpu_seconds(config, 0, fields["optimizer"]) + (1 - first) * cost
+        cost = first * cpu_seconds(config, 0) + (1 - first) * cost
     updates = max(int(60 * minutes / cost), 3)
     # An epoch of as few pairs as give so many updates, of each set as many as it has a share.
     source, _held_out = make_sources(config)
