@@ -7,6 +7,7 @@ a bucket.
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -44,16 +45,19 @@ def local(
         return path
     address = str(path)
     try:
-        filesystem, root = _opened(address)
-        listing = _listed(filesystem, root)
-        names = [""] if "" in listing else wanted(sorted(listing))
-        if not names:
-            held = f"nothing of use among its {len(listing)} files" if listing else "nothing there"
-            raise InputError(f"{address}: {held}; check the name")
-        listing = {name: listing[name] for name in names}
-        copy = _copies() / _digest(root, listing) / _below(root)
-        with _one_at_a_time(copy.parent):
-            _copy(address, filesystem, root, copy, listing)
+        with _silent():
+            filesystem, root = _opened(address)
+            listing = _listed(filesystem, root)
+            names = [""] if "" in listing else wanted(sorted(listing))
+            if not names:
+                held = (
+                    f"nothing of use among its {len(listing)} files" if listing else "nothing there"
+                )
+                raise InputError(f"{address}: {held}; check the name")
+            listing = {name: listing[name] for name in names}
+            copy = _copies() / _digest(root, listing) / _below(root)
+            with _one_at_a_time(copy.parent):
+                _copy(address, filesystem, root, copy, listing)
     except InputError:
         raise
     except Exception as error:  # for want of leave or of a network, of each kind its own
@@ -64,6 +68,18 @@ def local(
             "name, and that this machine may read it"
         ) from None
     return copy
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep gcsfs from logging what it raises as well, with tracebacks."""
+    logger = logging.getLogger("gcsfs")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _opened(address: str) -> tuple[Any, str]:

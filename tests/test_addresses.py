@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import sys
 import threading
 import urllib.parse
@@ -125,6 +126,20 @@ def test_what_cannot_be_had_is_a_line(address, line, bucket, copies):
     with pytest.raises(InputError, match=f"^{address}: .*{line}"):
         load_params(address)
     assert not copies.exists()
+
+
+def test_what_gcsfs_logs_of_its_errors_is_not_shown(copies, monkeypatch, caplog):
+    logger, before = logging.getLogger("gcsfs"), logging.getLogger("gcsfs").level
+
+    def failing(address):
+        logger.exception("out of retries")
+        raise ConnectionError("no such host")
+
+    monkeypatch.setattr(addresses, "_opened", failing)
+    with pytest.raises(InputError, match=r"^gs://b/x: cannot be read \(ConnectionError: no such"):
+        local("gs://b/x")
+    assert caplog.records == []
+    assert logger.level == before
 
 
 def test_without_the_extra_the_line_says_how_to_install_it(monkeypatch):
