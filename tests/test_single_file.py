@@ -104,15 +104,14 @@ def test_opened_from_the_disk_it_fuses_as_the_command_does(page, tmp_path):
         tab.goto(page.as_uri())
 
         def fused(*chosen: Path) -> str:
-            for name, path in zip(("visible", "infrared"), chosen, strict=True):
+            for name, path in zip(("visible", "infrared"), chosen, strict=False):
                 tab.set_input_files(f"#{name}", path)
-            tab.click("#fuse")
+            tab.click("#fuse")  # the last line is gone when this returns
             said = tab.locator("#said", has_text=re.compile("fused in|error"))
             said.wait_for(timeout=120_000)
             return said.inner_text()
 
-        tab.click("#fuse")
-        assert tab.inner_text("#said").startswith("error: choose two images, a visible and an in")
+        assert fused().endswith("choose two images, a visible and an infrared one")
         assert fused(files[0], small).endswith("must have one size, got 64x48 and 64x40")
         assert fused(files[0], page).endswith("not an image that this browser can read")
         assert fused(*files).startswith("64x48, fused in ")
