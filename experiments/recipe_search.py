@@ -53,6 +53,14 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
     "windows 64, then 128": [
         (0.5, {"data.crop": 64, "batch_size": 2}), (0.5, {"learning_rate.initial": 1e-3})
     ],
+    "windows 64, batch 2, clip 1, rate 4e-3": [
+        (1, {"data.crop": 64, "batch_size": 2, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
+    ],
+    "the same at a constant rate, then 128": [
+        (0.5, {"data.crop": 64, "batch_size": 2, "clip_norm": 1.0, "learning_rate.initial": 4e-3,
+               "learning_rate.schedule": "constant"}),
+        (0.5, {"clip_norm": 1.0, "learning_rate.initial": 4e-3}),
+    ],
     "stage I first, a quarter": [(1, {"reconstruction": 0.25})],
     "clip 1": [(1, {"clip_norm": 1.0})],
     "constant rate": [(1, {"learning_rate.schedule": "constant"})],
