@@ -56,7 +56,10 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
     "windows 64, batch 2, clip 1, rate 4e-3": [
         (1, {"data.crop": 64, "batch_size": 2, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
     ],
-    "the same at a constant rate, then 128": [
+    "windows 64, batch 1, clip 1, rate 4e-3": [
+        (1, {"data.crop": 64, "batch_size": 1, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
+    ],
+    "two at a constant rate, then 128": [
         (0.5, {"data.crop": 64, "batch_size": 2, "clip_norm": 1.0, "learning_rate.initial": 4e-3,
                "learning_rate.schedule": "constant"}),
         (0.5, {"clip_norm": 1.0, "learning_rate.initial": 4e-3}),
