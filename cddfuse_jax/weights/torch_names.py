@@ -1,5 +1,6 @@
 """The release's tensor names beside this package's params: a table of names, a rule of layouts."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -114,9 +115,7 @@ def to_torch(array: np.ndarray, layout: str) -> np.ndarray:
 def expected_shapes(model: CDDFuse) -> dict[Entry, tuple[int, ...]]:
     """Return the torch shape of each tensor of ``model``."""
     # Blocks of a kind are equal in shape: one of each is enough, however many a file claims.
-    small = model.clone(blocks=1, coupling_layers=1)
-    image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), jnp.float32)
-    params = jax.eval_shape(small.init, jax.random.key(0), image, image)["params"]
+    params = _shapes(model.clone(blocks=1, coupling_layers=1))
 
     def torch_shape(entry):  # of an array that takes no memory, however large
         path = ["0" if name.isdigit() else name for name in entry.path]
@@ -124,6 +123,12 @@ def expected_shapes(model: CDDFuse) -> dict[Entry, tuple[int, ...]]:
         return to_torch(array, entry.layout).shape
 
     return {entry: torch_shape(entry) for entry in name_table(model)}
+
+
+@functools.lru_cache  # tracing the network takes a third of a second, and loading asks twice
+def _shapes(model: CDDFuse):
+    image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
 
 
 def leaf(tree, path):
