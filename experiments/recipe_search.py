@@ -61,6 +61,13 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
     ],
     "windows 64, batch 1, clip 1": [(1, {"data.crop": 64, "clip_norm": 1.0})],
     "windows 64, batch 1, rate 1e-3": [(1, {"data.crop": 64, "learning_rate.initial": 1e-3})],
+    "windows 48, batch 1, clip 1": [(1, {"data.crop": 48, "clip_norm": 1.0})],
+    "windows 32, batch 1, clip 1, rate 4e-3": [
+        (1, {"data.crop": 32, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
+    ],
+    "windows 32, batch 4, clip 1, rate 4e-3": [
+        (1, {"data.crop": 32, "batch_size": 4, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
+    ],
     "windows 48, batch 1, clip 1, rate 4e-3": [
         (1, {"data.crop": 48, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
     ],
