@@ -17,7 +17,7 @@ def get_config():
     """Return the config."""
     config = base.release()
     config.reconstruction_epochs = 0
-    config.fusion_epochs = 24
+    config.fusion_epochs = 20
     config.batch_size = 1
     config.clip_norm = 1.0
     config.ema = 0.999
