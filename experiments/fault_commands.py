@@ -84,7 +84,7 @@ def exported(out: Path) -> int:
 
 def dataset(out: Path) -> int:
     """Read all examples."""
-    from cddfuse_jax.data.sources import TfdsPairs
+    from cddfuse_jax.data.stored_pairs import TfdsPairs
 
     found = [path for path in out.glob("msrs/1.0.0") if path.is_dir()]
     for folder in found:

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from cddfuse_jax.data.pipeline import batches, prefetch
-from cddfuse_jax.data.sources import FolderPairs, H5Patches, TfdsPairs
+from cddfuse_jax.data.sources import FolderPairs
+from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, CROP = 32, 128

@@ -1,5 +1,3 @@
-import csv
-import json
 import math
 import re
 import statistics
@@ -9,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored import NAMES, csv_rows, noise, run_command, summary, write_folders
 
-from cddfuse_jax import console
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluate import main, parse_run
-from cddfuse_jax.evaluation.evaluating import evaluate
+from cddfuse_jax.evaluate import parse_run
 from cddfuse_jax.evaluation.matching import Run, find_scenes
 from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.images.image_files import write_png
@@ -21,42 +17,11 @@ from cddfuse_jax.metrics import PROTOCOLS
 from cddfuse_jax.metrics.baselines import BASELINES
 
 METRICS = PROTOCOLS["release"].metrics
-NAMES = ("a", "b", "c")
-
-
-def noise(seed: int, height=44, width=46) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 250, (height, width), dtype=np.uint8)
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Path:
-    """Three scenes; two runs of fused images: f0 is infrared, f1 is visible, both with noise."""
-    for seed, name in enumerate(NAMES):
-        infrared, visible = noise(seed), noise(seed + 10)
-        write_png(tmp_path / "ir" / f"{name}.png", infrared)
-        write_png(tmp_path / "vi" / f"{name}.png", visible)
-        write_png(tmp_path / "f0" / f"{name}.png", infrared // 2 + noise(seed + 20) // 4)
-        write_png(tmp_path / "f1" / f"{name}.png", visible // 2 + noise(seed + 20) // 4)
-    return tmp_path
-
-
-def run_command(folders: Path, monkeypatch, *more: str, fused: str | None = None) -> int:
-    arguments = ["--fused", fused or str(folders / "f0"), "--workers", "1"]
-    for option, name in (("--ir", "ir"), ("--vi", "vi"), ("--out", "out")):
-        arguments += [option, str(folders / name)]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, *more])
-    with pytest.raises(SystemExit) as end:
-        console.run(main)
-    return end.value.code
-
-
-def csv_rows(folders: Path) -> list[dict[str, str]]:
-    with open(folders / "out" / "scores.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def summary(folders: Path) -> dict:
-    return json.loads((folders / "out" / "summary.json").read_text())
+def folders(tmp_path):
+    return write_folders(tmp_path)
 
 
 def test_one_run_end_to_end(folders, monkeypatch, capsys):
@@ -212,64 +177,6 @@ def test_colour_is_pointed_out(folders, monkeypatch, capsys):
     assert err.count("f0 has images in colour, of which the luma was scored") == 1
 
 
-@pytest.mark.parametrize(
-    ("more", "complaint"),
-    [
-        (["--protocol", "mine"], "invalid choice: 'mine'"),
-        (["--dataset", "COCO"], "no published scores for dataset 'COCO'"),
-        (["--baselines", "max,median"], "baseline 'median' is unknown"),
-        (["--workers", "0"], "--workers is at least 1"),
-        (["--fused", "f0=elsewhere"], "two are 'f0'"),
-        (["--fused", "x=missing"], "missing: no such folder"),
-        (["--fused", "x="], "expected DIR or NAME=DIR1,DIR2"),
-    ],
-)
-def test_bad_usage_is_one_line_and_writes_nothing(folders, monkeypatch, capsys, more, complaint):
-    assert run_command(folders, monkeypatch, *more) == 2
-    out, err = capsys.readouterr()
-    assert complaint in err
-    assert len(err.splitlines()) == 1
-    assert out == ""
-    assert not (folders / "out").exists()
-
-
-def test_nothing_in_common_is_refused(folders, monkeypatch, capsys):
-    for name in NAMES:
-        (folders / "f0" / f"{name}.png").rename(folders / "f0" / f"x{name}y.png")
-    assert run_command(folders, monkeypatch) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert "no name is in all folders" in err
-    assert not (folders / "out").exists()
-
-
-def test_nothing_that_can_be_scored_is_refused(folders, monkeypatch):
-    for name in NAMES:
-        (folders / "f0" / f"{name}.png").write_text("")
-    assert run_command(folders, monkeypatch) == 2
-    assert not (folders / "out").exists()
-
-
-def test_out_that_is_a_file_is_refused_before_scoring(folders):
-    (folders / "out").write_text("mine")
-    with pytest.raises(InputError, match="is a file"):
-        evaluate([Run("f0", (folders / "f0",))], folders / "vi", folders / "ir", folders / "out")
-    assert (folders / "out").read_text() == "mine"
-
-
-def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
-    assert run_command(folders, monkeypatch) == 0
-    before = {file.name: file.read_bytes() for file in (folders / "out").iterdir()}
-
-    def interrupted(path, evaluation):
-        path.write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cddfuse_jax.evaluation.evaluating.write_report", interrupted)
-    assert run_command(folders, monkeypatch, "--protocol", "corrected", "--overwrite") == 130
-    assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
-
-
 def test_scoring_never_imports_jax():
     code = "import sys, cddfuse_jax.evaluate; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -281,46 +188,3 @@ def test_runs_are_named_by_their_folder_or_as_given(tmp_path):
     odd = tmp_path / "lr=1,2"
     odd.mkdir()
     assert parse_run(str(odd)) == Run("lr=1,2", (odd,))
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_scores_what_it_can_of_bad_images(tmp_path, monkeypatch, capsys, protocol):
-    """Flat, black, 16-bit, one pixel larger, colour against grey; NaN, broken, another size."""
-    rng = np.random.default_rng(0)
-
-    def image(*shape: int) -> np.ndarray:
-        return rng.integers(0, 256, shape or (161, 163), dtype=np.uint8)
-
-    flat, black = np.full((161, 163), 9, np.uint8), np.zeros((161, 163), np.uint8)
-    cases = {
-        "black": (black, black, black),
-        "colour": (image(161, 163, 3), image(), image()),
-        "coloured": (image(), image(), image(161, 163, 3)),
-        "flat": (flat, flat, flat),
-        "flat_fused": (image(), image(), flat),
-        "larger": (image(), image(), image(162, 163)),
-        "other": (image(), image(), image(100, 163)),
-        "broken": (image(), image(), image()),
-    }
-    for name, images in cases.items():
-        for folder, pixels in zip(("vi", "ir", "f0"), images, strict=True):
-            write_png(tmp_path / folder / f"{name}.png", pixels)
-    for name in ("deep", "nan"):
-        for folder in ("vi", "ir"):
-            write_png(tmp_path / folder / f"{name}.png", image())
-    np.save(tmp_path / "f0" / "deep.npy", rng.integers(0, 65536, (161, 163), dtype=np.uint16))
-    np.save(tmp_path / "f0" / "nan.npy", np.where(image() > 250, np.nan, image()))
-    whole = (tmp_path / "f0" / "broken.png").read_bytes()
-    (tmp_path / "f0" / "broken.png").write_bytes(whole[: len(whole) // 2])
-
-    options = ("--protocol", protocol, "--baselines", "none")
-    assert run_command(tmp_path, monkeypatch, *options) == 1
-    told = capsys.readouterr().err
-    for part in ("f0/broken.png: broken image", "f0/nan.npy: pixels must be finite", "163x100"):
-        assert part in told
-    rows = [row for row in csv_rows(tmp_path) if row["kind"] == "run"]
-    assert [row["image"] for row in rows] == sorted(set(cases) - {"other", "broken"} | {"deep"})
-    for row in rows:
-        for score in PROTOCOLS[protocol].metrics:
-            value = float(row[score])
-            assert math.isfinite(value) or (score == "PSNR" and value == math.inf), score

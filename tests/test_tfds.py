@@ -9,7 +9,8 @@ from PIL import Image
 from cddfuse_jax import console
 from cddfuse_jax.data import msrs, tfds_builder
 from cddfuse_jax.data.pipeline import batches, make_source
-from cddfuse_jax.data.sources import FolderPairs, TfdsPairs
+from cddfuse_jax.data.sources import FolderPairs
+from cddfuse_jax.data.stored_pairs import TfdsPairs
 from cddfuse_jax.errors import InputError
 
 for module in ("tensorflow_datasets", "array_record", "importlib_resources"):

@@ -13,12 +13,11 @@ from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import (
     FolderPairs,
-    H5Patches,
     Images,
     Source,
     SyntheticPairs,
-    TfdsPairs,
 )
+from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import pair_rules
 

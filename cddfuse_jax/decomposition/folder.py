@@ -10,8 +10,8 @@ from cddfuse_jax.decomposition.features import Decomposition, decompose
 from cddfuse_jax.decomposition.pictures import distribution, labelled_grid
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
+from cddfuse_jax.fusing.arrays import check_sizes
 from cddfuse_jax.fusing.folder import outputs
-from cddfuse_jax.fusing.fuser import LEAST_SIDE
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
@@ -38,9 +38,7 @@ def decompose_file(
     photos = read_pair(pair, resize)
     with naming(pair.name):
         visible, infrared = (levels.network_input(photo.pixels) for photo in photos)
-        if min(visible.shape) < LEAST_SIDE:
-            height, width = visible.shape
-            raise InputError(f"images must be at least 2x2, got {width}x{height}")
+        check_sizes(visible, infrared)
         parts = decompose(model, params, visible, infrared, residual)
         for maps in (parts.images, parts.base, parts.detail):
             check_finite_output(maps)

@@ -10,6 +10,42 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import photo_of
 
 _CHANNELS = (1, 3, 4)
+LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
+
+
+def as_batches(
+    visible: Any, infrared: Any
+) -> tuple[Shaped[np.ndarray, "n _h _w *_rgb"], Shaped[np.ndarray, "n _hh _ww *_rgbs"], bool]:
+    """Return both sides as `as_batch` does, and whether they were batches.
+
+    Raises:
+        InputError: one is not what `as_batch` takes, or they are not equally many.
+    """
+    first, is_batch = as_batch(visible, "visible")
+    second, is_also = as_batch(infrared, "infrared")
+    if is_batch != is_also or len(first) != len(second):
+        shapes = np.asarray(visible).shape, np.asarray(infrared).shape
+        raise InputError(
+            "visible and infrared must be two images or two batches of one length, got "
+            f"shapes {shapes[0]} and {shapes[1]}{transposing(*shapes)}"
+        )
+    return first, second, is_batch
+
+
+def check_sizes(visible: np.ndarray, infrared: np.ndarray) -> None:
+    """Check that two images, grey or in colour, can be a pair.
+
+    Raises:
+        InputError: their sizes differ, or are below 2x2.
+    """
+    (height, width), other = visible.shape[:2], infrared.shape[:2]
+    if (height, width) != other:
+        raise InputError(
+            f"both images must have one size, got {width}x{height} and {other[1]}x{other[0]}; "
+            "resize one"
+        )
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(f"images must be at least 2x2, got {width}x{height}")
 
 
 def as_batch(given: Any, name: str) -> tuple[Shaped[np.ndarray, "n h w *rgb"], bool]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.arrays import as_batch, transposing
+from cddfuse_jax.fusing.arrays import as_batches, check_sizes
 from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels, pair_rules
@@ -29,7 +29,6 @@ from cddfuse_jax.weights.shipped import DEFAULT
 
 # HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
 Pixels = Shaped[np.ndarray, "_h _w *_rgb"]
-LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 
 
 class Fuser:
@@ -220,15 +219,8 @@ class Fuser:
         Raises:
             InputError: the shapes or values are none of these.
         """
-        first, is_batch = as_batch(visible, "visible")
-        second, is_also = as_batch(infrared, "infrared")
+        first, second, is_batch = as_batches(visible, infrared)
         as_floats = "f" in (first.dtype.kind, second.dtype.kind)
-        if is_batch != is_also or len(first) != len(second):
-            shapes = np.asarray(visible).shape, np.asarray(infrared).shape
-            raise InputError(
-                "visible and infrared must be two images or two batches of one length, got "
-                f"shapes {shapes[0]} and {shapes[1]}{transposing(*shapes)}"
-            )
         results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
         if any(result.ndim == 3 for result in results):
             results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
@@ -264,12 +256,7 @@ class Fuser:
         Raises:
             InputError: as `fuse_pair`.
         """
-        if visible.shape[:2] != infrared.shape[:2]:
-            shapes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (visible, infrared))
-            raise InputError(f"both images must have one size, got {shapes}; resize one")
-        if min(visible.shape[:2]) < LEAST_SIDE:
-            height, width = visible.shape[:2]
-            raise InputError(f"images must be at least 2x2, got {width}x{height}")
+        check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
         luma = self._fuse(
             self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket

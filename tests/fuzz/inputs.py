@@ -28,7 +28,7 @@ from pth_writer import write_pth  # noqa: E402
 
 from cddfuse_jax.config import load  # noqa: E402
 from cddfuse_jax.config.fields import RULES  # noqa: E402
-from cddfuse_jax.data.sources import H5Patches  # noqa: E402
+from cddfuse_jax.data.stored_pairs import H5Patches  # noqa: E402
 from cddfuse_jax.errors import InputError, escaped  # noqa: E402
 from cddfuse_jax.images.image_files import FORMATS, read_image, read_photo  # noqa: E402
 from cddfuse_jax.models.cddfuse import CDDFuse  # noqa: E402

@@ -1,0 +1,34 @@
+"""Pairs on disk as the sources of `cddfuse_jax.data` read them, and how two are compared."""
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from cddfuse_jax.data.sources import FolderPairs
+
+
+def write_pairs(root, sizes, suffix=".png"):
+    for folder in ("ir", "vi"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number, (height, width) in enumerate(sizes):
+        grey = np.full((height, width), 51 * number, np.uint8)
+        Image.fromarray(grey).save(root / "ir" / f"{number}.png")
+        colour = np.zeros((height, width, 3), np.uint8)
+        colour[..., number % 3] = 255
+        Image.fromarray(colour).save(root / "vi" / f"{number}{suffix}")
+    return FolderPairs, root / "vi", root / "ir"
+
+
+def write_patches(path, count=12, shape=(1, 8, 8), dtype=np.float32):
+    with h5py.File(path, "w") as file:
+        for offset, group in enumerate(("ir_patchs", "vis_patchs")):
+            for number in range(count):
+                value = np.full(shape, number / 100 + offset / 2, dtype)
+                file.create_dataset(f"{group}/{number}", data=value)
+    return path
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys() == {"visible", "infrared"}
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])

@@ -1,0 +1,119 @@
+import h5py
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+from stored import write_pairs, write_patches
+
+from cddfuse_jax.data.pipeline import batches, make_source
+from cddfuse_jax.data.sources import SyntheticPairs
+from cddfuse_jax.data.stored_pairs import H5Patches
+from cddfuse_jax.errors import InputError
+
+
+def test_folders_are_read_as_luma_and_grey(tmp_path):
+    make, *folders = write_pairs(tmp_path, [(3, 5)] * 3)
+    source = make(*folders)
+    assert len(source) == 3
+    for number, weight in enumerate((0.299, 0.587, 0.114)):
+        pair = source[number]
+        assert pair["visible"].shape == pair["infrared"].shape == (3, 5, 1)
+        assert pair["visible"].dtype == pair["infrared"].dtype == np.float32
+        np.testing.assert_array_equal(pair["visible"], np.float32(weight))
+        np.testing.assert_array_equal(pair["infrared"], np.float32(51 * number) / np.float32(255))
+
+
+def test_folders_name_what_is_wrong(tmp_path, capsys):
+    make, visible, infrared = write_pairs(tmp_path, [(8, 8), (8, 8), (6, 9)])
+    with pytest.raises(InputError, match=r"2\.png is 9x6"):
+        batches(make(visible, infrared), batch_size=1, seed=0, crop=7)
+    with pytest.raises(InputError, match=r"one size, .*0\.png is 8x8 and .*2\.png is 9x6"):
+        batches(make(visible, infrared), batch_size=1, seed=0)
+    assert batches(make(visible, infrared), batch_size=3, seed=0, crop=6)[0]["visible"].shape == (
+        (3, 6, 6, 1)
+    )
+    assert capsys.readouterr().err == ""
+    Image.fromarray(np.zeros((8, 7), np.uint8)).save(infrared / "1.png")
+    with pytest.raises(InputError, match=r"1: both images must have one size, .*8x8.*7x8"):
+        make(visible, infrared)
+    (infrared / "1.png").unlink()
+    assert len(make(visible, infrared)) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [f"warning: 1 images have no partner and are left out: {visible / '1.png'}"]
+    (visible / "0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"0\.png: not an image"):
+        make(visible, infrared)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        make(tmp_path / "nowhere", infrared)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no pairs: .* found 2 images"):
+        make(tmp_path / "empty", infrared)
+
+
+def test_patches_come_in_numeric_order(tmp_path):
+    source = H5Patches(write_patches(tmp_path / "patches.h5", count=12))
+    assert len(source) == 12
+    values = [source[index]["infrared"][0, 0, 0] for index in range(12)]
+    np.testing.assert_array_equal(values, np.float32(np.arange(12) / 100))
+    assert source[10]["visible"].shape == (8, 8, 1)
+    assert source[10]["visible"][3, 3, 0] == np.float32(0.6)
+
+
+def test_broken_patch_files_are_named(tmp_path):
+    def refuses(message, name="patches.h5"):
+        with pytest.raises(InputError, match=message) as caught:
+            H5Patches(tmp_path / name)
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+
+    refuses("no such file", "missing.h5")
+    path = write_patches(tmp_path / "patches.h5")
+    path.write_bytes(path.read_bytes()[:500])
+    refuses("no HDF5 file that can be read")
+    path.write_bytes(b"plain text")
+    refuses("no HDF5 file that can be read")
+    with h5py.File(path, "w") as file:
+        file.create_group("ir_patchs")
+    refuses("this file has ir_patchs; make it with")
+    with h5py.File(write_patches(path), "a") as file:
+        del file["vis_patchs/3"]
+    refuses("found 11 visible and 12 infrared")
+    write_patches(path, shape=(8, 8))
+    refuses("must be 1xHxW and alike in both groups, patch 0 is 8x8 and 8x8")
+    write_patches(path, dtype=np.uint8)
+    refuses("must be floats")
+
+
+def test_synthetic_pairs_differ_by_index_and_seed():
+    first, second = SyntheticPairs(4, 32, 48), SyntheticPairs(4, 32, 48, seed=1)
+    images = [source[index]["visible"] for source in (first, second) for index in range(4)]
+    assert all(image.shape == (32, 48, 1) and image.dtype == np.float32 for image in images)
+    assert len({image.tobytes() for image in images}) == 8
+    with pytest.raises(InputError, match="got count 0"):
+        SyntheticPairs(0, 32, 32)
+
+
+def test_make_source_follows_the_config(tmp_path):
+    path = write_patches(tmp_path / "patches.h5", count=2)
+    _, visible, infrared = write_pairs(tmp_path, [(8, 8)] * 3)
+    data = ConfigDict(
+        {
+            "source": "synthetic",
+            "infrared": str(infrared),
+            "visible": str(visible),
+            "pair": "",
+            "file": str(path),
+            "count": 5,
+            "height": 16,
+            "width": 24,
+        }
+    )
+    lengths = {}
+    for data.source in ("folders", "hdf5", "synthetic"):
+        lengths[data.source] = len(make_source(data))
+    assert lengths == {"folders": 3, "hdf5": 2, "synthetic": 5}
+    assert make_source(data)[0]["visible"].shape == (16, 24, 1)
+    with pytest.raises(InputError, match="got 'hdf'; did you mean hdf5"):
+        make_source(ConfigDict({"source": "hdf"}))
+    data.source, data.file = "hdf5", ""
+    with pytest.raises(InputError, match=r"needs data\.file: set --config\.data\.file=PATH"):
+        make_source(data)
