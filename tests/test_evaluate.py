@@ -1,5 +1,6 @@
 import math
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,6 +72,16 @@ def test_processes_give_the_same_scores_in_the_same_order(folders):
     alone = score_scenes(scenes, "release", ("mean",), workers=1)
     assert [result.name for result in alone] == list(NAMES)
     assert score_scenes(scenes, "release", ("mean",), workers=2) == alone
+
+
+def test_a_source_can_be_a_run_as_well_as_its_copy(folders):
+    shutil.copytree(folders / "vi", folders / "copy")
+    runs = [Run("same", (folders / "vi", folders / "copy"))]
+    scenes = find_scenes(runs, folders / "vi", folders / "ir").scenes
+    for result in score_scenes(scenes, "release", (), workers=1):
+        assert not result.errors
+        ((same, copy),) = result.runs
+        assert same == copy and same["MI"] > 5
 
 
 def test_seeds_become_mean_and_standard_deviation(folders, monkeypatch, capsys):

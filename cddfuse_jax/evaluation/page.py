@@ -9,6 +9,7 @@ from cddfuse_jax.evaluation.pictures import panels, pictured, tabs
 from cddfuse_jax.evaluation.plots import distribution_plot
 from cddfuse_jax.evaluation.ranking import CONFIDENCE, Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
+from cddfuse_jax.evaluation.style import page_style
 from cddfuse_jax.evaluation.tables import cell, title, versions
 from cddfuse_jax.metrics.record import Metric
 
@@ -38,6 +39,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         for score in metrics
     ]
     text = page.substitute(
+        style=page_style(),
         title=escape(f"Fusion scores: {evaluation.dataset or ', '.join(r.name for r in runs)}"),
         summary=escape(title(evaluation)),
         means=_means_table(evaluation, heading),

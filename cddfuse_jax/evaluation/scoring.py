@@ -131,7 +131,7 @@ def score_scene(
     try:
         visible, infrared = _read(pair.visible, result.notes), _read(pair.infrared, result.notes)
         visible, infrared = _same_size(
-            {pair.visible: visible, pair.infrared: infrared}, result.notes
+            (pair.visible, pair.infrared), (visible, infrared), result.notes
         )
         for name in baselines:
             split = planes((_widest(visible, infrared), visible, infrared), chosen.colour)
@@ -146,11 +146,13 @@ def score_scene(
         result.coloured.append(False)
         for path in files:
             try:
-                images = {path: _read(path, result.notes)}
-                images |= {pair.visible: visible, pair.infrared: infrared}
-                split = planes(_same_size(images, result.notes), chosen.colour)
+                fused = _read(path, result.notes)
+                images = _same_size(
+                    (path, pair.visible, pair.infrared), (fused, visible, infrared), result.notes
+                )
+                split = planes(images, chosen.colour)
                 result.runs[-1].append(score_planes(metrics, split))
-                result.coloured[-1] |= bool(is_coloured(images[path]))
+                result.coloured[-1] |= bool(is_coloured(fused))
                 low = min(each[0].min() for each in split)
                 high = max(each[0].max() for each in split)
                 result.stretched[-1] &= bool(low == 0 and high == 255)
@@ -180,25 +182,26 @@ def _read(path: Path, notes: list[tuple[str, str]]) -> np.ndarray:
     return pixels
 
 
-def _same_size(images: dict[Path, np.ndarray], notes: list[tuple[str, str]]) -> tuple:
+def _same_size(
+    files: tuple[Path, ...], images: tuple[np.ndarray, ...], notes: list[tuple[str, str]]
+) -> tuple[np.ndarray, ...]:
     """Crop images that differ by one pixel to what they share from the top left, and note it.
 
     Raises:
         InputError: they differ by more.
     """
-    shapes = [image.shape[:2] for image in images.values()]
+    shapes = [image.shape[:2] for image in images]
     height, width = (min(sides) for sides in zip(*shapes, strict=True))
     if max(max(h - height, w - width) for h, w in shapes) > LARGEST_CROP:
-        sizes = ", ".join(f"{path} {x.shape[1]}x{x.shape[0]}" for path, x in images.items())
+        sizes = ", ".join(f"{path} {w}x{h}" for path, (h, w) in zip(files, shapes, strict=True))
         raise InputError(
             f"the images of a scene have one size, or differ by {LARGEST_CROP} pixel and are "
             f"cropped; got (width x height) {sizes}; resize them"
         )
-    first = next(iter(images))
     if len(set(shapes)) > 1:
         note = "sizes differ by one pixel, cropped to what all share from the top left"
-        notes.append((note, f"{first.parent.name}/{first.name}"))
-    return tuple(image[:height, :width] for image in images.values())
+        notes.append((note, f"{files[0].parent.name}/{files[0].name}"))
+    return tuple(image[:height, :width] for image in images)
 
 
 def _widest(*images: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from cddfuse_jax.console import progress
+from cddfuse_jax.evaluation.style import page_style
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images.levels import resized
 from cddfuse_jax.tasks import tables
@@ -72,6 +73,7 @@ def write_page(
     seeds = max(len(method.seeds) for method in methods)
     page = Template((files("cddfuse_jax.tasks") / "page.html").read_text(encoding="utf-8"))
     text = page.substitute(
+        style=page_style(),
         title=escape(title),
         summary=escape(tables.caption(rows, reference, seeds)),
         tables=_tables(rows, classes, reference),
