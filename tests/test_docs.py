@@ -68,6 +68,17 @@ def test_the_table_of_fine_tuning_is_the_kept_result():
     assert f"down by {100 * gain:.0f} %" in (ROOT / "README.md").read_text()
 
 
+def test_the_table_of_recipes_is_the_kept_result():
+    page = (ROOT / "docs" / "training.md").read_text().replace("**", "")
+    recipes = [each for each in kept("recipes").values() if isinstance(each, dict)]
+    found = [each for each in recipes if "updates" in each]
+    assert len(found) == 13
+    for each in found:
+        updates = " + ".join(f"{count:,}" for count in each["updates"])
+        row = f"| {updates} | {each['total']:.3f} | {each['intensity']:.3f} |"
+        assert row in page
+
+
 def test_the_index_lists_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
     for page in sorted((ROOT / "docs").glob("*.md")):
