@@ -57,6 +57,8 @@ def test_coco_is_written_and_read_again(tmp_path):
 
 
 def test_yolo_is_written_and_read_again(tmp_path):
+    with pytest.raises(InputError, match=r"boxes are in files NAME\.txt, there is none"):
+        box_files.read_yolo(tmp_path, TRUTH.names, {"a": (100, 200)})
     assert yolo_lines(TRUTH.images[0], TRUTH.names) == (
         "0 0.150000 0.350000 0.200000 0.300000\n1 0.525000 0.200000 0.050000 0.200000\n"
     )

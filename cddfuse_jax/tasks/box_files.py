@@ -82,18 +82,21 @@ def read_yolo(
     """Read YOLO's text: a file per image, a line per box: class, centre, sides (shares of 1).
 
     Args:
-        folder: the files, NAME.txt; an image without one has no box.
+        folder: the files, NAME.txt, at least one; an image without one has no box.
         names: of the classes, by their number from 0.
         sizes: height and width by image.
         predicted: whether a line ends with a score.
 
     Raises:
-        InputError: the folder is missing, a file is of no image, or a line is none.
+        InputError: the folder is missing or has no such file, a file is of no image, or a line is
+            none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     files = {file.stem: file for file in sorted(folder.glob("*.txt"))}
     files.pop("classes", None)  # a list that some programs leave there
+    if not files:
+        raise InputError(f"{folder}: boxes are in files NAME.txt, there is none")
     strange = sorted(files.keys() - sizes.keys())
     if strange:
         raise InputError(
