@@ -58,7 +58,10 @@ def forms_of_tpus(monkeypatch):
         del cpu
         return (tpu or default)(*arguments)
 
+    jax.clear_caches()  # of what was traced in the forms of this platform
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
+    yield
+    jax.clear_caches()
 
 
 def block(name, size):
@@ -121,6 +124,7 @@ def test_the_forms_of_tpus_have_no_loops(forms_of_tpus, monkeypatch):
 
     assert "scan[" not in traced()
     monkeypatch.undo()
+    jax.clear_caches()
     assert "scan[" in traced()
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import photo_of
 
+# HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
+Pixels = Shaped[np.ndarray, "_h _w *_rgb"]
 _CHANNELS = (1, 3, 4)
 LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 
@@ -32,7 +34,7 @@ def as_batches(
     return first, second, is_batch
 
 
-def check_sizes(visible: np.ndarray, infrared: np.ndarray) -> None:
+def check_sizes(visible: Pixels, infrared: Pixels) -> None:
     """Check that two images, grey or in colour, can be a pair.
 
     Raises:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import ArrayLike
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.arrays import as_batches, check_sizes
+from cddfuse_jax.fusing.arrays import Pixels, as_batches, check_sizes
 from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels, pair_rules
@@ -26,9 +26,6 @@ from cddfuse_jax.runtime.naming import named_device
 from cddfuse_jax.weights.files import check_finite, load_params, trained_residual
 from cddfuse_jax.weights.identity import digest, label
 from cddfuse_jax.weights.shipped import DEFAULT
-
-# HxW, or HxWx3 in colour. Whether two are of one size is for the functions to say.
-Pixels = Shaped[np.ndarray, "_h _w *_rgb"]
 
 
 class Fuser:

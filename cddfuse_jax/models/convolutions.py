@@ -78,6 +78,7 @@ def _bordered_forward(padded, kernel):
     return conv1x1_bordered(padded, kernel), (padded, kernel)
 
 
+@jax.jit
 def _bordered_backward(saved, cotangent):
     return lax.platform_dependent(
         *saved, cotangent, tpu=_bordered_backward_inside, default=_conv1x1_backward_of

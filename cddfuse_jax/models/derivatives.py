@@ -31,6 +31,7 @@ def as_matrix(x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n*h*w c"]:
     return x.reshape(-1, x.shape[-1])
 
 
+@jax.jit
 def correlate_depthwise(
     padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
 ) -> Float[AnyArray, "n h-2 w-2 c"]:
@@ -49,6 +50,7 @@ def correlate(
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def depthwise_backward(
     mode: str,
     saved: tuple[Float[AnyArray, "n h w c"], Float[AnyArray, "3 3 1 c"]],
@@ -104,6 +106,7 @@ def _depthwise_backward_looped(padded, kernel, cotangent):
     return d_padded, lax.map(tap, jnp.array(_SHIFTS)).reshape(kernel.shape)
 
 
+@jax.jit
 def conv3x3_backward(
     saved: tuple[Float[AnyArray, "n h w c_in"], Float[AnyArray, "3 3 c_in c_out"]],
     cotangent: Float[AnyArray, "n h w c_out"],
