@@ -79,6 +79,22 @@ def test_the_table_of_recipes_is_the_kept_result():
         assert row in page
 
 
+def test_the_table_of_the_two_hours_is_the_kept_result():
+    page = (ROOT / "docs" / "training.md").read_text()
+    result = kept("msrs")
+    for leg in result["legs"]:
+        for update, loss in leg["held_out"].items():
+            row = rf"\| {int(update):,} \| \d+ \| {loss['total']:.3f} \| {loss['intensity']:.3f} \|"
+            assert re.search(row, page)
+    found = result["TNO"]["yardsticks"]
+    assert f"loss {found['loss']:.3f}, {found['loss'] / 0.7385:.2f} times" in page
+    scores = ", ".join(
+        f"{name} {result['TNO']['scores'][name]:.{1 if name in ('SD', 'SF') else 2}f}"
+        for name in PAPER_SCORES
+    )
+    assert scores in page
+
+
 def test_the_index_lists_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
     for page in sorted((ROOT / "docs").glob("*.md")):
