@@ -8,8 +8,9 @@ r"""From random weights towards the paper's table in two hours on two cores: MSR
 Not the release's recipe but the one that went furthest in equal CPU-minutes (docs/training.md):
 stage II alone, one 32x32 window an update, mirrored at random, Adam from 1e-3, and a running mean
 of the params. This is the first of two legs; `experiments/msrs.sh` runs both, the second with
-windows of 64x64 from the first's weights. To expect, after 81 minutes of two cores: held-out loss
-0.41, and on TNO 1.12 times the loss of the authors' own images.
+windows of 64x64 from the first's weights. Not run as it stands: a run whose first leg had a longer
+cosine came in 81 minutes of two cores to a held-out loss of 0.41, and on TNO to 1.12 times the loss
+of the authors' own images.
 """
 
 from cddfuse_jax import config as base
