@@ -15,11 +15,9 @@ import math
 import time
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
@@ -27,7 +25,6 @@ from cddfuse_jax.data.pipeline import make_sources
 from cddfuse_jax.files import replacing
 from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.training import recipe as recipes
-from cddfuse_jax.training.optimizers import Optimizer, clip_by_norm
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.scalars import read_scalars
 from cddfuse_jax.training.update import init_state, update
@@ -42,6 +39,7 @@ BASE: Fields = {
 WARMUP = 0.05  # of the updates
 _costs: dict[str, float] = {}  # CPU seconds of an update, by its size
 SMALL = {"features": 16, "heads": 4, "blocks": 2, "coupling_layers": 1}
+SMALLEST: Fields = {"data.crop": 32, "clip_norm": 1.0, "learning_rate.initial": 4e-3}
 RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes, what differs
     "base": [(1, {})],
     "rate 1e-3": [(1, {"learning_rate.initial": 1e-3})],
@@ -62,11 +60,14 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
     "windows 64, batch 1, clip 1": [(1, {"data.crop": 64, "clip_norm": 1.0})],
     "windows 64, batch 1, rate 1e-3": [(1, {"data.crop": 64, "learning_rate.initial": 1e-3})],
     "windows 48, batch 1, clip 1": [(1, {"data.crop": 48, "clip_norm": 1.0})],
-    "windows 32, batch 1, clip 1, rate 4e-3": [
-        (1, {"data.crop": 32, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
-    ],
-    "windows 32, batch 4, clip 1, rate 4e-3": [
-        (1, {"data.crop": 32, "batch_size": 4, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
+    "windows 32, batch 1, clip 1, rate 4e-3": [(1, SMALLEST)],
+    "windows 32, batch 4, clip 1, rate 4e-3": [(1, SMALLEST | {"batch_size": 4})],
+    "windows 32, muon": [(1, SMALLEST | {"optimizer": "muon"})],
+    "windows 32, no EMA": [(1, SMALLEST | {"ema": 0.0})],
+    "windows 32, constant rate": [(1, SMALLEST | {"learning_rate.schedule": "constant"})],
+    "windows 32, other cameras": [
+        (1, SMALLEST | {"data.cameras.gamma": 0.3, "data.cameras.contrast": 0.3,
+                        "data.cameras.noise": 0.02})
     ],
     "windows 48, batch 1, clip 1, rate 4e-3": [
         (1, {"data.crop": 48, "clip_norm": 1.0, "learning_rate.initial": 4e-3})
@@ -91,20 +92,6 @@ RECIPES: dict[str, list[tuple[float, Fields]]] = {  # legs: share of the minutes
 }  # fmt: skip
 
 
-def muon(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
-    """Orthogonalised steps for 1x1 kernels, Adam for all else, after the same clip."""
-    counted = optax.scale_by_schedule(lambda _: 1.0)  # `update_count` looks there
-    chain = optax.chain(
-        clip_by_norm(max_norm), counted, optax.contrib.muon(rate, consistent_rms=0.2)
-    )
-
-    def updated(gradient, state, params=None):
-        # Decay of weights, which is 0, asks for params of this shape.
-        return chain.update(gradient, state, gradient if params is None else params)
-
-    return Optimizer(chain.init, updated, rate)
-
-
 def config_of(fields: Fields, given: argparse.Namespace) -> ConfigDict:
     """Return a run's config; how long it is comes later."""
     config = configs.release()
@@ -115,11 +102,7 @@ def config_of(fields: Fields, given: argparse.Namespace) -> ConfigDict:
     config.held_out.names, config.held_out.count = str(given.held_out), 39
     config.held_out.every = config.picture_every = config.checkpoint_every = 10**6
     config.update_from_flattened_dict(
-        {
-            name: value
-            for name, value in fields.items()
-            if name not in ("reconstruction", "optimizer")
-        }
+        {name: value for name, value in fields.items() if name != "reconstruction"}
     )
     return config
 
@@ -190,10 +173,7 @@ def run_recipe(name: str, given: argparse.Namespace) -> dict[str, Any]:
     for number, (share, changed) in enumerate(RECIPES[name]):
         fields = BASE | changed
         work = given.work / f"{name.replace(' ', '_').replace(',', '')}_{number}"
-        with mock.patch.object(
-            recipes, "adam", muon if fields["optimizer"] == "muon" else recipes.adam
-        ):
-            made, work = run_leg(fields, given.minutes * share, start, work, given)
+        made, work = run_leg(fields, given.minutes * share, start, work, given)
         updates.append(made)
         start = str(work)
     losses = read_scalars(work)

@@ -60,7 +60,7 @@ def test_the_running_mean_by_hand():
     """Params go 0, 1, 2, 3; the mean moves by max(1 - 0.8, 9/10, 9/11, 9/12) of the way."""
     climb = Optimizer(
         init=lambda params: (None, CountOnly(jnp.zeros((), jnp.int32))),
-        update=lambda gradient, state: (jax.tree.map(jnp.ones_like, gradient), state),
+        update=lambda gradient, state, _params: (jax.tree.map(jnp.ones_like, gradient), state),
         rate=lambda count: 1.0,
     )
     optimizers = dict.fromkeys(MODULES, climb)
@@ -84,7 +84,7 @@ class CountOnly:
 
 @pytest.fixture(scope="module")
 def long_config(tiny_config):
-    """Everything at once: 2 of 6 scenes held out, cosine with warm-up, running mean."""
+    """Everything at once: 2 of 6 scenes held out, cosine with warm-up, Muon, running mean."""
     config = tiny_config.copy_and_resolve_references()
     config.data.count = 6
     config.held_out.every_nth = 3
@@ -92,6 +92,7 @@ def long_config(tiny_config):
     config.held_out.every = 1
     config.learning_rate.schedule = "cosine"
     config.learning_rate.warmup = 2
+    config.optimizer = "muon"
     config.ema = 0.5
     config.keep_checkpoints = 1
     config.picture_every = 100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.training.optimizers import adam, clip_by_norm, learning_rate, update_count
+from cddfuse_jax.training.optimizers import adam, clip_by_norm, learning_rate, muon, update_count
 
 
 def clipped(max_norm: float, *gradient: float) -> list[float]:
@@ -78,3 +78,22 @@ def test_a_warm_up_may_take_all_updates_of_a_cosine():
     assert float(schedule(0)) == 0.25
     with pytest.raises(InputError, match=r"at most the updates .* got 5 for 4"):
         learning_rate(1, 4, schedule="cosine", warmup=5)
+
+
+def test_muon_steps_alike_in_all_directions_of_a_matrix():
+    """A step of RMS 0.2 · rate in 16x8: all of its singular values are 0.2 · rate · sqrt(16)."""
+    rng = np.random.default_rng(0)
+    left, _ = np.linalg.qr(rng.standard_normal((16, 8)))
+    right, _ = np.linalg.qr(rng.standard_normal((8, 8)))
+    kernel = left @ np.diag(np.geomspace(1e-4, 5e-3, 8)) @ right  # below the norm of the clip
+    gradient = {"kernel": jnp.float32(kernel), "depthwise": jnp.full((3, 3, 1, 2), 1e-3)}
+    params = jax.tree.map(jnp.zeros_like, gradient)
+    optimizer = muon(learning_rate(1, initial=0.5))
+    step, state = optimizer.update(gradient, optimizer.init(params), params)
+    assert int(update_count(state)) == 1
+    turned = left.T @ (-np.float64(step["kernel"]) / (0.2 * 0.5 * 4)) @ right.T
+    # Five steps of Newton and Schulz, as Muon has them, end between 0.7 and 1.2.
+    assert np.diag(turned).min() > 0.65 and np.diag(turned).max() < 1.25
+    assert abs(turned - np.diag(np.diag(turned))).max() < 1e-4
+    # What is no matrix: Adam with Nesterov's momentum, 0.9 · 0.1 g / 0.19 + g for the first.
+    np.testing.assert_allclose(step["depthwise"], -0.5 * (0.9 * 0.1 / 0.19 + 1), rtol=1e-4)

@@ -24,6 +24,7 @@ def release() -> ConfigDict:
             "init_from": "",
             "reconstruction_epochs": 40,  # stage I
             "fusion_epochs": 80,  # stage II
+            "optimizer": "adam",  # or "muon": see training.optimizers
             "clip_norm": 0.01,  # of each module's gradient
             # By a module's own updates, see training.optimizers.learning_rate.
             "learning_rate": {
@@ -129,6 +130,7 @@ RULES: dict[str, Rule] = {
     "precision": _one_of("bf16", "float32", "highest"),
     "reconstruction_epochs": _at_least(0),
     "fusion_epochs": _at_least(0),
+    "optimizer": _one_of("adam", "muon"),
     "clip_norm": _above(0),
     "learning_rate.schedule": _one_of("staircase", "cosine", "constant"),
     "learning_rate.initial": _above(0),

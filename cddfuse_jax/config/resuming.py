@@ -10,7 +10,17 @@ _FREE = {
     *("data.infrared", "data.visible", "data.names", "data.pair", "data.file", "data.directory"),
     *("held_out.infrared", "held_out.visible", "held_out.names", "init_from", "model.remat"),
 }
-_SHAPING = ("model.", "data.", "held_out.", "batch_size", "seed", "residual", "ema", "steps_per")
+_SHAPING = (
+    "model.",
+    "data.",
+    "held_out.",
+    "batch_size",
+    "seed",
+    "residual",
+    "ema",
+    "optimizer",
+    "steps_per",
+)
 
 
 def check_resumable(saved: dict, now: dict) -> None:

@@ -1,4 +1,4 @@
-"""Adam, gradient clipping and the learning rate, one optimiser for each of the four modules."""
+"""Adam or Muon, clipping and the learning rate, one optimiser for each of the four modules."""
 
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 from cddfuse_jax.errors import InputError
 
 SCHEDULES = ("staircase", "cosine", "constant")
+_MUON_RMS = 0.2  # of its step before the rate, about that of Adam's (Liu et al., arXiv 2502.16982)
 
 
 class Optimizer(NamedTuple):
@@ -17,7 +18,7 @@ class Optimizer(NamedTuple):
 
     Attributes:
         init: params to state.
-        update: (gradient, state) to (updates, state).
+        update: (gradient, state, params) to (updates, state).
         rate: learning rate by the count of the module's own updates so far.
     """
 
@@ -103,6 +104,20 @@ def adam(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
     return Optimizer(chain.init, chain.update, rate)
 
 
+def muon(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
+    """Return a module's optimiser that steps in all directions of a matrix alike.
+
+    1x1 kernels, which are matrices, take the orthogonalised momentum of Muon (Jordan et al., 2024),
+    all other params Adam with Nesterov's momentum, after the same clip and at the same rate.
+    """
+    chain = optax.chain(
+        clip_by_norm(max_norm),
+        optax.contrib.muon(1.0, consistent_rms=_MUON_RMS),  # of rate 1: descends
+        optax.scale_by_schedule(rate),
+    )
+    return Optimizer(chain.init, chain.update, rate)
+
+
 def update_count(opt_state: Any) -> Int[Array, ""]:
-    """Return how many updates an `adam` state has seen."""
-    return opt_state[1].count
+    """Return how many updates the state of an optimiser has seen."""
+    return opt_state[-1].count

@@ -11,7 +11,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.precision import features_dtype
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
-from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate
+from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate, muon
 from cddfuse_jax.training.update import Stage, init_params
 from cddfuse_jax.weights.files import load_params
 
@@ -42,8 +42,9 @@ def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optim
     """
     both = config.reconstruction_epochs + config.fusion_epochs
     epochs = dict.fromkeys(MODULES, config.fusion_epochs) | {"encoder": both, "decoder": both}
+    make = muon if config.optimizer == "muon" else adam
     return {
-        module: adam(
+        module: make(
             learning_rate(
                 steps_per_epoch, epochs[module] * steps_per_epoch, **config.learning_rate
             ),

@@ -22,7 +22,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
         step: updates made in both stages, an int32 scalar.
         params: parameters by module.
-        opt_state: clip and Adam state by module.
+        opt_state: the optimisers' state by module.
         ema: running mean of ``params``, or None where a run keeps none.
     """
 
@@ -89,7 +89,7 @@ def update(
         visible: images in [0, 1]; with ``axis``, this device's share of the batch.
         infrared: likewise.
         stage: the loss, and the modules that train.
-        optimizers: one for each module, see `optimizers.adam`.
+        optimizers: one for each module, see `optimizers.adam` and `optimizers.muon`.
         ema: decay of the running mean of the params, for a state that keeps one: after update t
             (from 0) it moves by max(1 - ema, 9 / (10 + t)) of the way to them, so that the
             first updates do not weigh on it.
@@ -108,7 +108,9 @@ def update(
     for module, gradient in gradients.items():
         metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
         metrics[f"lr/{module}"] = optimizers[module].rate(update_count(opt_state[module]))
-        updates, opt_state[module] = optimizers[module].update(gradient, opt_state[module])
+        updates, opt_state[module] = optimizers[module].update(
+            gradient, opt_state[module], params[module]
+        )
         params[module] = optax.apply_updates(params[module], updates)
     mean = state.ema
     if mean is not None:
