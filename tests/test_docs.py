@@ -72,7 +72,7 @@ def test_the_table_of_recipes_is_the_kept_result():
     page = (ROOT / "docs" / "training.md").read_text().replace("**", "")
     recipes = [each for each in kept("recipes").values() if isinstance(each, dict)]
     found = [each for each in recipes if "updates" in each]
-    assert len(found) == 13
+    assert len(found) == 18
     for each in found:
         updates = " + ".join(f"{count:,}" for count in each["updates"])
         row = f"| {updates} | {each['total']:.3f} | {each['intensity']:.3f} |"
