@@ -28,11 +28,11 @@ leg() {
 
 leg windows32
 leg windows64 --config.init_from="$out/windows32" --config.data.crop=64 \
-    --config.fusion_epochs=3 --config.learning_rate.initial=8e-4 \
-    --config.learning_rate.floor=8e-6 --config.learning_rate.warmup=50
+    --config.fusion_epochs=3 --config.learning_rate.initial=1e-3 \
+    --config.learning_rate.floor=1e-5 --config.learning_rate.warmup=50
 leg windows128 --config.init_from="$out/windows64" --config.data.crop=128 \
-    --config.fusion_epochs=1 --config.learning_rate.initial=4e-4 \
-    --config.learning_rate.floor=4e-6 --config.learning_rate.warmup=30 \
+    --config.fusion_epochs=1 --config.learning_rate.initial=5e-4 \
+    --config.learning_rate.floor=5e-6 --config.learning_rate.warmup=30 \
     --config.held_out.every=500 --config.checkpoint_every=100
 python -m cddfuse_jax.score_weights --weights "$out/windows128" --data "$data" \
     --sets TNO RoadScene --out "$out/scores"
