@@ -83,7 +83,7 @@ def test_the_table_of_the_two_hours_is_the_kept_result():
     page = (ROOT / "docs" / "training.md").read_text()
     result = kept("msrs")
     legs = result["adam"]["legs"] + result["muon"]["legs"]
-    assert len(legs) >= 4
+    assert len(legs) >= 5
     for leg in legs:
         for update, loss in leg["held_out"].items():
             row = rf"\| {int(update):,} \| \d+ \| {loss['total']:.3f} \| {loss['intensity']:.3f} \|"
