@@ -11,14 +11,7 @@ _FREE = {
     *("held_out.infrared", "held_out.visible", "held_out.names", "init_from", "model.remat"),
 }
 _SHAPING = (
-    "model.",
-    "data.",
-    "held_out.",
-    "batch_size",
-    "seed",
-    "residual",
-    "ema",
-    "optimizer",
+    *("model.", "data.", "held_out.", "batch_size", "seed", "residual", "ema", "optimizer"),
     "steps_per",
 )
 
