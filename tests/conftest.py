@@ -123,11 +123,11 @@ def release_params() -> dict:
 
     Drawn anew: tensors in the order of their torch names, each in its torch shape.
     """
-    shapes = torch_names.expected_shapes(CDDFuse())
+    entries = torch_names.name_table(CDDFuse())
     rng = np.random.default_rng(11)
     params: dict = {}
-    for entry in sorted(shapes, key=lambda entry: f"{entry.torch_module}.{entry.torch_key}"):
-        array = _draw(rng, entry.torch_key, shapes[entry]).astype(np.float32)
+    for entry in sorted(entries, key=lambda entry: f"{entry.torch_module}.{entry.torch_key}"):
+        array = _draw(rng, entry.torch_key, entry.shape).astype(np.float32)
         node = params
         for name in entry.path[:-1]:
             node = node.setdefault(name, {})

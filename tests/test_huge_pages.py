@@ -60,3 +60,15 @@ def test_commands_keep_their_arguments_and_their_exit_code():
     )  # fmt: skip
     assert done.returncode == 2
     assert "no such folder" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_command_imports_once(monkeypatch):
+    """If it starts again, then before it has imported anything that takes time."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cddfuse_jax.fuse", "--help"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    imported = [line.split("|")[-1].strip() for line in done.stderr.splitlines()]
+    assert imported.count("numpy") == 1

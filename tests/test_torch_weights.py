@@ -1,7 +1,7 @@
-import functools
 from collections import OrderedDict
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from pth_writer import write_pth
@@ -12,7 +12,7 @@ from cddfuse_jax.weights import torch_names, torch_weights
 from cddfuse_jax.weights.torch_names import CONV, HEADS, POINTWISE, VECTOR
 
 SMALL = CDDFuse(features=8, heads=2, blocks=2, channels=3, coupling_layers=1)
-shapes_of = functools.cache(torch_names.expected_shapes)
+RELEASE = list(torch_names.name_table(CDDFuse()))
 
 
 def assert_equal(first, second):
@@ -25,9 +25,9 @@ def assert_equal(first, second):
 def small_states(prefix="", model=SMALL):
     """State dicts of a small network, every number different from every other."""
     states, count = {}, 0
-    for entry, shape in shapes_of(model).items():
-        size = int(np.prod(shape))
-        array = np.arange(count, count + size, dtype=np.float32).reshape(shape)
+    for entry in torch_names.name_table(model):
+        size = int(np.prod(entry.shape))
+        array = np.arange(count, count + size, dtype=np.float32).reshape(entry.shape)
         states.setdefault(entry.torch_module, OrderedDict())[prefix + entry.torch_key] = array
         count += size
     return states
@@ -43,13 +43,12 @@ def load_error(path) -> str:
 
 
 def test_the_table_has_all_tensors_of_the_release():
-    shapes = shapes_of(CDDFuse())
-    names = {(entry.torch_module, entry.torch_key) for entry in shapes}
-    paths = {entry.path for entry in shapes}
-    assert len(shapes) == len(names) == len(paths) == 158
+    names = {(entry.torch_module, entry.torch_key) for entry in RELEASE}
+    paths = {entry.path for entry in RELEASE}
+    assert len(RELEASE) == len(names) == len(paths) == 158
     sizes = {}
-    for entry, shape in shapes.items():
-        sizes[entry.torch_module] = sizes.get(entry.torch_module, 0) + int(np.prod(shape))
+    for entry in RELEASE:
+        sizes[entry.torch_module] = sizes.get(entry.torch_module, 0) + int(np.prod(entry.shape))
     assert sizes == {
         "DIDF_Encoder": 599_144,
         "DIDF_Decoder": 207_936,
@@ -62,11 +61,21 @@ def test_the_table_has_all_tensors_of_the_release():
 def test_the_table_is_that_of_the_golden_checkpoint(golden):
     lines = (golden / "state_dict.tsv").read_text().splitlines()[1:]
     table = {tuple(line.split("\t")) for line in lines}
-    shapes = shapes_of(CDDFuse())
     assert table == {
-        (entry.torch_module, f"module.{entry.torch_key}", "x".join(map(str, shape)))
-        for entry, shape in shapes.items()
+        (entry.torch_module, f"module.{entry.torch_key}", "x".join(map(str, entry.shape)))
+        for entry in RELEASE
     }
+
+
+@pytest.mark.parametrize("model", [SMALL, CDDFuse(features=12, heads=3, blocks=1, channels=5)])
+def test_the_tables_shapes_are_the_modules(model):
+    image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
+    entries = list(torch_names.name_table(model))
+    assert len(entries) == len(jax.tree.leaves(params))
+    for entry in entries:
+        ours = torch_names.from_torch(np.empty(entry.shape), entry.layout).shape
+        assert ours == torch_names.leaf(params, entry.path).shape, entry
 
 
 def test_the_drawn_checkpoint_is_the_golden_one(golden, release_params, release_pth):

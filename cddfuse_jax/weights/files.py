@@ -19,7 +19,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, torch_weights
 from cddfuse_jax.weights.found import path_of
-from cddfuse_jax.weights.torch_names import expected_shapes, leaf, to_torch
+from cddfuse_jax.weights.torch_names import leaf, name_table, to_torch
 
 CHECKPOINTS = "checkpoints"
 SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
@@ -96,12 +96,11 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
 
 def _check_network(weights: Path, params: Any) -> None:
     try:
-        expected = expected_shapes(CDDFuse.from_params(params))
-        shapes = {
-            entry.path: to_torch(leaf(params, entry.path), entry.layout).shape for entry in expected
-        }
-        fits = all(shapes[entry.path] == shape for entry, shape in expected.items())
-        fits = fits and len(jax.tree.leaves(params)) == len(expected)
+        entries = list(name_table(CDDFuse.from_params(params)))
+        fits = len(jax.tree.leaves(params)) == len(entries) and all(
+            to_torch(leaf(params, entry.path), entry.layout).shape == entry.shape
+            for entry in entries
+        )
     except Exception:  # a tree of other names, or of no arrays
         fits = False
     if not fits:

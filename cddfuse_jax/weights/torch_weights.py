@@ -12,7 +12,6 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import StoredTensor, read_pth
 from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.torch_names import (
-    expected_shapes,
     from_torch,
     leaf,
     name_table,
@@ -166,10 +165,7 @@ def _infer_model(tensors) -> CDDFuse:
 
 
 def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
-    shapes = {
-        (entry.torch_module, entry.torch_key): shape
-        for entry, shape in expected_shapes(model).items()
-    }
+    shapes = {(entry.torch_module, entry.torch_key): entry.shape for entry in name_table(model)}
     found = {
         "missing": [_name(" ".join(name)) for name in sorted(shapes.keys() - tensors.keys())],
         "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
