@@ -7,11 +7,9 @@ r"""From random weights towards the paper's table on two cores: MSRS and RoadSce
 
 Not the release's recipe but the one that went furthest in equal CPU-minutes (docs/training.md):
 stage II alone, one 32x32 window an update, mirrored at random, Muon from 2e-3, and a running mean
-of the params. In 18 minutes of two quiet cores it came to a held-out loss of 0.413; Adam from 1e-3
-had 0.469 after 8,000 updates, which take 27. This is the first of three legs; `experiments/msrs.sh`
-runs them all, each from the one before: windows of 64x64, then of 128x128. The other two have not
-been run to the end by Muon; by Adam all three took 134 minutes beside other work, to 0.387, and on
-TNO to 1.10 times the loss of the authors' own images.
+of the params. Expect a held-out loss of 0.413 in some 20 minutes of two quiet cores. This is the
+first of two legs; `experiments/msrs.sh` runs both, windows of 64x64 after it: 0.346 after some 70
+minutes in all, and on TNO 1.03 times the loss of the authors' own images.
 """
 
 from cddfuse_jax import config as base

@@ -18,7 +18,7 @@ _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def restart() -> None:
     """Start this command again with huge pages, where the kernel gives them to who asks.
 
-    Called as soon as `python -m cddfuse_jax.COMMAND` imports the package, and by `program.start` for
+    Called when `python -m cddfuse_jax.COMMAND` imports the package, and by `program.start` for
     commands that were started otherwise. The process keeps its number.
     GLIBC_TUNABLES=glibc.malloc.hugetlb=0 prevents it.
     """
