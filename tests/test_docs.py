@@ -1,5 +1,6 @@
 """What the pages state comes from the results that are kept beside the scripts."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -146,3 +147,22 @@ def test_the_small_network_is_as_much_faster_as_kept():
         in page
     )
     assert f"{ratio} times less" in page
+
+
+def test_the_tables_of_downstream_are_the_kept_result():
+    page = (ROOT / "docs" / "downstream.md").read_text().replace("**", "")
+    with open(ROOT / "experiments" / "results" / "downstream.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 15
+    for row in rows:
+
+        def percent(column, sign="", row=row):
+            return f"{100 * float(row[column]):{sign}.1f}"
+
+        cells = [percent(f"iou_{name}") for name in ("rest", "car", "person", "bike")]
+        over_seeds = f" ± {percent('sd_over_seeds')}" if row["sd_over_seeds"] else ""
+        line = f"| {row['method']} | {' | '.join(cells)} | {percent('miou')}{over_seeds} | "
+        if row["difference"]:
+            difference, low, high = (percent(name, "+") for name in ("difference", "low", "high"))
+            line += f"{difference} [{low}, {high}]"
+        assert line in page
