@@ -14,12 +14,24 @@ from cddfuse_jax.release.checkout import load_release
 Timed = Callable[[], Any]
 
 
-def release_fuse(release: str, params, visible: np.ndarray, infrared: np.ndarray, threads: int):
-    """Return the release's fusing as one torch module, and its inputs; images are (n, h, w)."""
+def release_fuse(
+    release: str,
+    params,
+    visible: np.ndarray,
+    infrared: np.ndarray,
+    threads: int,
+    device: str = "cpu",
+):
+    """Return the release's fusing as one torch module, and its inputs; images are (n, h, w).
+
+    The modules are on ``device``, the inputs are not.
+    """
     import torch
 
     torch.set_num_threads(threads)
     modules = load_release(release, params)
+    for module in modules.values():
+        module.to(device)
 
     class Fuse(torch.nn.Module):
         def __init__(self):
@@ -44,7 +56,8 @@ def eager(*arguments) -> Timed:
     import torch
 
     module, _, images = release_fuse(*arguments)
-    return torch.inference_mode()(lambda: module(*images))
+    device = next(module.parameters()).device
+    return torch.inference_mode()(lambda: module(*(x.to(device) for x in images)).cpu())
 
 
 def compiled(*arguments) -> Timed:
@@ -98,17 +111,20 @@ FUSERS = {
 }
 
 
-def training_step(release: str, params, visible, infrared, threads: int) -> Timed:
+def training_step(
+    release: str, params, visible, infrared, threads: int, device: str = "cpu"
+) -> Timed:
     """Stage II's update in PyTorch eager: forward, backward, clip, Adam, for all four modules."""
     import torch
 
-    module, modules, images = release_fuse(release, params, visible, infrared, threads)
+    module, modules, images = release_fuse(release, params, visible, infrared, threads, device)
     module.train()
     optimizers = [torch.optim.Adam(each.parameters(), lr=1e-4) for each in modules.values()]
 
     def train():
         module.zero_grad()
-        loss = _fusion_loss(*images, *module.features(*images))
+        here = [image.to(device) for image in images]
+        loss = _fusion_loss(*here, *module.features(*here))
         loss.backward()
         for each, optimizer in zip(modules.values(), optimizers, strict=True):
             torch.nn.utils.clip_grad_norm_(each.parameters(), 0.01)
@@ -124,6 +140,7 @@ def _fusion_loss(visible, infrared, fused, bases, details):
 
     smooth, slope = torch.tensor([1.0, 2, 1]), torch.tensor([-1.0, 0, 1])
     sobel = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None]
+    sobel = sobel.to(visible.device)
 
     def magnitude(image):
         return torch.conv2d(image, sobel, padding=1).abs().sum(1, keepdim=True)

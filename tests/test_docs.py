@@ -121,6 +121,34 @@ def test_the_tables_of_weights_are_the_kept_results(weights):
         assert f"| `{weights}` | {' | '.join(cells)} |" in page
 
 
+def test_the_gpu_table_is_the_kept_result():
+    page = " ".join((ROOT / "docs" / "speed.md").read_text().split())
+    rows = {(r["side"], r["what"], r["flags"]): r for r in kept("gpu")["rows"]}
+
+    def cells(what, unit, form):
+        theirs = rows["release", f"{what}, float32", "quick"]["median"]
+        told = []
+        for kind, flags in (("float32", "default"), ("float32", "quick"), ("bf16", "quick")):
+            if row := rows.get(("port", f"{what}, {kind}", flags)):
+                told.append((format(row["median"] * unit, form), f"{theirs / row['median']:.1f}"))
+        return format(theirs * unit, form.replace(".1f", ".3g")), told
+
+    theirs, ((best, by), (quick, less), (bf16, most)) = cells("fuse 256x256", 1e3, ".1f")
+    line = f"{best} ms (quick: {quick}) | {theirs} ms | {by} (quick: {less}) | quick: {bf16} ms"
+    assert f"| fusing 256x256 | {line} | {most} |" in page
+    theirs, ((quick, less), (bf16, most)) = cells("fuse 480x640", 1e3, ".1f")
+    line = f"quick: {quick} ms | {theirs} ms | {less} | quick: {bf16} ms | {most}"
+    assert f"| fusing 640x480 | {line} |" in page
+    theirs, ((quick, less),) = cells("update", 1, ".3f")
+    assert f"| an update of 8 pairs of 160x160 | quick: {quick} s | {theirs} s (" in page
+    assert f") | {less} (1.8 to 3.6) | | |" in page
+    ours, release = (
+        rows[side, "update, float32", "quick"]["peak_bytes"] for side in ("port", "release")
+    )
+    ratio = f"{release / ours:.1f}"
+    assert f"| its peak memory | {ours / 1e9:.1f} GB | {release / 1e9:.1f} GB | {ratio} |" in page
+
+
 def test_the_first_hour_is_the_kept_result():
     page = (ROOT / "docs" / "fusing.md").read_text()
     hour = kept("first_hour")
