@@ -7,7 +7,8 @@ MRI takes the visible image's place and CT, PET or SPECT the infrared one's, as 
 epoch takes four random 128x128 windows of every pair. Fuse with what it saves as with any weights:
 the checkpoint remembers that the residual is "none". The weights `mif` were made by 2,084 updates
 of batch 1 from infrared-visible weights (docs/weights.md has the command and the result to expect:
-a loss of 0.381 on whole cases held out); the full recipe from random weights was not run.
+a loss of 0.381 on whole cases held out) and 863 of batch 8 on a GPU, which took it to 0.280; the
+full recipe from random weights was not run.
 """
 
 from cddfuse_jax import config as base
