@@ -164,6 +164,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.runs < 1:
         raise InputError(f"--runs must be at least 1, got {given.runs}")
+    if not Path(given.release, "net.py").is_file():  # before the port takes minutes
+        raise InputError(f"{given.release}: no net.py there; give a checkout of the release")
     os.environ["JAX_PLATFORMS"] = given.device
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # else its peak is of no use
     if given.quick_compile:

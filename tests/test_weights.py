@@ -95,17 +95,19 @@ def test_the_shipped_weights_say_what_they_are():
     assert [Fuser(name).residual for name in SHIPPED] == ["visible", "none", "visible"]
 
 
-def test_medical_weights_keep_black_black_and_show_both(tmp_path):
+@pytest.mark.parametrize("side", [64, 160])
+def test_medical_weights_keep_black_black_and_show_both(side):
     """What is black in both stays black; what either shows is seen.
 
-    In 160x160, as it was trained on; in 64x64 it darkens the scan next to the bone.
+    The scan next to the bone only from 160x160 up, as `mif` was trained on: docs/weights.md.
     """
-    rows, columns = np.mgrid[:160, :160]
-    distance = np.hypot(rows - 80, columns - 80) * 64 / 160
+    rows, columns = np.mgrid[:side, :side]
+    distance = np.hypot(rows - side / 2, columns - side / 2) * 64 / side
     scan = np.where(distance < 24, 120 + 60 * np.sin(columns / 3), 0).astype(np.uint8)
     bone = np.where((distance > 20) & (distance < 24), 250, 0).astype(np.uint8)
     fused = Fuser("mif")(scan, bone)
     outside = distance > 28
     assert fused[outside].mean() <= 2
     assert fused[bone > 0].mean() > 200
-    assert np.corrcoef(fused[distance < 18], scan[distance < 18])[0, 1] > 0.95
+    if side >= 160:
+        assert np.corrcoef(fused[distance < 18], scan[distance < 18])[0, 1] > 0.95
