@@ -128,6 +128,28 @@ def test_work_that_saves_is_asked_first(number, name, code):
     assert process.returncode == code
 
 
+# Received by another thread than the one that waits for it, as the system may choose to.
+ELSEWHERE = """
+    import signal, threading
+    asked = []
+    stopping.save_first(asked.append)
+    print("ready", flush=True)
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    while not asked:
+        time.sleep(0.01)
+    print("saved")
+    return 0
+"""
+
+
+def test_a_signal_that_another_thread_received_is_answered():
+    process = begin(ELSEWHERE, 0)
+    said, told = process.communicate(timeout=30)
+    assert (said, process.returncode) == ("saved\n", 0)
+    assert told == "SIGTERM: saving after this update; Ctrl-C to stop now\n"
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_and_ended_by_the_second_signal(second):
     process = begin(SAVING, 60)

@@ -6,6 +6,7 @@ so a command works in a thread of its own, while the main thread does nothing bu
 
 import contextlib
 import ctypes
+import math
 import multiprocessing
 import os
 import queue
@@ -24,6 +25,9 @@ _INTERRUPTED = "interrupted: files already written are whole, nothing else was k
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _Event = int | None  # a signal's number; None when the work has ended
 _AGAIN = 0  # no signal's number: the KeyboardInterrupt was dropped
+# A signal does not end the main thread's wait where another thread received it, or where it came
+# just before the wait began. Python answers it all the same as soon as that wait ends.
+_LOOK_SECONDS = 0.25
 
 _events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
 _settings: dict = {"save": None, "grace": GRACE_SECONDS}
@@ -78,11 +82,14 @@ def run(work: Callable[[], int]) -> int:
 def _wait(worker: threading.Thread) -> bool:
     """Answer signals until the work has ended; tell whether it was interrupted."""
     asked = interrupted = False
+    ends = math.inf
     while True:
         try:
-            number = _events.get(timeout=_settings["grace"] if interrupted else None)
+            number = _events.get(timeout=min(_LOOK_SECONDS, max(0.0, ends - time.monotonic())))
         except queue.Empty:
-            return True
+            if time.monotonic() >= ends:
+                return True
+            continue
         if number is None:
             return interrupted
         if number == _AGAIN:
@@ -101,6 +108,7 @@ def _wait(worker: threading.Thread) -> bool:
             _leave(number)
         elif number == signal.SIGINT and not interrupted:
             interrupted = True
+            ends = time.monotonic() + _settings["grace"]
             report_per_process(_INTERRUPTED)
             _raise_in(worker)
         else:
