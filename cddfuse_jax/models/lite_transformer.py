@@ -14,7 +14,7 @@ from cddfuse_jax.models.convolutions import (
     pad,
     torch_uniform,
 )
-from cddfuse_jax.models.extent import WHOLE, Extent
+from cddfuse_jax.models.extent import WHOLE, Extent, Strip
 from cddfuse_jax.models.kernels import kernel
 from cddfuse_jax.models.restormer import LayerNorm, gelu
 
@@ -39,7 +39,11 @@ class BaseAttention(nn.Module):
         qkv2 = self.param("qkv2", torch_uniform, (3, 3, 3 * c, 3 * c))
         proj = self.param("proj", torch_uniform, (c, c))
         qkv = jnp.einsum("im,yxmo->yxio", qkv1, qkv2).astype(x.dtype)
-        q, k, v = jnp.split(conv3x3(extent.border(x), qkv), 3, -1)
+        x = extent.border(x)
+        if isinstance(extent, Strip):  # one program asks for q and k, another for v
+            q, k, v = (conv3x3(x, each) for each in jnp.split(qkv, 3, -1))
+        else:
+            q, k, v = jnp.split(conv3x3(x, qkv), 3, -1)
         sums = extent.sums(q, k)
         self.sow("intermediates", "sums", sums)
         return transposed_attention(sums, v, scale, proj)
