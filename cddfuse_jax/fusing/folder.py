@@ -1,14 +1,20 @@
 """Fusing many pairs of files: one failure costs one pair, and nothing is overwritten by chance.
 
-Every device of this process is kept busy by a thread of its own.
+Every device of this process computes one pair at a time; beside an accelerator, threads read,
+measure and write others.
 """
 
 import concurrent.futures
+import contextlib
 import functools
+import itertools
+import os
 import queue
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +54,7 @@ class Outcome(NamedTuple):
 
     ``notes`` are on how files were read (note -> file), ``shift`` is the infrared image's against
     the visible one where it is certain, (right, down) in pixels; ``seconds`` from the start of
-    reading to the end of writing.
+    reading to the end of writing, without those in which the device had other pairs to compute.
     """
 
     pair: Pair
@@ -62,6 +68,9 @@ class Outcome(NamedTuple):
 
 
 AS_THEY_ARE = Treatment()
+ANY_TIME: AbstractContextManager = contextlib.nullcontext()
+MOST_AT_ONCE = 8
+LARGE = 2e6  # pixels; from there on one pair at a time, for its files' arrays take some 50 B each
 
 
 def fuse_pairs(
@@ -77,20 +86,21 @@ def fuse_pairs(
     at the end, all in the order of the pairs. Pairs of many sizes share a few compilations.
     ``tell`` is given every outcome, in that order too.
     """
-    fuser.expect(sizes_of(pairs, treatment.resize))
+    sizes = sizes_of(pairs, treatment.resize)
+    fuser.expect(sizes)
     fused, notes = 0, defaultdict(list)
 
-    def work(fuser: Fuser, pair: Pair, file: Path) -> Outcome:
+    def work(fuser: Fuser, turn: AbstractContextManager, pair: Pair, file: Path) -> Outcome:
         started = time.perf_counter()
         try:
-            done = fuse_file(fuser, pair, file, treatment)
+            return fuse_file(fuser, pair, file, treatment, turn)
         except WriteError:  # nor will the next
             raise
         except InputError as error:
-            done = Outcome(pair, file, str(error))
-        return done._replace(seconds=time.perf_counter() - started)
+            return Outcome(pair, file, str(error), seconds=time.perf_counter() - started)
 
-    results = _over_devices(fuser, work, zip(pairs, files, strict=True))
+    ahead = all(height * width < LARGE for height, width in sizes)
+    results = _over_devices(fuser, work, list(zip(pairs, files, strict=True)), ahead)
     try:
         for pair, result in zip(progress(pairs, "fusing", unit="pair"), results, strict=True):
             outcome = result()
@@ -109,29 +119,35 @@ def fuse_pairs(
 
 
 def _over_devices(
-    fuser: Fuser, work: Callable[..., Any], items: Iterable[tuple]
+    fuser: Fuser, work: Callable[..., Any], items: list[tuple], ahead: bool
 ) -> Generator[Callable[[], Any]]:
-    """Yield, in order, what waits for each ``work(fuser, *item)``, several at once.
+    """Yield, in order, what waits for each ``work(fuser, turn, *item)``, several at once.
 
-    Each of this process's devices has one item at a time. Closed early, it starts no more items.
+    Works on one device share a ``turn``, in which they compute; without ``ahead`` there is one on
+    each. Closed early, it starts no more.
     """
     devices = [fuser.device] if fuser.device else jax.local_devices()
-    if len(devices) == 1:
+    at_once = _pairs_at_once(devices) if ahead else len(devices)
+    if at_once == 1:
         for item in items:
-            yield functools.partial(work, fuser, *item)
+            yield functools.partial(work, fuser, ANY_TIME, *item)
         return
-    idle: queue.SimpleQueue[Fuser] = queue.SimpleQueue()
-    for device in devices:
-        idle.put(fuser.on(device, devices_in_one_memory()))
+    fusers = [fuser]
+    if len(devices) > 1:
+        fusers = [fuser.on(device, devices_in_one_memory()) for device in devices]
+    turns = [(fuser, threading.Lock()) for fuser in fusers]
+    idle: queue.SimpleQueue[tuple[Fuser, AbstractContextManager]] = queue.SimpleQueue()
+    for one in itertools.islice(itertools.cycle(turns), at_once):
+        idle.put(one)
 
     def work_on_idle(*item: Any) -> Any:
-        fuser = idle.get()
+        one = idle.get()
         try:
-            return work(fuser, *item)
+            return work(*one, *item)
         finally:
-            idle.put(fuser)
+            idle.put(one)
 
-    executor = concurrent.futures.ThreadPoolExecutor(len(devices))
+    executor = concurrent.futures.ThreadPoolExecutor(at_once)
     try:
         for task in [executor.submit(work_on_idle, *item) for item in items]:
             yield task.result
@@ -139,12 +155,31 @@ def _over_devices(
         executor.shutdown(cancel_futures=True)
 
 
-def fuse_file(fuser: Fuser, pair: Pair, out: Path, treatment: Treatment = AS_THEY_ARE) -> Outcome:
-    """Fuse a pair's files to the file ``out``.
+def _pairs_at_once(devices: list[jax.Device]) -> int:
+    """Return how many pairs are read, computed or written at a time.
+
+    An accelerator computes a pair faster than a core reads and writes its files, so there are
+    pairs for other cores. A CPU computes with all cores, and takes longer when one is called away.
+    """
+    if devices[0].platform == "cpu":
+        return len(devices)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(devices) + min(cores or 1, MOST_AT_ONCE)
+
+
+def fuse_file(
+    fuser: Fuser,
+    pair: Pair,
+    out: Path,
+    treatment: Treatment = AS_THEY_ARE,
+    turn: AbstractContextManager = ANY_TIME,
+) -> Outcome:
+    """Fuse a pair's files to the file ``out``, computing within ``turn``.
 
     Raises:
         InputError: a file cannot be read, or the sizes differ or are below 2x2.
     """
+    started = time.perf_counter()
     photos = read_pair(pair, treatment.resize)
     with naming(pair.name):
         shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))
@@ -157,7 +192,12 @@ def fuse_file(fuser: Fuser, pair: Pair, out: Path, treatment: Treatment = AS_THE
                 f"the infrared image was moved by {-found.right} right and {-found.down} down, and "
                 f"both cropped to the {width}x{height} pixels that they share"
             )
-        fused = fuser.fuse_pair(photos.visible.pixels, photos.infrared.pixels)
+        images = photos.visible.pixels, photos.infrared.pixels
+        ready = time.perf_counter()
+        with turn:
+            waited = time.perf_counter() - ready
+            luma = fuser.luma(*images)
+        fused = fuser.finished(luma, *images)
     write_image(
         out,
         fused,
@@ -173,6 +213,7 @@ def fuse_file(fuser: Fuser, pair: Pair, out: Path, treatment: Treatment = AS_THE
         notes=notes_on(pair, photos, fuser.percentiles),
         warning=warning,
         shift=found and (found.right, found.down),
+        seconds=time.perf_counter() - started - waited,
     )
 
 

@@ -12,6 +12,7 @@ beyond the image are set anew before every convolution, see `extent.Strip`. Only
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ _HALOS = {
     (Decoder, "join"): 0,
     (Decoder, "image"): 2,
 }
+_ALIGNMENT = 64  # bytes, XLA's on CPUs
 _ATTENDING = (RestormerBlock, BaseFeatureExtraction)  # one 3x3 convolution before the sums
 
 
@@ -210,24 +212,33 @@ class _Strips:
     def _windows(self, array: Whole | None, height: int, halo: int) -> Iterator[Window | None]:
         """Yield windows: a strip's rows and ``halo`` more on both sides, zeros beyond the array.
 
-        What a window has read before is kept, so the array may be overwritten behind it.
+        Each lies where the one before lay. What a window has read before is kept, so the array may
+        be overwritten behind it.
         """
         if array is None:
             yield from [None] * len(range(0, height, self.rows))
             return
+        window = _aligned_zeros((self.rows + 2 * halo, *array.shape[1:]), array.dtype)
 
-        def read(start: int, stop: int) -> Whole:
+        def read(start: int, stop: int, into: Whole) -> None:
             part = array[start:stop]
-            missing = stop - start - len(part)
-            return np.pad(part, ((0, missing), (0, 0), (0, 0))) if missing else part
+            into[: len(part)] = part
+            into[len(part) :] = 0
 
-        beyond = np.zeros((halo, *array.shape[1:]), array.dtype)
-        seen = np.concatenate([beyond, read(0, halo)])
+        read(0, halo, window[halo : 2 * halo])
         for first in range(0, height, self.rows):
-            fresh = read(first + halo, first + halo + self.rows)
-            window = np.concatenate([seen, fresh])
+            if first:
+                window[: 2 * halo] = window[self.rows :]
+            read(first + halo, first + halo + self.rows, window[2 * halo :])
             yield window[None]
-            seen = window[self.rows :]
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return zeros at an address at which a compiled program reads them without a copy."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
