@@ -121,6 +121,40 @@ def test_the_tables_of_weights_are_the_kept_results(weights):
         assert f"| `{weights}` | {' | '.join(cells)} |" in page
 
 
+def test_the_speed_tables_are_the_kept_results():
+    page = (ROOT / "docs" / "speed.md").read_text()
+    epyc, large = kept("epyc/benchmark")["cases"], kept("large_image")
+    cases = kept("benchmark")["cases"]
+    for label, case in (
+        ("fusing 128x128", "fuse128"),
+        ("fusing 256x256", "fuse256"),
+        ("fusing 640x480", "fuse480x640"),
+        ("training, 1 pair of 128x128", "train1"),
+        ("training, 2 pairs", "train2"),
+    ):
+        here, there = cases[case], epyc[case]
+        of_rate, of_rate_there = (
+            f"{each['share_of_matmul_rate'] * 100:.0f} %" if case.startswith("fuse") else ""
+            for each in (here, there)
+        )
+        ours, release = (here["peak_bytes"][side] / 1e9 for side in ("ours", "release"))
+        cells = [f"{here['seconds'][side]:.2f} s" for side in ("ours", "release")]
+        cells += [f"{here['ratios']['release']:.2f}", of_rate]
+        cells += [f"{here['compile_seconds']['ours']:.1f} s", f"{ours:.2f} / {release:.2f} GB"]
+        cells += [f"{there['seconds']['ours']:.2f} s", f"{there['ratios']['release']:.2f}"]
+        assert f"| {label} | {' | '.join([*cells, of_rate_there])} |" in page
+    for rival in ("`torch.compile`", "ONNX Runtime", "OpenVINO"):
+        name = rival.strip("`")
+        seconds, ratio = (cases["fuse128"][key][name] for key in ("seconds", "ratios"))
+        assert f"| {rival} | {seconds:.2f} s | {ratio:.2f} |" in page
+    for folder in (kept("benchmark_folder"), kept("epyc/benchmark_folder")):
+        first, second, release = (round(each) for each in folder["seconds"].values())
+        ratios = f"{folder['ratio_first']:.1f} / {folder['ratio_second']:.1f} times"
+        assert f"| {first} / {second} s, release {release} s: {ratios}; " in page
+    memory = f"{large['peak_bytes'] / 1e9:.2f} GB"
+    assert f"| a 3840x2160 pair in strips | {large['seconds']:.0f} s, {memory} |" in page
+
+
 def test_the_gpu_table_is_the_kept_result():
     page = " ".join((ROOT / "docs" / "speed.md").read_text().split())
     rows = {(r["side"], r["what"], r["flags"]): r for r in kept("gpu")["rows"]}
