@@ -103,6 +103,9 @@ def _parser() -> ArgumentParser:
     add("--max-memory", metavar="SIZE",
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip
+    add("--half-strips", action="store_true",
+        help="have strips keep features in float16: half the memory, and before rounding off by a "
+        "fifth of a grey level of 255")  # fmt: skip
     add("--precision", choices=PRECISIONS, default="float32",
         help="float32: the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
         "TPUs); highest: exact everywhere; bf16: features in bfloat16, an approximation for "
@@ -182,6 +185,7 @@ def main() -> int:
             percentiles,
             given.max_memory,
             given.precision,
+            half_strips=given.half_strips,
         )
         made.append(fuser)
         return fuser

@@ -1,6 +1,7 @@
 """Peak memory and time of fusing one large pair in strips.
 
-    python experiments/large_image.py [--size 3840x2160] [--max-memory 8GiB] [--out FILE]
+    python experiments/large_image.py [--size 3840x2160] [--max-memory 8GiB] [--half-strips]
+                                      [--out FILE]
 
 Random weights of the network's own size and a random pair; time includes compiling.
 """
@@ -25,6 +26,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="3840x2160", metavar="WxH", help="default: %(default)s")
     parser.add_argument("--max-memory", default="8GiB", metavar="SIZE", help="default: %(default)s")
+    parser.add_argument("--half-strips", action="store_true", help="as of the command")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON too")
     given = parser.parse_args()
     try:
@@ -33,13 +35,14 @@ def main() -> None:
         raise InputError(f"--size is WIDTHxHEIGHT in pixels, got {given.size!r}") from None
     limit = parse_size(given.max_memory)
     pair = np.random.default_rng(0).random((2, height, width), np.float32)
-    fuse = make_fuse(random_params(), max_memory=limit)
+    fuse = make_fuse(random_params(), max_memory=limit, half_strips=given.half_strips)
     before, start = memory("VmRSS"), time.perf_counter()
     fused = fuse(*pair)
     result = {
         "size": given.size,
         "limit_bytes": limit,
-        "strip_rows": strip_rows(height, width, 64, 4, limit),
+        "strip_rows": strip_rows(height, width, 64, 4, limit, half=given.half_strips),
+        "half_strips": given.half_strips,
         "threads": THREADS,
         "before_bytes": before,
         "peak_bytes": memory("VmHWM"),

@@ -10,7 +10,7 @@ import reference
 from numerics import QUICK, draw_params
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing import memory
+from cddfuse_jax.fusing import memory, strips
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.fusing.whole import make_fuse
@@ -95,6 +95,37 @@ def test_strips_of_the_release_network_are_within_its_yardstick(release_params, 
     assert error <= 1.5 * golden[f"odd/f32_error/{name}"]
 
 
+@pytest.mark.parametrize("residual", ["visible", "none"])
+def test_half_strips_are_within_a_grey_level(release_params, residual):
+    golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
+    pair = [golden[f"odd/{name}"].squeeze() for name in ("vis", "ir")]
+    arguments = CDDFuse(), {"params": release_params}, *pair, residual, 16
+    exact, half = (fuse_in_strips(*arguments, half) for half in (False, True))
+    assert half.dtype == np.float32
+    assert 1e-6 < abs(half - exact).max() < 0.5 / 255
+
+
+def test_half_strips_keep_features_in_half_the_memory(monkeypatch):
+    size = (2160, 3840, 64, 4)
+    assert memory.strip_rows(*size, 6 * 10**9, half=True) == 64
+    # 3 arrays of 2160 rows of 491,520 bytes; 5 rows of 17 arrays of 983,040; and the program.
+    least = 700 * 10**6 + 3 * 2160 * 491520 + 5 * 17 * 983040
+    assert memory.strip_rows(*size, least, half=True) == 1
+    with pytest.raises(InputError, match="allow more memory or resize"):
+        memory.strip_rows(*size, least - 1, half=True)
+    with pytest.raises(InputError, match="give --half-strips or resize"):
+        memory.strip_rows(*size, least)
+    kept = []
+    monkeypatch.setattr(
+        strips, "_aligned_zeros", lambda shape, dtype: kept.append(dtype) or np.zeros(shape, dtype)
+    )
+    model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
+    pair = np.float32(draw_pair((9, 6)))
+    variables = model.init(jax.random.key(0), *(x[None, :, :, None] for x in pair))
+    fuse_in_strips(model, variables, *pair, "visible", 4, True)
+    assert set(kept) == {np.dtype(np.float16), np.dtype(np.float32)}  # features, images
+
+
 def test_the_arguments_stay_as_they_were(params):
     pair = [np.float32(image) for image in draw_pair((9, 6))]
     copies = [image.copy() for image in pair]
@@ -107,7 +138,7 @@ def test_a_limit_makes_the_fuser_stream(tiny_params, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "cddfuse_jax.fusing.whole.fuse_in_strips",
-        lambda *arguments: seen.append(arguments[-1]) or fuse_in_strips(*arguments),
+        lambda *arguments: seen.append(arguments[5]) or fuse_in_strips(*arguments),
     )
     visible, infrared = np.float32(draw_pair((27, 6)))
     whole = Fuser(tiny_params, stretch=False)(visible, infrared)

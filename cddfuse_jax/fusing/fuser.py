@@ -52,6 +52,8 @@ class Fuser:
         percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
+        half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
+            level of 255 (docs/speed.md).
         precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
             products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
             which is an approximation (docs/speed.md tells how near).
@@ -76,6 +78,7 @@ class Fuser:
         max_memory: int | str | None = None,
         precision: Precision = "float32",
         device: jax.Device | str | None = None,
+        half_strips: bool = False,
     ):
         for name, value, known in (
             ("color", color, COLORS),
@@ -96,7 +99,9 @@ class Fuser:
         self.stretch = stretch
         self.percentiles = levels.Percentiles(*percentiles)
         limit = None if max_memory is None else parse_size(str(max_memory))
-        self._make_fuse = functools.partial(make_fuse, params, self.residual, limit, precision)
+        self._make_fuse = functools.partial(
+            make_fuse, params, self.residual, limit, precision, half_strips=half_strips
+        )
         self.precision: Precision = precision
         self.device = named_device(device) if isinstance(device, str) else device
         self._model = CDDFuse.from_params(params)

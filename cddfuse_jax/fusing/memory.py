@@ -92,6 +92,7 @@ def strip_rows(
     limit: int | None,
     sharing: int = 1,
     device: jax.Device | None = None,
+    half: bool = False,
 ) -> int | None:
     """Return how many rows to fuse at a time, or None where the whole image fits.
 
@@ -104,6 +105,7 @@ def strip_rows(
             strips but refuses nothing.
         sharing: how many images are fused at a time in this memory.
         device: that computes.
+        half: whether strips keep whole features in float16.
 
     Raises:
         InputError: not even single rows fit in ``limit``.
@@ -112,13 +114,15 @@ def strip_rows(
     room = _room(limit, device) / sharing
     if whole_arrays(device) * array * height <= room:
         return None
+    kept = KEPT_ARRAYS * features * (2 if half else itemsize) * width * height
     # A pass reads two more rows on each side.
-    fitting = (room - KEPT_ARRAYS * array * height) / (STRIP_ARRAYS * array) - 4
+    fitting = (room - kept) / (STRIP_ARRAYS * array) - 4
     if fitting < 1 and limit is not None:
-        least = PROGRAM_BYTES + sharing * (KEPT_ARRAYS * height + 5 * STRIP_ARRAYS) * array
+        least = PROGRAM_BYTES + sharing * (kept + 5 * STRIP_ARRAYS * array)
+        remedy = "allow more memory" if half else "allow more memory, give --half-strips"
         raise InputError(
             f"fusing {width}x{height} takes at least {least / 2**30:.1f} GiB, got a limit of "
-            f"{limit / 2**30:.1f} GiB; allow more memory or resize the images"
+            f"{limit / 2**30:.1f} GiB; {remedy} or resize the images"
         )
     # Powers of two, so that images of one width and different heights share what is compiled.
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2

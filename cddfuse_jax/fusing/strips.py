@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -54,6 +55,7 @@ def fuse_in_strips(
     infrared: Float[np.ndarray, "h w"],
     residual: Residual,
     rows: int,
+    half: bool = False,
 ) -> Float[np.ndarray, "h w"]:
     """Fuse one pair as `CDDFuse.fuse` does, ``rows`` rows at a time.
 
@@ -66,6 +68,7 @@ def fuse_in_strips(
         infrared: likewise.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         rows: rows of a strip, from 1; beside the whole features, memory grows with it.
+        half: keep whole features in float16, in half of their memory.
 
     Returns:
         An image in (0, 1), equal to the whole image's result but for rounding.
@@ -74,7 +77,7 @@ def fuse_in_strips(
     images = (image[None, :, :, None] for image in (visible, infrared))
     with nn.intercept_methods(functools.partial(_plan_part, model)):
         fused = model.apply(variables, *images, residual, method="fuse")
-    return _Strips(rows).computed(fused)[..., 0]
+    return _Strips(rows, half).computed(fused)[..., 0]
 
 
 class _Part(NamedTuple):
@@ -142,8 +145,8 @@ def _planned(model, module, method, params, sources) -> _Planned:
 class _Strips:
     """Passes over whole arrays in strips of ``rows`` rows."""
 
-    def __init__(self, rows: int):
-        self.rows = rows
+    def __init__(self, rows: int, half: bool):
+        self.rows, self.half = rows, half
 
     def computed(self, planned: _Planned) -> Whole:
         """Compute a feature map, and what it is made of, in as few arrays as can be."""
@@ -182,7 +185,8 @@ class _Strips:
         out = total
         for first, window in zip(range(0, height, self.rows), windows, strict=True):
             extent = Strip(np.int32(first - halo), np.int32(height), known)
-            result = np.asarray(_strip(module, method, params, extent, *window))[0]
+            half = self.half and method != "image"
+            result = np.asarray(_strip(module, method, half, params, extent, *window))[0]
             result = result[: height - first]
             if out is None:
                 shape = (height, *result.shape[1:])
@@ -241,21 +245,29 @@ def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _strip(
     module: nn.Module,
     method: str,
+    half: bool,
     params,
     extent: Strip,
     *windows: Window | None,
 ) -> Float[Array, "1 _ w c"]:
-    result = module.apply({"params": params}, *windows, extent, method=method)
+    result = module.apply({"params": params}, *map(_wide, windows), extent, method=method)
     halo = _HALOS[type(module), method]
-    return result[:, halo : result.shape[1] - halo]
+    result = result[:, halo : result.shape[1] - halo]
+    return result.astype(jnp.float16) if half else result
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _strip_sums(module: nn.Module, params, extent: Strip, window: Window) -> GramSums:
-    kept = module.apply({"params": params}, window, extent, mutable="intermediates")[1]
+    kept = module.apply({"params": params}, _wide(window), extent, mutable="intermediates")[1]
     (sums,) = jax.tree.leaves(kept, is_leaf=lambda each: isinstance(each, GramSums))
     return sums
+
+
+def _wide(window: Window | None) -> Window | None:
+    """Return a window as it is computed with: float16 is only kept."""
+    halved = window is not None and window.dtype == jnp.float16
+    return window.astype(jnp.float32) if halved else window

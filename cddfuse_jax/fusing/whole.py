@@ -38,6 +38,7 @@ def make_fuse(
     precision: Precision = "float32",
     device: jax.Device | None = None,
     sharing: int = 1,
+    half_strips: bool = False,
 ) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
@@ -46,7 +47,8 @@ def make_fuse(
     weights; where a ``bucket`` that holds the image is given, each bucket.
 
     An image too large for ``max_memory`` bytes, or for the share of free memory that
-    `memory.strip_rows` grants without it, is fused in strips of rows, with the same result.
+    `memory.strip_rows` grants without it, is fused in strips of rows, with the same result;
+    ``half_strips`` has them keep features in float16, in half the memory.
 
     ``precision`` is that of the network's features and products, see `precision`. All is computed
     on ``device``, by default JAX's; ``sharing`` such functions run at a time in one memory.
@@ -64,9 +66,10 @@ def make_fuse(
         if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         height, width = visible.shape
-        rows = strip_rows(height, width, *numbers)
+        rows = strip_rows(height, width, *numbers, half=half_strips)
         if rows:
-            return fuse_in_strips(model, variables, visible, infrared, residual, rows)
+            half = half_strips and model.dtype is None  # bfloat16 has half the bytes already
+            return fuse_in_strips(model, variables, visible, infrared, residual, rows, half)
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
