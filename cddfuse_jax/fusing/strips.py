@@ -237,7 +237,7 @@ class _Strips:
             yield window[None]
 
 
-def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> Whole:
     """Return zeros at an address at which a compiled program reads them without a copy."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + _ALIGNMENT, np.uint8)
