@@ -115,10 +115,13 @@ def test_half_strips_keep_features_in_half_the_memory(monkeypatch):
         memory.strip_rows(*size, least - 1, half=True)
     with pytest.raises(InputError, match="give --half-strips or resize"):
         memory.strip_rows(*size, least)
-    kept = []
-    monkeypatch.setattr(
-        strips, "_aligned_zeros", lambda shape, dtype: kept.append(dtype) or np.zeros(shape, dtype)
-    )
+    kept, apply = [], strips._Strips._apply
+
+    def applying(self, part, sources, *more):
+        kept.extend(source.dtype for source in sources if source is not None)
+        return apply(self, part, sources, *more)
+
+    monkeypatch.setattr(strips._Strips, "_apply", applying)
     model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
     pair = np.float32(draw_pair((9, 6)))
     variables = model.init(jax.random.key(0), *(x[None, :, :, None] for x in pair))

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -185,13 +184,13 @@ class _Strips:
         out = total
         for first, window in zip(range(0, height, self.rows), windows, strict=True):
             extent = Strip(np.int32(first - halo), np.int32(height), known)
-            half = self.half and method != "image"
-            result = np.asarray(_strip(module, method, half, params, extent, *window))[0]
+            result = np.asarray(_strip(module, method, params, extent, *window))[0]
             result = result[: height - first]
             if out is None:
                 shape = (height, *result.shape[1:])
-                like = spare is not None and (spare.shape, spare.dtype) == (shape, result.dtype)
-                out = spare if like else np.empty(shape, result.dtype)
+                kept = np.dtype(np.float16) if self.half and method != "image" else result.dtype
+                like = spare is not None and (spare.shape, spare.dtype) == (shape, kept)
+                out = spare if like else np.empty(shape, kept)
             if total is None:
                 out[first : first + self.rows] = result
             else:
@@ -222,7 +221,9 @@ class _Strips:
         if array is None:
             yield from [None] * len(range(0, height, self.rows))
             return
-        window = _aligned_zeros((self.rows + 2 * halo, *array.shape[1:]), array.dtype)
+        # NumPy widens float16 as it copies: XLA cannot on CPUs that have no instruction for it.
+        dtype = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+        window = _aligned_zeros((self.rows + 2 * halo, *array.shape[1:]), dtype)
 
         def read(start: int, stop: int, into: Whole) -> None:
             part = array[start:stop]
@@ -245,29 +246,21 @@ def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> Whole:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _strip(
     module: nn.Module,
     method: str,
-    half: bool,
     params,
     extent: Strip,
     *windows: Window | None,
 ) -> Float[Array, "1 _ w c"]:
-    result = module.apply({"params": params}, *map(_wide, windows), extent, method=method)
+    result = module.apply({"params": params}, *windows, extent, method=method)
     halo = _HALOS[type(module), method]
-    result = result[:, halo : result.shape[1] - halo]
-    return result.astype(jnp.float16) if half else result
+    return result[:, halo : result.shape[1] - halo]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _strip_sums(module: nn.Module, params, extent: Strip, window: Window) -> GramSums:
-    kept = module.apply({"params": params}, _wide(window), extent, mutable="intermediates")[1]
+    kept = module.apply({"params": params}, window, extent, mutable="intermediates")[1]
     (sums,) = jax.tree.leaves(kept, is_leaf=lambda each: isinstance(each, GramSums))
     return sums
-
-
-def _wide(window: Window | None) -> Window | None:
-    """Return a window as it is computed with: float16 is only kept."""
-    halved = window is not None and window.dtype == jnp.float16
-    return window.astype(jnp.float32) if halved else window
