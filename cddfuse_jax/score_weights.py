@@ -33,9 +33,10 @@ def _parser() -> ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Beside the eight scores of the paper: intensity and gradient, the two parts of "
         "stage II's loss on the written images (loss = intensity + 10 gradient; less is better); "
-        "targets, how bright what is warm stayed (1: as in the infrared image); black, the mean "
-        "of 255 where both sources are black. Written: OUT/scores.md, OUT/scores.json, and per "
-        "set the fused images and a report.",
+        "targets, how bright what is warm stayed (1: as in the infrared image); darker and "
+        "brighter, the share of pixels beyond both sources by more than 0.04; dots, of steps that "
+        "neither source has; black, the mean of 255 where both sources are black. Written: "
+        "OUT/scores.md, OUT/scores.json, and per set the fused images and a report.",
     )
     add = parser.add_argument
     add("--weights", required=True, action="append", metavar="W",

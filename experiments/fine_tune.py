@@ -5,7 +5,7 @@
 DATA is the folder of that name in LLVIP's repository: Train_LLVIP_vi, Train_LLVIP_ir (32 pairs of
 1280x1024) and Test_LLVIP_vi, Test_LLVIP_ir (12 of other places). Ten of the former, spread evenly,
 are trained on by docs/training.md's command; the latter are fused before and after, all at half
-size. The yardsticks are those of `score_weights`.
+size. The fidelity are those of `score_weights`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_photo, write_png
 from cddfuse_jax.images.levels import grey_8_bit, resized
-from cddfuse_jax.metrics.yardsticks import mean_yardsticks, yardsticks
+from cddfuse_jax.metrics.fidelity import fidelity, mean_fidelity
 from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.scalars import read_scalars
@@ -62,12 +62,12 @@ def config_of(training: tuple[Path, Path], held_out: tuple[Path, Path], updates:
 
 
 def measured(weights: str | Path, sides: tuple[Path, Path]) -> dict[str, float]:
-    """Return the mean yardsticks of what weights make of a folder's pairs, written with stretch."""
+    """Return the mean fidelity of what weights make of a folder's pairs, written with stretch."""
     fuser, found = Fuser(weights, color="none"), []
     for path in sorted(sides[0].iterdir()):
         pair = [grey_8_bit(read_photo(side / path.name).pixels) for side in sides]
-        found.append(yardsticks(fuser(*pair), *pair))
-    means = mean_yardsticks(found)
+        found.append(fidelity(fuser(*pair), *pair))
+    means = mean_fidelity(found)
     return {"loss": means.loss, **{k: v for k, v in means._asdict().items() if np.isfinite(v)}}
 
 

@@ -96,7 +96,7 @@ def test_the_table_of_the_two_hours_is_the_kept_result():
     ]
     assert [label for label, _ in judged] == ["Adam, 64x64", "Adam, 128x128", "Muon, 64x64"]
     for label, found in judged:
-        loss, targets = (found["yardsticks"][name] for name in ("loss", "targets"))
+        loss, targets = (found["fidelity"][name] for name in ("loss", "targets"))
         cells = [f"{found['scores'][name]:.2f}" for name in PAPER_SCORES]
         cells += [f"{loss:.3f}", f"{loss / 0.7385:.2f}", f"{targets:.2f}"]
         assert f"| {label} | {' | '.join(cells)} |" in page
@@ -113,7 +113,7 @@ def test_the_tables_of_weights_are_the_kept_results(weights):
     page = (ROOT / "docs" / "weights.md").read_text()
     for each in kept(f"weights/{weights}").values():
         row = each["rows"][weights]
-        judged = row["yardsticks"]
+        judged = row["fidelity"]
         cells = [f"{row['scores'][score]:.2f}" for score in PAPER_SCORES]
         cells += [f"{judged['loss']:.3f}", f"{judged['targets']:.2f}"]
         if weights == "mif":

@@ -130,13 +130,36 @@ def test_ssim_loss_of_opposed_images_is_clipped():
     assert float(losses.ssim_loss(image(board), image(1 - board))) == 0.5
 
 
+def test_signed_gradient_by_hand():
+    # One bright pixel of 3x3: Sobel along x is -1 -2 -1 on its right and 1 2 1 on its left (sum of
+    # magnitudes 8), along y likewise: 16 over 9 pixels.
+    point = np.zeros((3, 3))
+    point[1, 1] = 1
+    dark, bright = image(0 * point), image(point)
+
+    def loss(*images):
+        return 9 * float(losses.signed_gradient_loss(*images))
+
+    assert loss(bright, dark, bright) == loss(dark, bright, bright) == 0
+    assert loss(bright, dark, dark) == pytest.approx(16)
+    # What the unsigned gradient cannot tell from the right image: an edge the wrong way round.
+    assert loss(bright, dark, image(-point)) == pytest.approx(32)
+    # The weaker source asks for nothing; of two equal ones, the visible one is followed.
+    assert loss(bright, image(-point / 2), bright) == 0
+    assert loss(bright, image(-point), bright) == 0
+
+
 def test_weights_are_the_releases_by_default():
-    assert losses.LossWeights() == (5, 5, 10, 2)
+    assert losses.LossWeights() == (5, 5, 10, 2, 0)
     assert losses.LossWeights(**configs.release().loss) == losses.LossWeights()
 
 
 WEIGHTS = losses.LossWeights(
-    ssim=7.0, reconstruction_gradient=3.0, fusion_gradient=2.0, decomposition=0.5
+    ssim=7.0,
+    reconstruction_gradient=3.0,
+    fusion_gradient=2.0,
+    decomposition=0.5,
+    signed_gradient=4.0,
 )
 
 
@@ -151,7 +174,7 @@ def test_weights_scale_the_parts(value_and_grad, tiny_params):
     visible, infrared = jax.random.uniform(jax.random.key(3), (2, 1, 12, 12, 1))
     (total, parts), _ = value_and_grad(tiny_params, visible, infrared)
     if "fusion" in parts:
-        expected = parts["intensity"] + 2 * parts["gradient"]
+        expected = parts["intensity"] + 2 * parts["gradient"] + 4 * parts["signed_gradient"]
         assert float(parts["fusion"]) == pytest.approx(float(expected), rel=1e-6)
     else:
         expected = (

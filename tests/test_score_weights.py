@@ -1,4 +1,4 @@
-"""Judging weights: yardsticks by hand, and the command from folders to tables."""
+"""Judging weights: fidelity by hand, and the command from folders to tables."""
 
 import json
 import math
@@ -9,14 +9,14 @@ import pytest
 
 from cddfuse_jax import console, score_weights
 from cddfuse_jax.images.image_files import read_grey, write_png
-from cddfuse_jax.metrics.yardsticks import Yardsticks, mean_yardsticks, yardsticks
+from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 
 
 def test_intensity_and_gradient_by_hand():
     visible = np.full((20, 20), 51.0)  # 0.2
     infrared = np.full((20, 20), 102.0)  # 0.4
     fused = np.full((20, 20), 127.5)  # 0.5
-    found = yardsticks(fused, visible, infrared)
+    found = fidelity(fused, visible, infrared)
     assert found.intensity == pytest.approx(0.1)
     # A constant c has gradients at the zero border alone: 4c at the 72 pixels of the sides, 6c at
     # the corners, where both Sobel responses are 3c.
@@ -30,9 +30,9 @@ def test_targets_are_where_infrared_is_brighter_by_more_than_03():
     infrared[:10] = 204  # 0.8, on 200 pixels
     infrared[10:15] = 76  # 0.298: none
     fused = np.where(infrared == 204, 153.0, 255.0)
-    assert yardsticks(fused, visible, infrared).targets == pytest.approx(0.75)
+    assert fidelity(fused, visible, infrared).targets == pytest.approx(0.75)
     infrared[5:10] = 0  # 100 pixels are too few
-    assert math.isnan(yardsticks(fused, visible, infrared).targets)
+    assert math.isnan(fidelity(fused, visible, infrared).targets)
 
 
 def test_background_is_where_both_are_black():
@@ -40,14 +40,34 @@ def test_background_is_where_both_are_black():
     visible[0], infrared[1] = 9, 9
     fused = np.full((4, 4), 3.0)
     fused[:2] = 200
-    assert yardsticks(fused, visible, infrared).background == pytest.approx(3)
-    assert math.isnan(yardsticks(fused, visible + 1, infrared).background)
+    assert fidelity(fused, visible, infrared).background == pytest.approx(3)
+    assert math.isnan(fidelity(fused, visible + 1, infrared).background)
+
+
+def test_overshoot_is_beyond_both_sources_in_the_3x3_around():
+    visible, infrared = np.full((5, 5), 100.0), np.full((5, 5), 120.0)
+    visible[0, 0] = 50
+    fused = visible.copy()
+    fused[0, 1] = 39  # darker than 50 by 11 of 255, more than 0.04
+    fused[4, 4] = 88  # by 12
+    fused[2, 2], fused[3, 3] = 130, 131  # 0.0392 and 0.0431 above 120
+    found = fidelity(fused, visible, infrared)
+    assert found.darker == 2 / 25
+    assert found.brighter == 1 / 25
+
+
+def test_dots_are_steps_whose_sign_neither_source_has():
+    infrared = np.array([[0.0, 0, 0, 200, 200]])
+    visible = np.array([[100.0, 100, 100, 100, 100]])
+    # Up by 30, down by 30: neither source has these; up by 200: the infrared image has it.
+    assert fidelity(np.array([[0.0, 30, 0, 200, 200]]), visible, infrared).dots == 2 / 4
+    assert fidelity(np.array([[0.0, 25, 0, 200, 200]]), visible, infrared).dots == 0  # below 0.1
 
 
 def test_means_leave_out_what_an_image_does_not_have():
     nan = math.nan
-    each = [Yardsticks(0.1, 0.2, nan, nan), Yardsticks(0.3, 0.4, 0.5, nan)]
-    found = mean_yardsticks(each)
+    each = [Fidelity(0.1, 0.2, nan, nan, 0, 0, 0), Fidelity(0.3, 0.4, 0.5, nan, 0, 0, 0)]
+    found = mean_fidelity(each)
     assert found[:3] == pytest.approx((0.2, 0.3, 0.5))
     assert math.isnan(found.background)
 
@@ -97,12 +117,10 @@ def test_from_folders_to_tables_and_on_after_an_interruption(
     assert {"cddfuse-jax", "authors' images", "published CDDFuse", "baseline max"} <= set(rows)
     sources = [[read_grey(sets / "data/TNO" / s / f"{n}.png") for s in ("vi", "ir")] for n in "ab"]
     fused = [read_grey(out / "TNO/fused_0" / f"{n}.png") for n in "ab"]
-    expected = mean_yardsticks(
-        [yardsticks(f, *pair) for f, pair in zip(fused, sources, strict=True)]
-    )
-    ours = rows["cddfuse-jax"]["yardsticks"]
+    expected = mean_fidelity([fidelity(f, *pair) for f, pair in zip(fused, sources, strict=True)])
+    ours = rows["cddfuse-jax"]["fidelity"]
     assert ours["loss"] == pytest.approx(expected.loss)
-    assert rows["baseline max"]["yardsticks"]["intensity"] == 0
+    assert rows["baseline max"]["fidelity"]["intensity"] == 0
     share = result["TNO"]["of_the_paper"]
     assert share["EN"] == pytest.approx(
         rows["cddfuse-jax"]["scores"]["EN"] / rows["published CDDFuse"]["scores"]["EN"]

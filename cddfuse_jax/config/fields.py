@@ -44,6 +44,7 @@ def release() -> ConfigDict:
                 "reconstruction_gradient": 5.0,
                 "fusion_gradient": 10.0,
                 "decomposition": 2.0,
+                "signed_gradient": 0.0,
             },
             # What the decoder adds: "visible" or "sum" when it fuses, and then a reconstruction's
             # own image; "none" for nothing at all (medical fusion).
@@ -141,7 +142,13 @@ RULES: dict[str, Rule] = {
     "ema": Rule("at least 0 and below 1", lambda value: 0 <= value < 1),
     **{
         f"loss.{part}": _at_least(0)
-        for part in ("ssim", "reconstruction_gradient", "fusion_gradient", "decomposition")
+        for part in (
+            "ssim",
+            "reconstruction_gradient",
+            "fusion_gradient",
+            "decomposition",
+            "signed_gradient",
+        )
     },
     "residual": _one_of("visible", "sum", "none"),
     **{

@@ -1,4 +1,4 @@
-"""Weights judged on the paper's test sets: scores and yardsticks, beside others' rows."""
+"""Weights judged on the paper's test sets: scores and fidelity, beside others' rows."""
 
 import json
 from pathlib import Path
@@ -19,24 +19,25 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_grey
 from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.metrics.baselines import BASELINES
+from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
-from cddfuse_jax.metrics.yardsticks import Yardsticks, mean_yardsticks, yardsticks
 from cddfuse_jax.models.options import Residual
 from cddfuse_jax.weights.files import load_params, trained_residual
 from cddfuse_jax.weights.identity import digest
 
 PAPER, MEDICAL_PAPER = "CDDFuse", "CDDFuse*"  # for infrared-visible, for medical pairs
 AUTHORS = "authors' images"
+FIDELITY_HEADS = ("intensity", "gradient", "loss", "targets", "darker", "brighter", "dots")
 
 
 class SetScores(NamedTuple):
-    """One test set: what `evaluate` found, the yardsticks of its rows by name, and the paper's row.
+    """One test set: what `evaluate` found, the fidelity of its rows by name, and the paper's row.
 
     ``paper`` names the row of the paper that was had with weights of the same kind.
     """
 
     evaluation: Evaluation
-    yardsticks: dict[str, Yardsticks]
+    fidelity: dict[str, Fidelity]
     paper: str
 
 
@@ -89,7 +90,7 @@ def score_set(
         runs.append(Run(AUTHORS, (authors,)))
     evaluation = evaluate(runs, *sides, out, protocol, dataset=name, overwrite=True)
     paper = MEDICAL_PAPER if added == "none" and TEST_SETS[name].residual == "sum" else PAPER
-    return SetScores(evaluation, _yardsticks(evaluation), paper)
+    return SetScores(evaluation, _fidelity(evaluation), paper)
 
 
 def _check_same_weights(folder: Path, params, residual: str) -> None:
@@ -103,18 +104,18 @@ def _check_same_weights(folder: Path, params, residual: str) -> None:
         raise InputError(f"{folder}: has images of other weights; name another --out")
 
 
-def _yardsticks(evaluation: Evaluation) -> dict[str, Yardsticks]:
-    found: dict[str, list[Yardsticks]] = {}
+def _fidelity(evaluation: Evaluation) -> dict[str, Fidelity]:
+    found: dict[str, list[Fidelity]] = {}
     baselines = [row.name for row in evaluation.rows if row.kind == "baseline"]
     for scene in evaluation.scenes:
         sources = [read_grey(side) for side in (scene.pair.visible, scene.pair.infrared)]
         for run, files in zip(evaluation.runs, scene.fused, strict=True):
-            seeds = [yardsticks(read_grey(file), *sources) for file in files]
-            found.setdefault(run.name, []).append(mean_yardsticks(seeds))
+            seeds = [fidelity(read_grey(file), *sources) for file in files]
+            found.setdefault(run.name, []).append(mean_fidelity(seeds))
         for name in baselines:
             fused = BASELINES[name](*sources)
-            found.setdefault(f"baseline {name}", []).append(yardsticks(fused, *sources))
-    return {name: mean_yardsticks(each) for name, each in found.items()}
+            found.setdefault(f"baseline {name}", []).append(fidelity(fused, *sources))
+    return {name: mean_fidelity(each) for name, each in found.items()}
 
 
 def markdown(scored: dict[str, SetScores]) -> str:
@@ -122,25 +123,27 @@ def markdown(scored: dict[str, SetScores]) -> str:
     lines = []
     for name, each in scored.items():
         dark = TEST_SETS[name].residual == "sum"  # medical: what is black is no tissue
-        heads = [*PAPER_SCORES, "intensity", "gradient", "loss", "targets", *["black"][:dark]]
+        heads = [*PAPER_SCORES, *FIDELITY_HEADS, *["black"][:dark]]
         lines += [title(each.evaluation) + ".", "", "| | " + " | ".join(heads) + " |"]
         lines += ["|---" * (1 + len(heads)) + "|"]
         for row in each.evaluation.rows:
             cells = [cell(row, score) for score in PAPER_SCORES]
-            cells += _cells(each.yardsticks.get(row.label), dark)
+            cells += _cells(each.fidelity.get(row.label), dark)
             lines += ["| " + " | ".join([row.label, *cells]) + " |"]
         if share := of_the_paper(each):
             cells = [f"{100 * share[score]:.1f} %" for score in PAPER_SCORES]
-            lines += ["| " + " | ".join([f"of {each.paper}", *cells, *["-"] * (4 + dark)]) + " |"]
+            lines += ["| " + " | ".join([f"of {each.paper}", *cells, *["-"] * (7 + dark)]) + " |"]
         lines += [""]
     return "\n".join(lines)
 
 
-def _cells(found: Yardsticks | None, dark: bool) -> list[str]:
+def _cells(found: Fidelity | None, dark: bool) -> list[str]:
     if found is None:
-        return ["-"] * (4 + dark)
+        return ["-"] * (7 + dark)
     values = [f"{found.intensity:.4f}", f"{found.gradient:.4f}", f"{found.loss:.4f}"]
     values += [f"{found.targets:.3f}" if np.isfinite(found.targets) else "-"]
+    values += [f"{100 * found.darker:.2f} %", f"{100 * found.brighter:.2f} %"]
+    values += [f"{100 * found.dots:.3f} %"]
     return values + [f"{found.background:.1f}" if np.isfinite(found.background) else "-"][:dark]
 
 
@@ -155,7 +158,7 @@ def of_the_paper(scored: SetScores) -> dict[str, float]:
 
 
 def as_json(scored: dict[str, SetScores]) -> str:
-    """Return all means and yardsticks, unrounded."""
+    """Return all means and fidelity, unrounded."""
     result = {}
     for name, each in scored.items():
         rows = {}
@@ -163,9 +166,9 @@ def as_json(scored: dict[str, SetScores]) -> str:
             rows[row.label] = {"kind": row.kind, "source": row.source, "scores": row.means}
             if row.deviations:
                 rows[row.label]["deviations"] = row.deviations
-            if found := each.yardsticks.get(row.label):
+            if found := each.fidelity.get(row.label):
                 numbers = found._asdict() | {"loss": found.loss}
-                rows[row.label]["yardsticks"] = {
+                rows[row.label]["fidelity"] = {
                     key: value if np.isfinite(value) else None for key, value in numbers.items()
                 }
         result[name] = {

@@ -22,6 +22,7 @@ class LossWeights(NamedTuple):
     reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
     fusion_gradient: float = 10.0  # stage II, beside 1 · intensity
     decomposition: float = 2.0  # both stages
+    signed_gradient: float = 0.0  # stage II; the release has no such term
 
 
 RELEASE = LossWeights()
@@ -90,7 +91,8 @@ def fusion_loss(
 ) -> tuple[Float[Array, ""], Parts]:
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
-    L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition.
+    L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition, and `signed_gradient_loss`
+    where ``weights`` ask for it.
 
     Args:
         params: the network's.
@@ -118,6 +120,9 @@ def fusion_loss(
         "gradient": gradient,
         **decomposition(base, detail, of_whole_batch),
     }
+    if weights.signed_gradient:
+        parts["signed_gradient"] = signed_gradient_loss(visible, infrared, fused)
+        parts["fusion"] += weights.signed_gradient * parts["signed_gradient"]
     return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
 
 
@@ -174,6 +179,23 @@ def spatial_gradient_loss(
     """L1 between the spatial gradients (Sobel / 8, replicated border) of two images."""
     difference = jnp.stack(sobel(a, "edge")) / 8 - jnp.stack(sobel(b, "edge")) / 8
     return jnp.mean(jnp.abs(difference))
+
+
+def signed_gradient_loss(
+    visible: Float[AnyArray, "n h w 1"],
+    infrared: Float[AnyArray, "n h w 1"],
+    fused: Float[AnyArray, "n h w 1"],
+) -> Float[Array, ""]:
+    """L1 between the fused gradient and, at each pixel, the stronger source's, with its sign.
+
+    mean(|∂x f - ∂x s| + |∂y f - ∂y s|), where s is the source whose |∂x| + |∂y| is larger (the
+    visible one where they are equal); Sobel, zeros beyond the border.
+    """
+    stronger = gradient_magnitude(visible) >= gradient_magnitude(infrared)
+    wanted = jnp.where(
+        stronger, jnp.stack(sobel(visible, "constant")), jnp.stack(sobel(infrared, "constant"))
+    )
+    return 2 * jnp.mean(jnp.abs(wanted - jnp.stack(sobel(fused, "constant"))))
 
 
 def gradient_magnitude(image: Float[AnyArray, "n h w 1"]) -> Float[Array, "n h w 1"]:
