@@ -3,8 +3,8 @@
 python convert_torch_weights.py SOURCE TARGET
 """
 
+from cddfuse_jax.console import run
 from cddfuse_jax.convert import main
-from cddfuse_jax.runtime.program import start
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

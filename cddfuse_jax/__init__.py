@@ -6,8 +6,9 @@ fused = Fuser()(visible, infrared)  # or Fuser("CDDFuse_IVF.pth")
 """
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
+
+from cddfuse_jax._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cddfuse_jax import metrics as metrics
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from cddfuse_jax.weights.files import load_params as load_params
     from cddfuse_jax.weights.files import save_params as save_params
 
-if sys.argv[:1] == ["-m"] and f"-m {__name__}." in " ".join(sys.orig_argv):
-    # `python -m cddfuse_jax.COMMAND`, which this package is imported for: if it is to start again,
-    # then before its own imports, which would be made twice.
-    from cddfuse_jax.runtime import huge_pages
-
-    huge_pages.restart()
-
-__version__ = "0.1.0"
 __all__ = ["CDDFuse", "Fuser", "InputError", "load_params", "metrics", "save_params"]
 
 # Imported when first used: what needs no JAX starts without it.

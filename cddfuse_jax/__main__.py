@@ -3,9 +3,8 @@
 import importlib
 import sys
 
-import cddfuse_jax
 from cddfuse_jax import console
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax._version import __version__
 
 COMMANDS = {
     "fuse": ("cddfuse_jax.fuse", "fuse pairs of images, folders of pairs, or videos"),
@@ -14,15 +13,18 @@ COMMANDS = {
     "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
-    "downstream": ("cddfuse_jax.downstream", "ask whether fusion helps a segmenter or a detector"),
     "train": ("cddfuse_jax.train", "train both stages"),
     "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
-    "reproduce": ("cddfuse_jax.reproduce", "make the release's tables again from its weights"),
-    "export": ("cddfuse_jax.export", "export the network to one file"),
+    "export": ("cddfuse_jax.export.__main__", "export the network to one file"),
     "parity": ("cddfuse_jax.parity", "compare with a checkout of the PyTorch release"),
+}
+
+GONE = {
+    "reproduce": "reproduce is score-weights --release CHECKOUT now",
+    "downstream": "downstream is experiments/downstream/ in a clone of the repository now",
 }
 
 
@@ -33,11 +35,14 @@ def main() -> None:
     if command in COMMANDS:
         name, _ = COMMANDS[command]
         sys.argv = [f"{console.PROGRAM} {command}", *arguments[1:]]
-        start(importlib.import_module(name).main)
+        console.run(importlib.import_module(name).main)
     elif arguments == ["--version"]:
-        print(console.PROGRAM, cddfuse_jax.__version__)
+        print(console.PROGRAM, __version__)
     elif arguments in (["--help"], ["-h"]):
         print(_usage())
+    elif command in GONE:
+        print(f"error: {GONE[command]}", file=sys.stderr)
+        sys.exit(2)
     elif arguments:
         print(f"error: {console.PROGRAM} has no command {arguments[0]!r}; see --help",
               file=sys.stderr)  # fmt: skip
@@ -59,7 +64,8 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            "Each is also python -m MODULE: " + ", ".join(m for m, _ in COMMANDS.values()),
+            "Each is also python -m MODULE: "
+            + ", ".join(m.removesuffix(".__main__") for m, _ in COMMANDS.values()),
         ]
     )
 

@@ -9,10 +9,9 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report_notes
+from cddfuse_jax.console import ArgumentParser, report_notes, run
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.runtime.program import start
 
 
 def main() -> int:
@@ -52,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

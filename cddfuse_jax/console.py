@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cddfuse_jax.errors import InputError, escaped
+from cddfuse_jax import huge_pages, signals
+from cddfuse_jax.errors import InputError, escaped, one_line
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
 EVERY = 60.0  # seconds between the lines of progress in a log
-_teller: dict[str, Any] = {"silent": False, "name": ""}
+_speaker: dict[str, Any] = {"silent": False, "name": ""}
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -39,47 +41,57 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run ``main`` in this thread and exit with its code, or 130 for Ctrl-C."""
+    """Run a command and exit with its code: the one way in which every command starts.
+
+    To be called before anything heavy is imported, since the process may start again for huge
+    pages. An `InputError` is one line; so is a full disk, and a platform that JAX does not have.
+    """
+    huge_pages.restart()
     try:
-        code = exit_code(main)
-    except KeyboardInterrupt:
-        report("interrupted: files already written are whole, nothing else was kept")
-        code = 130
+        with signals.answered(report_per_process):
+            code = main() or 0
+    except (Exception, KeyboardInterrupt) as error:
+        code = code_of(error)
     sys.exit(code)
 
 
-def exit_code(main: Callable[[], int | None]) -> int:
-    """Run ``main``, report its `InputError` in one line, and return its exit code or that error's.
-
-    A disk that is full is such a line too, wherever it was noticed.
-    """
-    try:
-        return main() or 0
-    except InputError as error:
+def code_of(error: BaseException) -> int:
+    """Report what ended a command, and return its exit code; what is a bug is raised again."""
+    if isinstance(error, SystemExit):  # of an argument parser
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt):
+        report("interrupted: files already written are whole, nothing else was kept")
+        return 130
+    if isinstance(error, InputError):
         report_error(str(error))
         return error.exit_code
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
         return 1
+    if isinstance(error, RuntimeError) and "nable to initialize backend" in str(error):
+        report_error(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: this JAX has no such platform "
+            f"({one_line(error)}); install JAX's build for it, or unset JAX_PLATFORMS"
+        )
+        return 2
+    raise error
 
 
-def leave_telling_to_others(name: str) -> None:
+def speak_only_of_errors(name: str) -> None:
     """From now on print errors and what is this process's own alone, each line under this name."""
-    _teller.update(silent=True, name=f"{name}: ")
+    _speaker.update(silent=True, name=f"{name}: ")
 
 
 def report(line: str) -> None:
     """Print one line to standard error without tearing a progress bar."""
-    if not _teller["silent"]:
+    if not _speaker["silent"]:
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
 
 def report_per_process(line: str) -> None:
     """Print one line about this process's own share of the work, whichever process this is."""
-    tqdm.write(_teller["name"] + line, file=sys.stderr)
+    tqdm.write(_speaker["name"] + line, file=sys.stderr)
     sys.stderr.flush()
 
 
@@ -116,7 +128,7 @@ class _Lines(tqdm):
 
 def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:
     """Progress bar with ETA on standard error; a line every minute where that is no terminal."""
-    options |= {"desc": label, "total": total, "disable": _teller["silent"]}
+    options |= {"desc": label, "total": total, "disable": _speaker["silent"]}
     if sys.stderr.isatty():
         return tqdm(items, dynamic_ncols=True, **options)
     return _Lines(items, **options)

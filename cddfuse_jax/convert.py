@@ -1,17 +1,15 @@
-"""Convert weights between the PyTorch release's .pth, safetensors and this package's checkpoints.
+"""Convert weights to the PyTorch release's .pth or to safetensors.
 
     python -m cddfuse_jax.convert SOURCE TARGET
 
-TARGET's name says what it becomes: FILE.safetensors, FILE.pth, or the folder of a
-checkpoint. SOURCE is any of them, a training run's workdir or the name of weights that
-come with the package. Each of them works as --weights everywhere.
+TARGET is FILE.safetensors or FILE.pth. SOURCE is either of them, a training run's workdir or the
+name of weights that come with the package. Each of them works as --weights everywhere.
 """
 
 import argparse
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite
+from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.runtime.program import start
 
 # What a run keeps beside its params for itself: it is not true of the params alone.
 OF_THE_RUN = ("digest",)
@@ -50,23 +48,19 @@ def main() -> None:
 
     import jax
 
-    from cddfuse_jax.weights import files, torch_weights
+    from cddfuse_jax.weights import files
 
-    if arguments.to_torch or arguments.target.endswith((".pth", ".safetensors")):
-        check_outputs([arguments.target], [arguments.source], arguments.overwrite)
-    # Else a folder: it takes a checkpoint if it has none, and a run's are never replaced.
+    check_outputs([arguments.target], [arguments.source], arguments.overwrite)
     params = files.load_params(arguments.source)
-    if arguments.to_torch:
-        torch_weights.save(params, arguments.target)
-    else:
-        told = files.load_meta(arguments.source)
-        meta = {key: value for key, value in told.items() if key not in OF_THE_RUN}
-        meta["converted_from"] = arguments.source.rstrip("/").rpartition("/")[2]
-        files.save_params(arguments.target, params, meta | dict(arguments.note))
+    found = files.load_meta(arguments.source)
+    meta = {key: value for key, value in found.items() if key not in OF_THE_RUN}
+    meta["converted_from"] = arguments.source.rstrip("/").rpartition("/")[2]
+    suffix = ".pth" if arguments.to_torch else ""
+    files.save_params(arguments.target, params, meta | dict(arguments.note), suffix)
     leaves = jax.tree.leaves(params)
     count = sum(leaf.size for leaf in leaves)
     print(f"{arguments.target}: {len(leaves)} tensors, {count:,} parameters")
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

@@ -9,11 +9,10 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite
+from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.models.options import RESIDUALS
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.weights import shipped
 
 
@@ -53,7 +52,7 @@ def main() -> int:
     """Read the arguments, take every pair apart, and write what was seen."""
     given = _parser().parse_args()
 
-    from cddfuse_jax.decomposition.folder import decompose_files
+    from cddfuse_jax.training.decomposed_folder import decompose_files
 
     failed = decompose_files(
         given.weights,
@@ -69,4 +68,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

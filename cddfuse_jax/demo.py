@@ -11,9 +11,8 @@ import socket
 import tempfile
 import time
 
-from cddfuse_jax.console import ArgumentParser, report
+from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError, install
-from cddfuse_jax.runtime.program import start
 from cddfuse_jax.weights.shipped import SHIPPED
 
 
@@ -62,7 +61,7 @@ def _serve(given: argparse.Namespace) -> None:
         if error.name != "gradio":
             raise
         raise InputError(f"the page needs Gradio: {install('demo')}") from None
-    from cddfuse_jax.runtime import compilation_cache
+    from cddfuse_jax import devices
     from cddfuse_jax.weights.files import load_meta
 
     try:
@@ -72,7 +71,7 @@ def _serve(given: argparse.Namespace) -> None:
             f"cannot listen at {given.host}:{given.port} ({error.strerror}); name another --port, "
             "or an address of this machine as --host"
         ) from None
-    compilation_cache.enable()
+    devices.keep_compiled()
     for weights in given.weights:
         load_meta(weights)
     limits = Limits(
@@ -115,4 +114,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

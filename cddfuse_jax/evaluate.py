@@ -4,8 +4,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite, report
-from cddfuse_jax.distributed import address
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import PLACE, Run
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
@@ -13,7 +12,6 @@ from cddfuse_jax.images import pair_rules
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
-from cddfuse_jax.runtime.program import start
 
 
 def parse_run(text: str) -> Run:
@@ -53,8 +51,7 @@ def _parser() -> ArgumentParser:
             Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json and OUT/report.html.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
 
-            Images are scored on all CPUs, never on an accelerator; several machines share them if
-            each starts this with the flags of several processes.
+            Images are scored on all CPUs, never on an accelerator.
             """
         ),
     )
@@ -80,7 +77,6 @@ def _parser() -> ArgumentParser:
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
     pair_rules.add_option(parser)
     add_overwrite(parser)
-    address.add_options(parser)
     return parser
 
 
@@ -96,36 +92,33 @@ def main() -> int:
     if scores == ("all",):
         scores = tuple(dict.fromkeys((*PROTOCOLS[arguments.protocol].metrics, *METRICS)))
 
-    from cddfuse_jax.distributed import processes
     from cddfuse_jax.evaluation.evaluating import evaluate
     from cddfuse_jax.evaluation.tables import terminal_table
 
-    with processes.joined(address.given_address(arguments)):
-        evaluation = evaluate(
-            arguments.fused,
-            arguments.vi,
-            arguments.ir,
-            arguments.out,
-            arguments.protocol,
-            () if named == ("none",) else named,
-            arguments.dataset,
-            arguments.workers,
-            scores or None,
-            arguments.reference,
-            arguments.latex,
-            arguments.overwrite,
-            pair_rules.parse(arguments.pair),
-        )
-        if processes.is_first():
-            print(terminal_table(evaluation))
-            report(f"wrote {arguments.out / 'report.html'}, scores.csv, means.csv, summary.json")
+    evaluation = evaluate(
+        arguments.fused,
+        arguments.vi,
+        arguments.ir,
+        arguments.out,
+        arguments.protocol,
+        baselines=() if named == ("none",) else named,
+        dataset=arguments.dataset,
+        workers=arguments.workers,
+        names=scores or None,
+        reference=arguments.reference,
+        latex=arguments.latex,
+        overwrite=arguments.overwrite,
+        rule=pair_rules.parse(arguments.pair),
+    )
+    print(terminal_table(evaluation))
+    report(f"wrote {arguments.out / 'report.html'}, scores.csv, means.csv, summary.json")
     return 1 if evaluation.errors else 0
 
 
 def program() -> None:
     """Run the command as the program ``cddfuse-metrics``."""
-    start(main)
+    run(main)
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

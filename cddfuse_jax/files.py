@@ -20,15 +20,15 @@ _renaming = threading.Lock()
 
 
 def check_local(path: str | os.PathLike) -> None:
-    """Check that an output is no address: a folder "gs:" would be made, here.
+    """Check that a path is no address such as gs://BUCKET/NAME: a folder "gs:" would be made.
 
     Raises:
         InputError: it is one.
     """
     if _ADDRESS.match(os.fspath(path)):
         raise InputError(
-            f"{path}: an output must be a file or folder that this machine sees; mount the bucket, "
-            "docs/pods.md tells how"
+            f"{path}: an address is not read or written; mount the bucket and give the path "
+            "(docs/pods.md)"
         )
 
 

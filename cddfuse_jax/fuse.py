@@ -6,23 +6,21 @@ Run it with --help for every option.
 """
 
 import argparse
+import contextlib
 import textwrap
 from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite, report
-from cddfuse_jax.distributed import address
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report, report_error, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation import REPORT_FILES
-from cddfuse_jax.files import check_outputs
+from cddfuse_jax.evaluation import PROTOCOL_NAMES, REPORT_FILES
+from cddfuse_jax.files import alone_in, check_outputs
+from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
-from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.metrics.protocols import PROTOCOLS
-from cddfuse_jax.metrics.published import PUBLISHED
-from cddfuse_jax.models.options import PRECISIONS, RESIDUALS
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
+from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.weights import shipped
 
 
@@ -51,8 +49,8 @@ def _parser() -> ArgumentParser:
             sound of the visible one, and its stretch follows the light slowly, so that it does not
             flicker; frames are matched by their order. Nothing is overwritten unless asked for.
 
-            The pairs of folders are spread over all devices, and over several processes if such
-            are started; each process tells of the pairs that it fuses. A video stays on one device.
+            The pairs of folders are spread over all devices. Several processes, on one machine or
+            many, share a folder by --shard. A video stays on one device.
 
             Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
             written is whole).
@@ -79,6 +77,9 @@ def _parser() -> ArgumentParser:
         "how long it took, or why it failed")  # fmt: skip
     add("--watch", action="store_true",
         help="then look on for pairs that come into the folders, until Ctrl-C")  # fmt: skip
+    add("--shard", type=_shard, default=(0, 1), metavar="I/N",
+        help="fuse only every N-th pair, from the I-th (0 to N-1): start N such processes, which "
+        "need not know of each other; score afterwards, by evaluate")  # fmt: skip
     pair_rules.add_option(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
@@ -117,16 +118,15 @@ def _parser() -> ArgumentParser:
     video.add_argument("--sync", action="store_true",
         help="pair frames by time: each visible one with the infrared one nearest to it; without "
         "it, a different number or rate of frames is an error")  # fmt: skip
-    address.add_options(parser)
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
         "scores are of grey images, so this fuses with --color none and refuses another one, "
         "and takes the files as they are: no --range, no --resize")  # fmt: skip
-    scoring.add_argument("--protocol", default="release", choices=PROTOCOLS,
+    scoring.add_argument("--protocol", default="release", choices=PROTOCOL_NAMES,
         help="default: %(default)s")  # fmt: skip
     scoring.add_argument("--name", help="what to call the row; default: the name of the weights")
-    scoring.add_argument("--dataset", choices=PUBLISHED, help="show what is published for it")
+    scoring.add_argument("--dataset", help="show what is published for it, such as TNO")
     return parser
 
 
@@ -134,6 +134,13 @@ def _percentage(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100):
         raise argparse.ArgumentTypeError(f"a quality is 1 to 100, got {text}")
     return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise argparse.ArgumentTypeError(f"a shard is I/N with I from 0 to N-1, got {text}")
+    return int(first), int(count)
 
 
 def _rate(text: str) -> Fraction:
@@ -158,64 +165,84 @@ def main() -> int:
         check_outputs([given.out / "report" / n for n in REPORT_FILES], (), given.overwrite)
     if video:
         _check_video(given)
-    elif given.watch and given.evaluate:
-        raise InputError("--watch goes on for ever; score with --evaluate when it has ended")
+    elif given.evaluate and (given.watch or given.shard != (0, 1)):
+        raise InputError("--watch and --shard fuse a part; score by evaluate when all is fused")
     if (given.sync or given.fps) and not video:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
-    from cddfuse_jax.distributed import processes
-    from cddfuse_jax.fusing.files import Files, fuse_images
-    from cddfuse_jax.fusing.folder import Outcome, Treatment
+    treatment = Treatment(
+        given.resize, given.align, format_for(given.out, given.format), given.quality
+    )
+    files = Files(
+        given.vi, given.ir, given.out, rule, given.overwrite, given.skip_existing, given.shard
+    )
+    jobs = None if video or given.watch else find_jobs(files, treatment)
+    if jobs and not jobs.todo:
+        return _summary(given, jobs, 0)
+
+    from cddfuse_jax.devices import keep_compiled
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.fusing.records import recording
-    from cddfuse_jax.fusing.watching import watch
-    from cddfuse_jax.runtime import compilation_cache
-    from cddfuse_jax.weights.files import load_meta
 
-    made: list[Fuser] = []
+    if video:
+        from cddfuse_jax.fusing.video import fuse_video
+        from cddfuse_jax.fusing.video_files import open_videos
 
-    def make_fuser() -> Fuser:
-        if decay := load_meta(given.weights).get("config", {}).get("ema"):
-            report(f"note: fusing with the running mean of the run's params (ema={decay})")
-        fuser = Fuser(
-            given.weights,
-            given.residual,
-            given.color or ("none" if given.evaluate else "auto"),
-            not given.no_stretch,
-            percentiles,
-            given.max_memory,
-            given.precision,
-            half_strips=given.half_strips,
-        )
-        made.append(fuser)
-        return fuser
+        frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
+    keep_compiled()
+    fuser = Fuser(
+        given.weights,
+        given.residual,
+        given.color or ("none" if given.evaluate else "auto"),
+        not given.no_stretch,
+        percentiles,
+        given.max_memory,
+        given.precision,
+        half_strips=given.half_strips,
+    )
+    if fuser.ema:
+        report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
+    if video:
+        count = fuse_video(fuser, *frames, given.out, given.sync, given.resize)
+        print(f"{given.out}: {count} frames at {float(frames[0].rate):.5g} per second")
+        return 0
+    with recording(given.log) as record:
+        if given.watch:
+            from cddfuse_jax.fusing.watching import watch
 
-    compilation_cache.enable()
-    with processes.joined(address.given_address(given)):
-        if video:
-            from cddfuse_jax.fusing.video_files import fuse_videos
-
-            sources = (given.vi, given.ir, given.out)
-            fuse_videos(make_fuser, *sources, given.fps, given.sync, given.resize, given.overwrite)
-            return 0
-        files = Files(given.vi, given.ir, given.out, rule, given.overwrite, given.skip_existing)
-        treatment = Treatment(
-            given.resize, given.align, format_for(given.out, given.format), given.quality
-        )
-        with recording(given.log) as record:
-
-            def tell(outcome: Outcome) -> None:
-                record(made[0], outcome)
-                if given.watch and not outcome.error:
+            for outcome in watch(fuser, files, treatment):
+                record(fuser, outcome)
+                if not outcome.error:
                     print(f"{outcome.out}: fused in {outcome.seconds:.1f} s", flush=True)
-
-            if given.watch:
-                watch(make_fuser(), files, treatment, tell)
-            counts = fuse_images(make_fuser, files, treatment, tell)
-        failed = counts.failed
-        if given.evaluate and counts.fused + counts.skipped:
-            failed += _evaluate(given)
+        assert jobs is not None  # watching ends by Ctrl-C alone
+        if _is_for_cameras(fuser) and all(looks_medical(job.pair) for job in jobs.todo):
+            report("note: by their names these are medical pairs; --weights mif is made for them")
+        for line in jobs.alone:
+            report_error(line)
+        fused = 0
+        # Several processes with a --shard each may share the folder.
+        alone = given.shard == (0, 1) and jobs.todo[0].out != given.out
+        with alone_in(given.out, "fuse") if alone else contextlib.nullcontext():
+            for outcome in fuser.fuse(jobs.todo, treatment):
+                record(fuser, outcome)
+                fused += outcome.error is None
+    failed = _summary(given, jobs, fused)
+    if given.evaluate and fused + jobs.skipped:
+        failed += _evaluate(given)
     return 1 if failed else 0
+
+
+def _summary(given: argparse.Namespace, jobs: Jobs, fused: int) -> int:
+    """Print how many pairs were fused, and return how many were not."""
+    failed = len(jobs.todo) - fused + len(jobs.alone)
+    skipped = f"{jobs.skipped} skipped, " if given.skip_existing else ""
+    print(f"{given.out}: {fused} fused, {skipped}{failed} failed")
+    return failed
+
+
+def _is_for_cameras(fuser) -> bool:
+    weights = fuser.weights.split()[0]
+    return weights in shipped.SHIPPED and weights != "mif" and fuser.residual == "visible"
 
 
 def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
@@ -239,14 +266,13 @@ def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
 
 
 def _check_video(given: argparse.Namespace) -> None:
-    for option in ("format", "log", "align", "watch", "skip_existing"):
-        if getattr(given, option):
+    for option in ("format", "log", "align", "watch", "skip_existing", "shard"):
+        if getattr(given, option) not in (None, False, (0, 1)):
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
 
 def _evaluate(given: argparse.Namespace) -> int:
     """Score the folder of fused images and return the number of failures."""
-    from cddfuse_jax.distributed import processes
     from cddfuse_jax.evaluation.evaluating import evaluate
     from cddfuse_jax.evaluation.matching import Run
     from cddfuse_jax.evaluation.tables import terminal_table
@@ -261,11 +287,10 @@ def _evaluate(given: argparse.Namespace) -> int:
         overwrite=given.overwrite,
         rule=pair_rules.parse(given.pair),
     )
-    if processes.is_first():
-        print(terminal_table(evaluation))
-        print("report:", given.out / "report" / "report.html")
+    print(terminal_table(evaluation))
+    print("report:", given.out / "report" / "report.html")
     return len(evaluation.errors)
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from cddfuse_jax import console
+from cddfuse_jax.console import run
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images import image_files, pair_photos, pairs
-from cddfuse_jax.models.options import PRECISIONS
-from cddfuse_jax.runtime.program import start
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.models import PRECISIONS
 
 
 def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -81,4 +81,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

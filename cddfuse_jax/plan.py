@@ -2,24 +2,23 @@
 
     python -m cddfuse_jax.plan --config=ivf --topology v5e:4x4 --per_chip_batch 32
 
-Does it fit, what is sent, what bounds it, how many pairs a second: docs/pods.md shows how to read
-it. Nothing is run, and no TPU is needed: TPU's compiler installs on any Linux machine.
+Does it fit, what is sent, the bytes moved and the compiler's own estimate of cycles (docs/pods.md).
+Nothing is run, and no TPU is needed: TPU's compiler installs on any Linux machine.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import replacing
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax.files import check_outputs, replacing
 
-CHIPS = (8, 16, 32, 64, 128, 256)
+GIB = 2**30
 
 
 def main() -> None:
-    """Read the arguments, compile, print the table and write the JSON."""
+    """Read the arguments, compile, print the figures and write the JSON."""
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.plan",
         description=__doc__,
@@ -36,34 +35,28 @@ def main() -> None:
         help="whose update; default: fusion, the longer stage")  # fmt: skip
     add("--fuse", type=_size, metavar="HEIGHTxWIDTH",
         help="compile the fusing of pairs of this size instead of an update")  # fmt: skip
-    add("--chips", type=_counts, default=CHIPS, metavar="N,...",
-        help="slices to predict for; default: 8,16,32,64,128,256")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="write everything to FILE")
-    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    add("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    add_overwrite(parser)
     given, overrides = parser.parse_known_args()
     for argument in overrides:
         if not (argument.startswith("--config.") and "=" in argument):
             parser.error(
                 f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
             )
-    if given.json and given.json.exists() and not given.overwrite:
-        raise InputError(f"{given.json} exists already; give another name or --overwrite")
+    if given.json:
+        check_outputs([given.json], (), given.overwrite)
 
-    from cddfuse_jax.config import load
-    from cddfuse_jax.planning import programs, report, topology
-    from cddfuse_jax.runtime.chips import chip_of
+    from cddfuse_jax.config import check, load
+    from cddfuse_jax.training import planned
     from cddfuse_jax.training.recipe import make_model
 
     config = load(given.config, overrides)
-    model = make_model(config)
-    devices = topology.devices(given.topology)
-    chip = chip_of(devices[0].device_kind)
-    if chip is None:
-        raise InputError(f"no figures are known here of {devices[0].device_kind}")
+    check(config)
+    devices = planned.topology(given.topology)
     if given.fuse:
         what = f"fusing {given.fuse[0]}x{given.fuse[1]}"
-        program = programs.fusing(
-            model, devices[0], config.precision, given.per_chip_batch or 1, *given.fuse
+        program = planned.fusing(
+            make_model(config), devices[0], config.precision, given.per_chip_batch or 1, *given.fuse
         )
     else:
         pairs = given.per_chip_batch or config.batch_size // len(devices)
@@ -74,13 +67,28 @@ def main() -> None:
             )
         side = config.data.crop or 128
         what = f"an update of stage {given.stage} on patches of {side}x{side}"
-        program = programs.training_update(config, devices, given.stage, pairs, side)
-    chips = [1] if given.fuse else sorted({len(devices), *given.chips})
-    plan = report.as_json(program, chip, given.topology, config.precision, chips, what)
+        program = planned.training_update(config, devices, given.stage, pairs, side)
+    sent = program.totals.collectives
+    figures = {
+        "what": f"{what}, {config.precision}, {program.pairs} pairs a chip, {given.topology}",
+        "compiling_seconds": round(program.seconds, 1),
+        "memory": program.memory,
+        "bytes_moved": program.totals.bytes,
+        "compilers_cycles": program.totals.cycles,
+        "collectives": sent,
+    }
     if given.json:
         with replacing(given.json) as temporary:
-            temporary.write_text(json.dumps(plan, indent=1) + "\n")
-    print(report.as_text(plan))
+            temporary.write_text(json.dumps(figures, indent=1) + "\n")
+    memory = {kind: f"{size / GIB:.2f}" for kind, size in program.memory.items()}
+    print(f"{figures['what']} (compiled in {program.seconds:.0f} s)")
+    print(
+        f"fits: {sum(program.memory.values()) / GIB:.2f} GiB (arguments {memory['arguments']}, "
+        f"temporary {memory['temporary']}, program {memory['code']})"
+    )
+    print(f"sent: {sum(size for _, size in sent) / 1e6:.2f} MB in {len(sent)} collectives")
+    print(f"moved: {program.totals.bytes / 1e9:.1f} GB of main memory, padding included")
+    print(f"instructions: {program.totals.cycles / 1e6:.0f} million cycles by the compiler")
 
 
 def _positive(text: str) -> int:
@@ -89,14 +97,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_positive(each) for each in text.split(","))
-
-
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     return _positive(height), _positive(width)
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

@@ -4,17 +4,17 @@
 
 DIR holds a folder per test set: MSRS, TNO and RoadScene with vi/ and ir/, MRI_CT with MRI/ and CT/,
 MRI_PET, MRI_SPECT. Sets that are not there are left out, and said so. An interrupted run goes on.
+With --release CHECKOUT it makes the PyTorch release's own tables again, digit by digit.
 """
 
 import argparse
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
+from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation import PROTOCOL_NAMES
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
-from cddfuse_jax.metrics.protocols import PROTOCOLS
-from cddfuse_jax.models.options import RESIDUALS
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax.models import RESIDUALS
 
 
 def _place(text: str) -> tuple[str, Path]:
@@ -39,8 +39,14 @@ def _parser() -> ArgumentParser:
         "OUT/scores.md, OUT/scores.json, and per set the fused images and a report.",
     )
     add = parser.add_argument
-    add("--weights", required=True, action="append", metavar="W",
+    add("--weights", action="append", metavar="W",
         help="as for fuse; again for each seed, for mean ± standard deviation")  # fmt: skip
+    add("--release", type=Path, metavar="CHECKOUT",
+        help="instead: make the tables of the PyTorch release again from its weights, test_img/ "
+        "and test_result/; exit code 1 if a printed digit differs")  # fmt: skip
+    add("--models", type=Path, metavar="DIR",
+        help="with --release: folder of CDDFuse_IVF.pth and CDDFuse_MIF.pth; default: its "
+        "models/")  # fmt: skip
     add("--data", action="append", default=[], type=Path, metavar="DIR",
         help="folder of test sets; may be given several times")  # fmt: skip
     add("--set", dest="elsewhere", action="append", default=[], type=_place, metavar="SET=DIR",
@@ -54,21 +60,50 @@ def _parser() -> ArgumentParser:
         help="default: none for weights trained so, else visible for infrared-visible sets and sum "
         "for medical ones")  # fmt: skip
     add("--name", default="cddfuse-jax", help="what to call the row; default: %(default)s")
-    add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
+    add("--protocol", default="release", choices=PROTOCOL_NAMES, help="default: %(default)s")
     return parser
 
 
 def main() -> int:
     """Fuse and score every test set that is there; 1 when images failed."""
     given = _parser().parse_args()
-    if not given.data and not given.elsewhere:
+    if (given.weights is None) == (given.release is None):
+        raise InputError("give either --weights or --release")
+    if given.weights and not given.data and not given.elsewhere:
         raise InputError("say where the test sets are: --data DIR, or --set SET=DIR")
 
+    from cddfuse_jax.devices import keep_compiled
+
+    keep_compiled()
+    return _reproduce(given) if given.release else _score(given)
+
+
+def _reproduce(given: argparse.Namespace) -> int:
+    from cddfuse_jax.evaluation.reproducing import found_lines, reproduce, table
+
+    ready, missing = found_lines(
+        given.models or given.release / "models", given.release / "test_img"
+    )
+    for complaint in missing:
+        report(complaint)
+    made = []
+    for line, weights, sides in ready:
+        theirs = TEST_SETS[line.dataset].among(given.release / "test_result")
+        out = given.out / line.weights / line.dataset
+        made.append(reproduce(line, weights, sides, out, theirs))
+    print(table(made))
+    different = [each for each in made if not each.same]
+    if different:
+        print(f"NOT THE SAME: {len(different)} of {len(made)} lines differ from the release's")
+    else:
+        print(f"THE SAME: every digit of {len(made)} lines")
+    return 1 if different else 0
+
+
+def _score(given: argparse.Namespace) -> int:
     from cddfuse_jax.evaluation.weights_scores import as_json, found_sets, markdown, score_set
     from cddfuse_jax.files import replacing
-    from cddfuse_jax.runtime import compilation_cache
 
-    compilation_cache.enable()
     sets = found_sets(given.sets, given.data, dict(given.elsewhere))
     scored = {}
     for name, sides in sets.items():
@@ -86,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

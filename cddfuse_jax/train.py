@@ -10,10 +10,8 @@ import argparse
 import contextlib
 import signal
 
-from cddfuse_jax.console import ArgumentParser, report
-from cddfuse_jax.distributed import address
+from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.files import alone_in, check_local
-from cddfuse_jax.runtime.program import start
 
 
 def main() -> int:
@@ -43,7 +41,14 @@ def main() -> int:
         metavar="FIRST:LAST",
         help="write a trace of these updates, counted from 1, to DIR/profile",
     )
-    address.add_options(parser)
+    group = parser.add_argument_group("several processes (docs/pods.md)")
+    group.add_argument("--coordinator", metavar="HOST:PORT",
+        help="of process 0, where neither a TPU pod nor Slurm says it")  # fmt: skip
+    group.add_argument(
+        "--num_processes", type=int, metavar="N", help="with --coordinator: how many"
+    )
+    group.add_argument("--process_id", type=int, metavar="I",
+        help="with --coordinator: which of them this is, from 0")  # fmt: skip
     arguments, overrides = parser.parse_known_args()
     for argument in overrides:
         if not (argument.startswith("--config.") and "=" in argument):
@@ -55,17 +60,19 @@ def main() -> int:
     config = load(arguments.config, overrides)
     check_local(arguments.workdir)
 
-    from cddfuse_jax.distributed import processes
-    from cddfuse_jax.runtime import compilation_cache
+    from cddfuse_jax import devices
+    from cddfuse_jax.training import distributed
     from cddfuse_jax.training.run import train_and_evaluate
 
-    compilation_cache.enable()
-    same = {"configuration": config.to_json()}
-    with processes.joined(address.given_address(arguments), run=same):
-        stop = processes.StopSignal()
+    devices.keep_compiled()
+    address = distributed.Address(
+        arguments.coordinator, arguments.num_processes, arguments.process_id
+    )
+    with distributed.joined(address, config.to_json()):
+        stop = distributed.StopSignal()
         # Processes of one run share the folder: one of them keeps other runs out.
-        first = processes.is_first()
-        with alone_in(arguments.workdir, "train") if first else contextlib.nullcontext():
+        alone = alone_in(arguments.workdir, "train")
+        with alone if distributed.is_first() else contextlib.nullcontext():
             state = train_and_evaluate(config, arguments.workdir, stop, arguments.profile_steps)
     if stop.received is None:
         return 0
@@ -81,4 +88,4 @@ def _steps(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

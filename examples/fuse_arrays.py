@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax import Fuser
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.data.synthetic import synthetic_pair
 
 
 def main(out=None, weights="ivf"):

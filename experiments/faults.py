@@ -27,8 +27,8 @@ import numpy as np
 from fault_commands import COMMANDS, PAIRS, Command, pictures
 from PIL import Image
 
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.scenes.pairs import synthetic_pair
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -17,12 +17,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
+from cddfuse_jax import devices
 from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_photo, write_png
 from cddfuse_jax.images.levels import grey_8_bit, resized
 from cddfuse_jax.metrics.fidelity import fidelity, mean_fidelity
-from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.scalars import read_scalars
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    compilation_cache.enable()
+    devices.keep_compiled()
     training = halved(given.data, "Train", given.work, PAIRS)
     test = halved(given.data, "Test", given.work)
     clock = time.process_time()

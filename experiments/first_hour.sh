@@ -55,7 +55,7 @@ python - <<'EOF'
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.data.synthetic import synthetic_pair
 
 def save(path, values, kind=np.uint8):
     Path(path).parent.mkdir(parents=True, exist_ok=True)

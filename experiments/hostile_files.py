@@ -19,8 +19,8 @@ sys.path[:0] = [str(REPOSITORY / "tests")]
 
 from pth_writer import Opcodes, Storage, Tensor, write_pth  # noqa: E402
 
+from cddfuse_jax.data.synthetic import synthetic_pair  # noqa: E402
 from cddfuse_jax.images.image_files import write_png  # noqa: E402
-from cddfuse_jax.scenes.pairs import synthetic_pair  # noqa: E402
 
 
 def sparse(file: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from cddfuse_jax.console import ArgumentParser, run
-from cddfuse_jax.decomposition.pictures import GAP
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.training.feature_pictures import GAP
 
 SEEDS, HEIGHT, WIDTH = (0, 1), 216, 288
 

@@ -21,9 +21,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
+from cddfuse_jax import devices
 from cddfuse_jax.data.pipeline import make_sources
 from cddfuse_jax.files import replacing
-from cddfuse_jax.runtime import compilation_cache
 from cddfuse_jax.training import recipe as recipes
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.scalars import read_scalars
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("names", nargs="*", default=list(RECIPES), metavar="RECIPE")
     given = parser.parse_args()
-    compilation_cache.enable()
+    devices.keep_compiled()
     found = json.loads(given.out.read_text()) if given.out.exists() else {}
     _costs.update(found.get("seconds", {}))
     for name in given.names:

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from rivals import onnx_runtime
 
-from cddfuse_jax.fusing.onnx_file import onnx_model, runner
+from cddfuse_jax.data.synthetic import synthetic_pair
+from cddfuse_jax.export.onnx_file import onnx_model, runner
 from cddfuse_jax.fusing.whole import make_fuse
-from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.weights.files import load_params
 
 RESULT = Path(__file__).parent / "results" / "time_onnx.json"

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.console import ArgumentParser, progress, run
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
-from cddfuse_jax.scenes.pairs import synthetic_pair
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "time_start.json"

@@ -13,9 +13,10 @@ import statistics
 import time
 from pathlib import Path
 
-from cddfuse_jax import Fuser
 from cddfuse_jax.runtime import huge_pages
-from cddfuse_jax.scenes.pairs import synthetic_pair
+
+from cddfuse_jax import Fuser
+from cddfuse_jax.data.synthetic import synthetic_pair
 
 TURNS = 7
 

@@ -15,6 +15,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     # Nearly all time is the compiler's; see `pytest_runtest_setup`.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
+# Commands that tests call must not start their process again.
+os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=0"
+
 from jaxtyping import install_import_hook
 
 # Every call of the package's functions is checked against the shapes in their signatures, in the
@@ -201,7 +204,7 @@ def tiny_params() -> dict:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tiny_params, tmp_path_factory) -> Path:
-    """Folder of a checkpoint with ``tiny_params``."""
-    folder = tmp_path_factory.mktemp("tiny")
-    files.save_params(folder, tiny_params, {})
-    return folder
+    """File with ``tiny_params``."""
+    file = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    files.save_params(file, tiny_params, {})
+    return file

@@ -10,15 +10,15 @@ from test_streaming import DEEP, draw_pair, formula, params  # noqa: F401
 
 from cddfuse_jax.fusing import buckets, memory, whole
 from cddfuse_jax.fusing.buckets import fuse_in_bucket, plan
-from cddfuse_jax.fusing.folder import fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pair_photos import sizes_of
 from cddfuse_jax.images.pairs import find_pairs
+from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.extent import Corner
-from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.models.extent import Corner, of_arrays
 
 pytestmark = pytest.mark.optimized
 
@@ -110,7 +110,8 @@ def test_what_lies_beyond_is_not_seen(x64, params):  # noqa: F811
 
     padded = np.zeros((2, 1, 9, 7, 1))
     padded[:, 0, :3, :5, 0] = pair
-    fused = DEEP.apply({"params": params}, *padded, "sum", Spoilt(3, 5))
+    with of_arrays(Spoilt(3, 5)):
+        fused = DEEP.apply({"params": params}, *padded, "sum")
     fused = np.asarray(fused)[0, ..., 0]
     np.testing.assert_allclose(fused[:3, :5], clean, rtol=0, atol=1e-12)
 
@@ -143,7 +144,8 @@ def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatc
     compiled = (buckets._fuse, whole._compiled(CDDFuse.from_params(tiny_params), "visible"))
     before = sum(function._cache_size() for function in compiled)
     files = [folder / "out" / f"{pair.name}.png" for pair in pairs]
-    assert fuse_pairs(Fuser(tiny_params), pairs, files) == 50
+    jobs = list(map(Job, pairs, files))
+    assert sum(each.error is None for each in Fuser(tiny_params).fuse(jobs)) == 50
     assert sum(function._cache_size() for function in compiled) - before == 6
     pair = (image_files.read_image(file) for file in (pairs[24].visible, pairs[24].infrared))
     alone, together = Fuser(tiny_params)(*pair), image_files.read_image(files[24])
@@ -165,8 +167,10 @@ def test_a_pair_that_cannot_be_read_does_not_spoil_the_plan(tmp_path):
 
 def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, monkeypatch):
     pair = np.float32(draw_pair((9, 6)))
-    plain = make_fuse(tiny_params)(*pair)
-    np.testing.assert_array_equal(make_fuse(tiny_params)(*pair, None), plain)
+    plain = make_fuse(CDDFuse.from_params(tiny_params), tiny_params)(*pair)
+    np.testing.assert_array_equal(
+        make_fuse(CDDFuse.from_params(tiny_params), tiny_params)(*pair, None), plain
+    )
     fuser = Fuser(tiny_params, stretch=False)
     fuser.expect([(5, 5), (5, 6)])
     np.testing.assert_array_equal(fuser(*pair), plain)
@@ -174,4 +178,7 @@ def test_what_was_not_expected_or_does_not_fit_is_fused_as_ever(tiny_params, mon
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = memory.whole_arrays() * 8 * 4 * 9 * 6
     monkeypatch.setattr(whole, "fuse_in_bucket", None)
-    np.testing.assert_array_equal(make_fuse(tiny_params, max_memory=limit)(*pair, (9, 7)), plain)
+    np.testing.assert_array_equal(
+        make_fuse(CDDFuse.from_params(tiny_params), tiny_params, max_memory=limit)(*pair, (9, 7)),
+        plain,
+    )

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax import check_data, console
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.images import image_files
-from cddfuse_jax.scenes.pairs import synthetic_pair
 
 
 @pytest.fixture

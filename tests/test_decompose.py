@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import console, decompose
-from cddfuse_jax.decomposition import pictures
-from cddfuse_jax.decomposition.correlation import decomposition
-from cddfuse_jax.decomposition.features import decompose as decompose_pair
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.training import feature_pictures as pictures
+from cddfuse_jax.training.decomposing import decompose as decompose_pair
+from cddfuse_jax.training.losses import decomposition
 
 
 @pytest.fixture

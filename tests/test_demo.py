@@ -18,10 +18,10 @@ from PIL import Image
 from programs import free_port
 
 from cddfuse_jax.console import exit_code
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_photo
-from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.webpage.request import Options, answers, draw_pair
 
 MOST = 100_000  # pixels

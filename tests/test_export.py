@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import console, export
-from cddfuse_jax.fusing.exporting import export_fuse
+from cddfuse_jax.export.stablehlo import export_fuse
 from cddfuse_jax.fusing.whole import make_fuse
 
 pytest.importorskip("flatbuffers", reason="exporting needs the extra [export]")

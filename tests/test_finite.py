@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from cddfuse_jax.decomposition.folder import decompose_file
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.folder import fuse_file
 from cddfuse_jax.fusing.fuser import Fuser
@@ -12,6 +11,7 @@ from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.training.decomposed_folder import decompose_file
 from cddfuse_jax.weights.files import load_params, save_params
 
 HUGE = 1e38  # finite, and too large for the squares of a norm

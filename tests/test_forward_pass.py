@@ -2,15 +2,13 @@
 
 import functools
 
-import jax
-import jax.export
 import numpy as np
 import pytest
 import reference
 from numerics import assert_close, draw_params, evaluate, gradients
 
+from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import RESIDUALS
 
 SMALL = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=2)
 pytestmark = pytest.mark.usefixtures("x64")
@@ -36,32 +34,6 @@ def test_fusing_is_its_formula_with_every_residual(form):
     assert_close(images, evaluate(expected, visible, infrared), 1e-12)
     assert abs(images[0] - images[1]).max() > 0.1
     assert abs(images[0] - images[2]).max() > 0.1
-
-
-@pytest.mark.parametrize(
-    ("platforms", "at_once", "one_by_one"),
-    [
-        (["cpu"], False, True),
-        (["tpu"], True, False),
-        (["cuda"], True, False),
-        (["rocm"], True, False),
-        (["cpu", "cuda", "tpu"], True, True),
-    ],
-    ids=str,
-)
-def test_a_program_has_the_form_of_the_platform_that_it_is_lowered_for(
-    platforms, at_once, one_by_one
-):
-    images = [jax.ShapeDtypeStruct((3, 5, 7, 1), np.float32)] * 2
-    params = jax.eval_shape(SMALL.init, jax.random.key(0), *images)["params"]
-
-    def fuse(params, *images):
-        return SMALL.apply({"params": params}, *images)
-
-    exported = jax.export.export(jax.jit(fuse), platforms=platforms)(params, *images)
-    program = exported.mlir_module()
-    assert ("tensor<6x5x7x8xf32>" in program) == at_once  # a batch of both images' features
-    assert ("tensor<2x3x5x7x1xf32>" in program) == one_by_one  # the images, for a loop over them
 
 
 def test_the_gradient_through_both_modalities_is_that_of_the_formula():

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax import console
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.fuse import main
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import image_files
-from cddfuse_jax.scenes.pairs import synthetic_pair
 
 NAMES = ("a", "b", "c")
 

@@ -13,7 +13,7 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_image, write_png
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.identity import digest
+from cddfuse_jax.weights.identity import short_digest
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,15 @@ def test_the_shapes_of_files_are_taken(fuser, pair):
 def test_it_tells_what_it_is_and_where_it_computes(tiny_params, tiny_weights, pair):
     fuser = Fuser(tiny_weights, residual="sum", device="cpu:0")
     told = repr(fuser)
-    assert told.startswith(f"Fuser({tiny_weights.name} ({digest(tiny_params)}): ")
+    assert told.startswith(f"Fuser({tiny_weights.name} ({short_digest(tiny_params)}): ")
     assert "residual='sum'" in told and "device=" in told and "features" in told
     np.testing.assert_array_equal(fuser(*pair), Fuser(tiny_params, residual="sum")(*pair))
     changed = jax.tree.map(lambda leaf: leaf + 1, tiny_params)
-    assert digest(changed) != digest(tiny_params) == digest(jax.device_put(tiny_params))
+    assert (
+        short_digest(changed)
+        != short_digest(tiny_params)
+        == short_digest(jax.device_put(tiny_params))
+    )
     with pytest.raises(InputError, match=r"named as cpu or gpu:1, got 'cpu:99'; here: cpu:0"):
         Fuser(tiny_params, device="cpu:99")
 

@@ -10,10 +10,10 @@ import pytest
 from cddfuse_jax import config as configs
 from cddfuse_jax import fuse
 from cddfuse_jax.data.pipeline import make_sources
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.models.cddfuse import MODULES
-from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.optimizers import Optimizer, learning_rate, update_count
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.decomposition.correlation import correlation, decomposition
 from cddfuse_jax.training import losses
+from cddfuse_jax.training.losses import correlation, decomposition
 
 
 def image(rows) -> jax.Array:

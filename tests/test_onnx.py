@@ -77,7 +77,7 @@ def test_options_of_the_other_format_are_refused(tmp_path, monkeypatch, capsys, 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_without_the_extra_it_is_one_line(tmp_path, monkeypatch, capsys, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "cddfuse_jax.fusing.onnx_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "cddfuse_jax.export.onnx_graph", raising=False)
     file = tmp_path / "m.onnx"
     assert run(monkeypatch, "--weights", "small", "--format", "onnx", "--out", file) == 2
     told = capsys.readouterr().err

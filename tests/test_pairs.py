@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import pair_photos, pairs
 from cddfuse_jax.images.levels import network_input
 from cddfuse_jax.images.registration import measure_shift
-from cddfuse_jax.scenes.pairs import synthetic_pair
 
 
 def save(path, array):

@@ -17,8 +17,8 @@ from cddfuse_jax.fusing.buckets import fuse_in_bucket
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models import PRECISIONS
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.models.options import PRECISIONS
 from cddfuse_jax.models.precision import computed, features_dtype
 from cddfuse_jax.training.losses import fusion_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate

@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
 from cddfuse_jax import console, score_weights
+from cddfuse_jax.evaluation import reproducing
 from cddfuse_jax.images.image_files import read_grey, write_png
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 
@@ -171,3 +173,34 @@ def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
 def test_what_is_not_there_is_told(words, message, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "--weights", "ivf", "--out", tmp_path, *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, capsys):
+    """With random weights in its format: the digits differ, and are the printed ones' kind."""
+    (tmp_path / "models").mkdir()
+    shutil.copy(release_pth, tmp_path / "models/CDDFuse_IVF.pth")
+    rng = np.random.default_rng(1)
+    for side in ("vi", "ir"):
+        image = rng.integers(0, 256, (44, 42), dtype=np.uint8)
+        write_png(tmp_path / "test_img/TNO" / side / "one.png", image)
+    words = ["--release", tmp_path, "--out", tmp_path / "out"]
+    assert run(monkeypatch, *words) == 1
+    told = capsys.readouterr()
+    assert "left out: RoadScene by CDDFuse_IVF, no " in told.err
+    lines = told.out.splitlines()
+    assert lines[1:3] == ["The test result of TNO :", "\t\t EN\tSD\tSF\tMI\tSCD\tVIF\tQabf\tSSIM"]
+    assert lines[4] == "  the release\t7.12\t46.0\t13.15\t2.19\t1.76\t0.77\t0.54\t1.03"
+    assert lines[-1] == "NOT THE SAME: 1 of 1 lines differ from the release's"
+    found = tuple(lines[3].split("\t")[1:])
+    assert all(str(np.round(float(x), 2)) == x for x in found)
+    same = reproducing.Printed("TNO", "CDDFuse_IVF", "visible", found)
+    monkeypatch.setattr(reproducing, "RELEASE", (same,))
+    other = read_grey(tmp_path / "out/CDDFuse_IVF/TNO/fused_0/one.png").astype(np.uint8)
+    other[0, :2] ^= 1
+    write_png(tmp_path / "test_result/TNO/one.png", other)
+    assert run(monkeypatch, *words) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("THE SAME: every digit of 1 lines\n")
+    assert "  images: 0 of 1 equal, 0.11 % of pixels differ, by at most 1 of 255\n" in out
+    assert run(monkeypatch, *words, "--models", tmp_path) == 2
+    assert "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth" in capsys.readouterr().err

@@ -15,9 +15,9 @@ from PIL import Image
 
 from cddfuse_jax import export
 from cddfuse_jax.console import exit_code
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
-from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.webpage import single_file
 
 

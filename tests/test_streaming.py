@@ -14,8 +14,8 @@ from cddfuse_jax.fusing import memory, strips
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import RESIDUALS
 
 pytestmark = pytest.mark.optimized
 
@@ -76,7 +76,7 @@ def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
         with jax.enable_x64(True):  # the truth of what float32 is given
             wide = jax.tree.map(np.float64, (shuffled, *pair))
             truth = formula(*wide)["visible"]
-        whole = make_fuse(shuffled)(*pair)
+        whole = make_fuse(DEEP, shuffled)(*pair)
         strips = fuse_in_strips(DEEP, {"params": shuffled}, *pair, "visible", 4)
         assert strips.dtype == np.float32 and strips.shape == (9, 6)
         whole_error, strips_error = (np.linalg.norm(x - truth) for x in (whole, strips))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cddfuse_jax.scenes.canvas import Canvas
-from cddfuse_jax.scenes.pairs import (
+from cddfuse_jax.data.synthetic import (
+    _Canvas,
     _infrared_camera,
     _visible_camera,
     synthetic_pair,
@@ -86,7 +86,7 @@ def test_scenes_come_by_day_and_by_night(scenes):
 
 
 def flat_canvas():
-    canvas = Canvas(np.random.default_rng(0), 400, 300)
+    canvas = _Canvas(np.random.default_rng(0), 400, 300)
     canvas.reflectance[:], canvas.warmth[:], canvas.daylight = 0.5, 0.5, 0.1
     return canvas
 
@@ -104,12 +104,12 @@ def test_visible_noise_is_of_photons():
     image = _visible_camera(flat_canvas())
     signal = 1 - np.exp(-2.4 * 0.5 * 0.1)
     assert abs(image.mean() - signal) < 0.001
-    assert abs(image.std() - np.sqrt(signal / (2500 * 0.25) + 0.006**2)) < 0.0005
+    assert abs(image.std() - np.sqrt(signal / (5000 * 0.25) + 0.006**2)) < 0.0005
     assert image.mean(0).std() < 2 * image.std() / np.sqrt(400)  # no pattern
 
 
 def test_box_covers_exactly_its_pixels():
-    canvas = Canvas(np.random.default_rng(0), 10, 20)
+    canvas = _Canvas(np.random.default_rng(0), 10, 20)
     region, cover = canvas.box(0.2, 0.3, 0.5, 0.6)
     whole = np.zeros((10, 20))
     whole[region] = cover
@@ -123,8 +123,8 @@ def test_box_covers_exactly_its_pixels():
 
 
 def test_noise_is_smooth_and_centred():
-    canvas = Canvas(np.random.default_rng(0), 256, 256)
-    noise = canvas.noise(0.1, 1)
+    canvas = _Canvas(np.random.default_rng(0), 256, 256)
+    noise = canvas.noise(0.1, 1, (256, 256))
     assert abs(noise.mean()) < 0.1
     assert np.abs(noise).max() <= 1
     assert np.abs(np.diff(noise)).max() < 0.15  # eased steps over 25 pixels: at most 2 * 1.5 / 25

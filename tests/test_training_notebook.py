@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.weights.files import load_meta
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "train_on_a_gpu.ipynb"

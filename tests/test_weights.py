@@ -9,11 +9,11 @@ import pytest
 from scipy.ndimage import sobel
 
 from cddfuse_jax import console, fuse
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.scenes.pairs import synthetic_pair
 from cddfuse_jax.weights import files
 from cddfuse_jax.weights.files import load_meta, load_params
 from cddfuse_jax.weights.shipped import DEFAULT, SHIPPED

@@ -56,6 +56,8 @@ def release() -> ConfigDict:
                 "blocks": 4,
                 "coupling_layers": 3,
                 "remat": True,
+                "base": "",  # a branch of one's own, "MODULE:CLASS" (docs/changing_the_network.md)
+                "detail": "",
             },
             "data": {
                 "source": "hdf5",  # "folders", "hdf5", "tfds" or "synthetic"

@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from cddfuse_jax.config.fields import check, flat
+from cddfuse_jax.config.fields import flat
 from cddfuse_jax.errors import InputError, one_line
 
 
@@ -22,7 +22,7 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
 
     Raises:
         InputError: no such file, no ``get_config``, a field that the config lacks (the nearest one
-            is suggested), or a value of the wrong type or outside its range.
+            is suggested), or a value of the wrong type.
     """
     path = _found(path)
     try:
@@ -38,7 +38,6 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         config = _parse(path, overrides)
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(_wrong_value(overrides, known, error)) from None
-    check(config)
     return config
 
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cddfuse_jax import console, files
+from cddfuse_jax.console import run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import image_files, pair_rules
 from cddfuse_jax.images.pair_photos import check_same_size
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import Pair, find_pairs
-from cddfuse_jax.runtime.program import start
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 VISIBLE_GROUP, INFRARED_GROUP = "vis_patchs", "ir_patchs"
@@ -210,4 +210,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import grain
 import ml_collections
 
-from cddfuse_jax.addresses import local
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
@@ -19,6 +18,7 @@ from cddfuse_jax.data.sources import (
 )
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import check_local
 from cddfuse_jax.images import pair_rules
 
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
@@ -54,8 +54,7 @@ def make_source(data: ml_collections.ConfigDict) -> Source:
 
     ``data.source`` is "folders" (it reads ``visible`` and ``infrared``, each a folder or several
     as A,B, paired by ``pair``), "hdf5" (``file``), "tfds" (``directory``, ``split``) or
-    "synthetic" (``count``, ``height``, ``width``). Files and folders may be addresses in a bucket
-    (`addresses.local`).
+    "synthetic" (``count``, ``height``, ``width``).
 
     Raises:
         InputError: the name is unknown, a path is not given, or the source refuses what it finds.
@@ -79,13 +78,12 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                 )
             rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
             return [
-                FolderPairs(local(v), local(i), keep_bad, rule)
-                for v, i in zip(visible, infrared, strict=True)
+                FolderPairs(v, i, keep_bad, rule) for v, i in zip(visible, infrared, strict=True)
             ]
         case "hdf5":
-            return [H5Patches(local(_given(data, "file")))]
+            return [H5Patches(_given(data, "file"))]
         case "tfds":
-            return [TfdsPairs(local(_given(data, "directory")), _given(data, "split"))]
+            return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
         case "synthetic":
             return [SyntheticPairs(data.count, data.height, data.width)]
     near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
@@ -98,6 +96,8 @@ def _given(data: ml_collections.ConfigDict, field: str) -> str:
         raise InputError(
             f"data.source={data.source} needs data.{field}: set --config.data.{field}=PATH"
         )
+    for path in data[field].split(","):
+        check_local(path)
     return data[field]
 
 
@@ -143,19 +143,12 @@ def batches(
             source cannot be read.
     """
     crop = crop or 0
-    if batch_size < 1 or crops_per_pair < 1 or crop < 0:
-        raise InputError(
-            "batch_size and crops_per_pair must be at least 1 and crop at least 0, "
-            f"got {batch_size}, {crops_per_pair} and {crop}"
-        )
     part, parts = share
     if batch_size % parts:
         raise InputError(
             f"batch_size must be a multiple of the {parts} processes, got {batch_size}; "
             "change --config.batch_size"
         )
-    if not 0 <= seed < 2**32:
-        raise InputError(f"the seed must be from 0 to 2**32 - 1, got {seed}")
     steps = steps_per_epoch(source, batch_size, crops_per_pair)
     if steps == 0:
         raise InputError(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from cddfuse_jax.addresses import local
 from cddfuse_jax.data.sources import Images, Size, Source
 from cddfuse_jax.errors import InputError
 
@@ -64,7 +63,7 @@ def named(source: Source, file: str | os.PathLike) -> set[int]:
         InputError: the file cannot be read, is empty, or names what is not among the pairs.
     """
     try:
-        lines = Path(local(file)).read_text(encoding="utf-8").split("\n")
+        lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: no text file with a name a line ({error})") from None
     wanted = {PurePath(line.strip()).stem for line in lines if line.strip()}

@@ -8,8 +8,7 @@ MSRS holds train/{vi,ir} and test/{vi,ir}. Then train with --config.data.source=
 
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser
-from cddfuse_jax.runtime.program import start
+from cddfuse_jax.console import ArgumentParser, run
 
 
 def main() -> None:
@@ -30,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    run(main)

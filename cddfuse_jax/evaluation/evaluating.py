@@ -4,7 +4,6 @@ import contextlib
 from pathlib import Path
 
 from cddfuse_jax.console import report
-from cddfuse_jax.distributed import processes
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.latex import latex_table
@@ -43,9 +42,6 @@ def evaluate(
     that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
     is written before all is scored, and then all files or none.
 
-    Several processes (`processes.joined`) score a share each and all return the whole; the first
-    tells and writes.
-
     Args:
         runs: what to score; names differ.
         visible: folder of the visible images (for medical pairs: of MRI).
@@ -83,11 +79,7 @@ def evaluate(
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     for place, count in selection.others.items():
         report(f"not scored, named otherwise: {count} more of {place}")
-    processes.check_same([scene.pair.name for scene in selection.scenes], "images")
-    share = processes.share(selection.scenes)
-    own = score_scenes(share, protocol, baselines, workers, tuple(metrics))
-    shares = processes.gather(own)
-    outcomes = [SceneScores(*outcome) for outcome in processes.joint(shares)]
+    outcomes = score_scenes(selection.scenes, protocol, baselines, workers, tuple(metrics))
     errors = [line for outcome in outcomes for line in outcome.errors]
     for line in errors:
         report(f"not scored: {line}")
@@ -114,8 +106,6 @@ def evaluate(
         errors=errors,
         notes=notes,
     )
-    if not processes.is_first():
-        return evaluation
     # All or none, so that a report never stands beside another one's scores.
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(replacing(out / name)) for name in REPORT_FILES]

@@ -1,22 +1,16 @@
 """The release's own tables, made again from its weights and its test images."""
 
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation.matching import Run, find_scenes
-from cddfuse_jax.evaluation.scoring import score_scenes
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
-from cddfuse_jax.files import check_outputs
-from cddfuse_jax.fusing.folder import fuse_pairs
-from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.evaluation.weights_scores import score_set
 from cddfuse_jax.images.image_files import read_grey
-from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
-from cddfuse_jax.models.options import Residual
+from cddfuse_jax.models import Residual
 
 
 class Printed(NamedTuple):
@@ -59,12 +53,7 @@ class Reproduced(NamedTuple):
 
 
 def reproduce(
-    line: Printed,
-    weights: Path,
-    sides: tuple[Path, Path],
-    out: Path,
-    theirs: Path | None = None,
-    overwrite: bool = False,
+    line: Printed, weights: Path, sides: tuple[Path, Path], out: Path, theirs: Path | None = None
 ) -> Reproduced:
     """Fuse a test set as the release does and score it as the release does.
 
@@ -74,23 +63,15 @@ def reproduce(
         sides: folders of visible (MRI) and infrared images.
         out: takes the fused images.
         theirs: a folder of others' fused images to compare with.
-        overwrite: whether images that are in ``out`` are replaced.
 
     Raises:
         InputError: the weights or an image cannot be used.
     """
-    pairs = find_pairs(*sides).pairs
-    files = [out / f"{pair.name}.png" for pair in pairs]
-    check_outputs(files, [file for pair in pairs for file in pair[1:]], overwrite)
-    fuser = Fuser(weights, line.residual, color="none")
-    if fuse_pairs(fuser, pairs, files) < len(pairs):
-        raise InputError(f"{line.dataset}: not every pair was fused, see above")
-    scored = score_scenes(find_scenes([Run("fused", (out,))], *sides).scenes, "release", ())
-    if errors := [error for scene in scored for error in scene.errors]:
-        raise InputError(errors[0])
-    means = [fmean(scene.runs[0][0][score] for scene in scored) for score in PAPER_SCORES]
-    figures = tuple(str(np.round(mean, 2)) for mean in means)
-    return Reproduced(line, figures, compare_images(out, theirs) if theirs else None)
+    scored = score_set(line.dataset, sides, [weights], out, "fused", residual=line.residual)
+    means = scored.evaluation.rows[0].means
+    figures = tuple(str(np.round(means[score], 2)) for score in PAPER_SCORES)
+    images = compare_images(out / "fused_0", theirs) if theirs else None
+    return Reproduced(line, figures, images)
 
 
 def compare_images(ours: Path, theirs: Path) -> str:
@@ -157,7 +138,7 @@ def found_lines(models: Path, test_img: Path) -> tuple[list[Ready], list[str]]:
             ready.append((line, weights, sides))
     if not ready:
         raise InputError(
-            "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth, --test_img TNO, RoadScene, "
-            f"MRI_CT, MRI_PET, MRI_SPECT; nothing of it is in {models} and {test_img}"
+            "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth, the release's test_img TNO, "
+            f"RoadScene, MRI_CT, MRI_PET, MRI_SPECT; nothing of it is in {models} and {test_img}"
         )
     return ready, missing

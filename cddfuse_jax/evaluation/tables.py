@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
-import cddfuse_jax
+from cddfuse_jax._version import __version__
 from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
 
@@ -97,7 +97,7 @@ def versions() -> dict[str, str]:
     """List the versions that the scores depend on."""
     names = ("numpy", "scipy", "scikit-image", "pillow")
     return {
-        "cddfuse-jax": cddfuse_jax.__version__,
+        "cddfuse-jax": __version__,
         "python": platform.python_version(),
     } | {name: version(name) for name in names}
 

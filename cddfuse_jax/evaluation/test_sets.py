@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cddfuse_jax.models.options import Residual
+from cddfuse_jax.models import Residual
 
 
 class ScoredSet(NamedTuple):

@@ -14,16 +14,16 @@ from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.evaluation.tables import cell, title
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
 from cddfuse_jax.files import replacing
-from cddfuse_jax.fusing.folder import fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images.image_files import read_grey
 from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
-from cddfuse_jax.models.options import Residual
-from cddfuse_jax.weights.files import load_params, trained_residual
-from cddfuse_jax.weights.identity import digest
+from cddfuse_jax.models import Residual
+from cddfuse_jax.weights.files import load
+from cddfuse_jax.weights.identity import short_digest
 
 PAPER, MEDICAL_PAPER = "CDDFuse", "CDDFuse*"  # for infrared-visible, for medical pairs
 AUTHORS = "authors' images"
@@ -73,17 +73,17 @@ def score_set(
         raise InputError(f"{sides[0]} and {sides[1]}: no image of one name is in both")
     folders = []
     for seed, each in enumerate(weights):
-        trained = trained_residual(each)
+        loaded = load(each)
+        trained, params = loaded.residual, loaded.params
         added = residual or ("none" if trained == "none" else TEST_SETS[name].residual)
-        params = load_params(each)
         folder = out / f"fused_{seed}"
         _check_same_weights(folder, params, added)
         missing = [pair for pair in pairs if not (folder / f"{pair.name}.png").exists()]
         if missing:
-            files = [folder / f"{pair.name}.png" for pair in missing]
-            fused = fuse_pairs(Fuser(params, added, color="none"), missing, files)
-            if fused < len(missing):
-                raise InputError(f"{name}: {len(missing) - fused} pairs were not fused, see above")
+            jobs = [Job(pair, folder / f"{pair.name}.png") for pair in missing]
+            outcomes = list(Fuser(each, added, color="none").fuse(jobs))
+            if failed := sum(outcome.error is not None for outcome in outcomes):
+                raise InputError(f"{name}: {failed} pairs were not fused, see above")
         folders.append(folder)
     runs = [Run(label, tuple(folders))]
     if authors is not None:
@@ -95,7 +95,7 @@ def score_set(
 
 def _check_same_weights(folder: Path, params, residual: str) -> None:
     """Note whose images a folder takes, and refuse one that has others'."""
-    these = f"{digest(params)} {residual}"
+    these = f"{short_digest(params)} {residual}"
     note = folder / "weights.txt"
     if not note.exists() and not any(folder.glob("*.png")):
         with replacing(note) as file:

@@ -17,10 +17,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from cddfuse_jax.models.arrays import AnyArray
+from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.extent import Corner
-from cddfuse_jax.models.options import Residual
+from cddfuse_jax.models.convolutions import AnyArray
+from cddfuse_jax.models.extent import Corner, of_arrays
 
 Size = tuple[int, int]  # height, width
 
@@ -135,5 +135,6 @@ def _fuse(
     infrared: Float[AnyArray, "1 h w 1"],
     extent: Corner,
 ) -> Float[Array, "1 h w 1"]:
-    fused: Any = model.apply(variables, visible, infrared, residual, extent, method="fuse")
+    with of_arrays(extent):
+        fused: Any = model.apply(variables, visible, infrared, residual, method="fuse")
     return fused

@@ -1,34 +1,19 @@
-"""`Fuser`: fusing NumPy arrays, for programs and notebooks, with the results of the command."""
+"""`Fuser`: fusing arrays and files, for programs and notebooks, as the command does."""
 
-import copy
-import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import numpy as np
-from jaxtyping import Float, UInt8
-from numpy.typing import ArrayLike
-from PIL import Image
-
-from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.arrays import Pixels, as_batches, check_sizes
-from cddfuse_jax.fusing.memory import parse_size
-from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
-from cddfuse_jax.images import levels, pair_rules
-from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
+from cddfuse_jax.console import report_error
+from cddfuse_jax.fusing.folder import Outcome, fuse_jobs
+from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Files, Job, Treatment, find_jobs
+from cddfuse_jax.fusing.pair_fuser import PairFuser
+from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.output_files import QUALITY, format_for
-from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import PRECISIONS, RESIDUALS, Precision, Residual
-from cddfuse_jax.runtime.naming import named_device
-from cddfuse_jax.weights.files import check_finite, load_params, trained_residual
-from cddfuse_jax.weights.identity import digest, label
-from cddfuse_jax.weights.shipped import DEFAULT
 
 
-class Fuser:
+class Fuser(PairFuser):
     """Fuses visible and infrared images (or MRI and CT, PET, SPECT).
 
     ::
@@ -37,7 +22,7 @@ class Fuser:
         fused = fuser(visible, infrared)
 
     The luma of both is fused, stretched to the whole range, and given the chroma of the one that
-    has colour (`cddfuse_jax.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
+    has colour (`images.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
 
     Args:
         weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
@@ -68,88 +53,9 @@ class Fuser:
             ``max_memory``.
     """
 
-    def __init__(
-        self,
-        weights: str | os.PathLike | Mapping[str, Any] = DEFAULT,
-        residual: Residual | None = None,
-        color: Color = "auto",
-        stretch: bool = True,
-        percentiles: tuple[float, float] = levels.AUTO,
-        max_memory: int | str | None = None,
-        precision: Precision = "float32",
-        device: jax.Device | str | None = None,
-        half_strips: bool = False,
-    ):
-        for name, value, known in (
-            ("color", color, COLORS),
-            ("residual", residual or "visible", RESIDUALS),
-            ("precision", precision, PRECISIONS),
-        ):
-            if value not in known:
-                raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
-        if isinstance(weights, Mapping):
-            params, trained_with = weights, None
-            check_finite("params", params)
-        else:
-            params = load_params(weights)
-            trained_with = trained_residual(weights)
-        self.weights = f"{label(weights)} ({digest(params)})"
-        self.residual: Residual = residual or trained_with or "visible"
-        self.color: Color = color
-        self.stretch = stretch
-        self.percentiles = levels.Percentiles(*percentiles)
-        limit = None if max_memory is None else parse_size(str(max_memory))
-        self._make_fuse = functools.partial(
-            make_fuse, params, self.residual, limit, precision, half_strips=half_strips
-        )
-        self.precision: Precision = precision
-        self.device = named_device(device) if isinstance(device, str) else device
-        self._model = CDDFuse.from_params(params)
-        self._fuse = self._make_fuse(device=self.device)
-        self._plan = functools.partial(plan_buckets, params, max_memory=limit)
-        self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
-
-    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Prepare for many images of many sizes, so that few are compiled for.
-
-        Without it, each size compiles as it comes. With it, at most six shapes do, and images are
-        fused inside the smallest of these that holds them: the same result, at the cost of the
-        pixels between. It pays where sizes are many and images few, as in a folder of crops. What
-        comes in another size still compiles for that.
-
-        Args:
-            sizes: (height, width) of every image to come, as often as it comes. They replace those
-                of an earlier call.
-        """
-        self._buckets = self._plan(sizes)
-
-    def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
-        """Return this fuser with its computing on a device.
-
-        Args:
-            device: One of this process's.
-            sharing: How many fusers work at a time in the memory that this one uses.
-        """
-        fuser = copy.copy(self)
-        fuser.device = device
-        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
-        return fuser
-
-    def finishing(self, color: Color, stretch: bool) -> "Fuser":
-        """Return this fuser with other choices for what it does to the network's output."""
-        fuser = copy.copy(self)
-        fuser.color, fuser.stretch = color, stretch
-        return fuser
-
-    def __repr__(self) -> str:
-        model = self._model
-        options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
-        options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
-        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        return (
-            f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
-            f"{model.coupling_layers} coupling layers; {told})"
-        )
+    def fuse(self, jobs: Iterable[Job], treatment: Treatment = AS_THEY_ARE) -> Iterator[Outcome]:
+        """Fuse pairs of files, on all devices; yield what became of each, in their order."""
+        return fuse_jobs(self, list(jobs), treatment)
 
     def folder(
         self,
@@ -164,8 +70,8 @@ class Fuser:
         quality: int = QUALITY,
         overwrite: bool = False,
         skip_existing: bool = False,
-        progress: Callable[[Any], None] = lambda outcome: None,
-    ) -> list[Any]:
+        progress: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> list[Outcome]:
         """Fuse the pairs of two folders of files, as the command does, on all devices.
 
         Args:
@@ -187,101 +93,14 @@ class Fuser:
         Raises:
             InputError: nothing to fuse, or an output exists or would replace an input.
         """
-        from cddfuse_jax.fusing.files import Files, fuse_images
-        from cddfuse_jax.fusing.folder import Treatment
-
-        outcomes: list[Any] = []
-
-        def tell(outcome: Any) -> None:
-            outcomes.append(outcome)
-            progress(outcome)
-
         rule = pair_rules.parse(pair)
         files = Files(Path(visible), Path(infrared), Path(out), rule, overwrite, skip_existing)
         treatment = Treatment(resize, align, format_for(files.out, format), quality)
-        fuse_images(lambda: self, files, treatment, tell)
+        jobs = find_jobs(files, treatment)
+        for line in jobs.alone:
+            report_error(line)
+        outcomes = []
+        for outcome in self.fuse(jobs.todo, treatment):
+            outcomes.append(outcome)
+            progress(outcome)
         return outcomes
-
-    def __call__(
-        self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
-    ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
-        """Fuse one pair, or a batch of pairs one by one.
-
-        Args:
-            visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
-                NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
-                the last has such a length. Other integer types, and floats of another range, are
-                scaled as the command scales such files.
-            infrared: Likewise, of the same height, width and number.
-
-        Returns:
-            HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
-            its pairs is. float32 in [0, 1] if either image is of a float type, else uint8.
-
-        Raises:
-            InputError: the shapes or values are none of these.
-        """
-        first, second, is_batch = as_batches(visible, infrared)
-        as_floats = "f" in (first.dtype.kind, second.dtype.kind)
-        results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
-        if any(result.ndim == 3 for result in results):
-            results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
-        fused = np.stack(results) if is_batch else results[0]
-        return fused if as_floats else levels.to_8_bit(fused)
-
-    def fuse_pair(
-        self, visible: Pixels, infrared: Pixels
-    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Fuse two images to float32 in [0, 1].
-
-        Raises:
-            InputError: the sizes differ, are below 2x2, or a value is not usable.
-        """
-        luma = self.luma(visible, infrared)
-        return self.finished(luma, visible, infrared)
-
-    def luma(
-        self,
-        visible: Pixels,
-        infrared: Pixels,
-        visible_limits: tuple[float, float] | None = None,
-        infrared_limits: tuple[float, float] | None = None,
-    ) -> Float[np.ndarray, "h w"]:
-        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
-
-        Args:
-            visible: grey or RGB.
-            infrared: likewise, of the same size.
-            visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
-            infrared_limits: Likewise.
-
-        Raises:
-            InputError: as `fuse_pair`.
-        """
-        check_sizes(visible, infrared)
-        bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        luma = self._fuse(
-            self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
-        )
-        check_finite_output(luma)
-        return luma
-
-    def _input(
-        self, pixels: Pixels, limits: tuple[float, float] | None
-    ) -> Float[np.ndarray, "h w"]:
-        if limits is None and levels.is_deep(pixels):
-            limits = levels.measured_range(pixels, self.percentiles)
-        return levels.network_input(pixels, limits)
-
-    def finished(
-        self,
-        luma: Float[np.ndarray, "h w"],
-        visible: Pixels,
-        infrared: Pixels,
-        limits: tuple[float, float] | None = None,
-    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
-        if self.stretch:
-            luma = levels.stretched(luma, limits)
-        source = colour_source(visible, infrared, self.color)
-        return luma if source is None else with_chroma(luma, source)

@@ -5,17 +5,15 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import jax
-
-import cddfuse_jax
+from cddfuse_jax._version import __version__
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.folder import Outcome
-from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.pair_fuser import PairFuser
 
 
 @contextlib.contextmanager
-def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
-    """Append a line for each outcome to ``path``, to ``path.1`` by process 1, and so on.
+def recording(path: Path | None) -> Iterator[Callable[[PairFuser, Outcome], None]]:
+    """Append a line for each outcome to ``path``.
 
     The fields: name, visible, infrared, out (paths as given), error or null, width, height, shift
     of the infrared image in pixels (right, down) where it is certain or null, notes, seconds from
@@ -27,8 +25,6 @@ def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
     if path is None:
         yield lambda fuser, outcome: None
         return
-    if number := jax.process_index():
-        path = path.with_name(f"{path.name}.{number}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
@@ -36,7 +32,7 @@ def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
         raise InputError(f"--log {path} cannot be written: {error.strerror}") from None
     with file:
 
-        def record(fuser: Fuser, outcome: Outcome) -> None:
+        def record(fuser: PairFuser, outcome: Outcome) -> None:
             height, width = outcome.size or (None, None)
             line = {
                 "name": outcome.pair.name,
@@ -51,7 +47,7 @@ def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
                 "seconds": round(outcome.seconds, 4),
                 "weights": fuser.weights,
                 "residual": fuser.residual,
-                "program": f"cddfuse-jax {cddfuse_jax.__version__}",
+                "program": f"cddfuse-jax {__version__}",
             }
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -4,9 +4,9 @@
 and its parts, instead of computing, plan what they make of them. The plan is then carried out part
 by part, each over all strips.
 
-Attention between channels needs sums over all pixels and nothing else of the image, so every block
-runs in two passes over strips: one adds up the sums, the other applies the block. A strip is read
-with as many rows of its neighbours as the pass has 3x3 convolutions in a row (the halo), and rows
+Attention between channels needs sums over all pixels and nothing else of the image, so a block
+runs in passes over strips: one for each of its sums, and a last one that applies it. A strip is
+read with as many rows of its neighbours as the pass has 3x3 convolutions (the halo), and rows
 beyond the image are set anew before every convolution, see `extent.Strip`. Only features of
 ``model.features`` channels are ever whole, three of them at most, in host memory.
 """
@@ -21,30 +21,21 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from cddfuse_jax.models.arrays import AnyArray
+from cddfuse_jax.models import Residual
 from cddfuse_jax.models.attention import GramSums
-from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.encoder_decoder import Decoder, Encoder
-from cddfuse_jax.models.extent import Strip
-from cddfuse_jax.models.inn import CouplingLayer
-from cddfuse_jax.models.lite_transformer import BaseFeatureExtraction
-from cddfuse_jax.models.options import Residual
-from cddfuse_jax.models.precision import summing_dtype
+from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
+from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
+from cddfuse_jax.models.detail import DetailFeatureExtraction
+from cddfuse_jax.models.extent import Strip, of_arrays
 from cddfuse_jax.models.restormer import RestormerBlock, RestormerBlocks
 
 Whole = Float[np.ndarray, "h w c"]  # features, or an image
 Window = Float[AnyArray, "1 rows w _"]  # what a strip reads of one
-# The parts of the network that are computed in one pass, and their 3x3 convolutions in a row.
-_HALOS = {
-    (Encoder, "embed"): 1,
-    (RestormerBlock, "__call__"): 2,
-    (BaseFeatureExtraction, "__call__"): 2,
-    (CouplingLayer, "__call__"): 2,
-    (Decoder, "join"): 0,
-    (Decoder, "image"): 2,
-}
+# These are made of parts, each of which is computed in one go; every other module is one part.
+_COMPOSED = (CDDFuse, Encoder, Decoder, RestormerBlocks, DetailFeatureExtraction)
+_PARTS_OF_THEM = ((Encoder, "embed"), (Decoder, "join"), (Decoder, "image"))
+_found_halos: dict[Any, list[int]] = {}
 _ALIGNMENT = 64  # bytes, XLA's on CPUs
-_ATTENDING = (RestormerBlock, BaseFeatureExtraction)  # one 3x3 convolution before the sums
 
 
 def fuse_in_strips(
@@ -120,16 +111,16 @@ def _plan_part(model: CDDFuse, compute, inputs, options, context) -> Any:
         visible, infrared = (module.encode(image)[:2] for image in inputs[:2])
         return visible[0] + infrared[0], visible[1] + infrared[1]
     if isinstance(module, RestormerBlocks) and method == "__call__":
-        (x, _), params = inputs, module.variables["params"]
+        (x,), params = inputs, module.variables["params"]
         block = RestormerBlock(module.heads, parent=None)
         for i in range(module.count):
             x = _planned(model, block, "__call__", params[str(i)], (x,))
         return x
-    if (type(module), method) not in _HALOS:
+    composed = isinstance(module, _COMPOSED) and (type(module), method) not in _PARTS_OF_THEM
+    if composed or method == "setup":
         return compute(*inputs, **options)
-    *sources, _ = inputs  # the last is an extent
     unbound = module.clone(parent=None, name=None)
-    return _planned(model, unbound, method, module.variables["params"], tuple(sources))
+    return _planned(model, unbound, method, module.variables["params"], tuple(inputs))
 
 
 def _planned(model, module, method, params, sources) -> _Planned:
@@ -177,14 +168,16 @@ class _Strips:
     ) -> Whole:
         """Apply a part to whole arrays; the result may take the place of ``spare``, a source."""
         module, method, params, _ = part
-        known = self._sums(module, params, sources[0]) if type(module) in _ATTENDING else None
-        halo = _HALOS[type(module), method]
         height = len(sources[0])
+        *halos, halo = _halos(module, method, params, sources)
+        known: tuple[GramSums, ...] = ()
+        for each in halos:
+            known += (self._sums(part, sources, each, known),)
         windows = zip(*(self._windows(x, height, halo) for x in sources), strict=True)
         out = total
         for first, window in zip(range(0, height, self.rows), windows, strict=True):
-            extent = Strip(np.int32(first - halo), np.int32(height), known)
-            result = np.asarray(_strip(module, method, params, extent, *window))[0]
+            place = np.int32(first - halo), np.int32(height)
+            result = np.asarray(_strip(module, method, halo, params, place, known, *window))[0]
             result = result[: height - first]
             if out is None:
                 shape = (height, *result.shape[1:])
@@ -197,20 +190,35 @@ class _Strips:
                 out[first : first + self.rows] += result
         return out
 
-    def _sums(self, module: nn.Module, params, source: Whole) -> GramSums:
-        """Return the sums over the whole image that a block's attention asks for."""
-        height = np.int32(len(source))
-        firsts, windows = range(0, len(source), self.rows), self._windows(source, len(source), 1)
-        parts = (
-            _strip_sums(module, params, Strip(np.int32(first - 1), height), window)
-            for first, window in zip(firsts, windows, strict=True)
+    def _sums(
+        self,
+        part: _Part,
+        sources: list[Float[np.ndarray, "h w _"] | None],
+        halo: int,
+        known: tuple[GramSums, ...],
+    ) -> GramSums:
+        """Return the first sums over the whole image that a part asks for beside those known."""
+        module, method, params, _ = part
+        height = len(sources[0])
+        windows = zip(*(self._windows(x, height, halo) for x in sources), strict=True)
+        shares = (
+            _strip_sums(
+                module,
+                method,
+                halo,
+                params,
+                (np.int32(first - halo), np.int32(height)),
+                known,
+                *window,
+            )
+            for first, window in zip(range(0, height, self.rows), windows, strict=True)
         )
         # In float64: a large image has many strips.
         total = functools.reduce(
             lambda a, b: jax.tree.map(np.add, a, b),
-            (jax.tree.map(lambda part: np.asarray(part, np.float64), each) for each in parts),
+            (jax.tree.map(lambda part: np.asarray(part, np.float64), each) for each in shares),
         )
-        return jax.tree.map(lambda each: each.astype(summing_dtype(source)), total)
+        return jax.tree.map(lambda each: each.astype(summing_dtype(sources[0])), total)
 
     def _windows(self, array: Whole | None, height: int, halo: int) -> Iterator[Window | None]:
         """Yield windows: a strip's rows and ``halo`` more on both sides, zeros beyond the array.
@@ -222,7 +230,7 @@ class _Strips:
             yield from [None] * len(range(0, height, self.rows))
             return
         # NumPy widens float16 as it copies: XLA cannot on CPUs that have no instruction for it.
-        dtype = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+        dtype = _dtype(array)
         window = _aligned_zeros((self.rows + 2 * halo, *array.shape[1:]), dtype)
 
         def read(start: int, stop: int, into: Whole) -> None:
@@ -246,21 +254,52 @@ def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> Whole:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+def _halos(module: nn.Module, method: str, params, sources) -> list[int]:
+    """Return the halo of each pass: one for each of the sums that a part asks for, and the last."""
+    inputs = tuple(x if x is None else (x.shape[1:], _dtype(x).name) for x in sources)
+    key = module, method, inputs
+    if key not in _found_halos:
+        _found_halos[key] = list(_traced_halos(module, method, params, inputs))
+    return _found_halos[key]
+
+
+def _traced_halos(module: nn.Module, method: str, params, inputs) -> Iterator[int]:
+    known: tuple[Any, ...] = ()
+    windows = [x if x is None else jax.ShapeDtypeStruct((1, 9, *x[0]), x[1]) for x in inputs]
+    while True:
+        extent = Strip(np.int32(0), np.int32(9), 1, known)
+
+        def share(params, *windows, extent=extent):
+            with of_arrays(extent):
+                module.apply({"params": params}, *windows, method=method)
+            return extent.share
+
+        found = jax.eval_shape(share, params, *windows)
+        if found is None:
+            yield extent.borders
+            return
+        yield extent.borders_before
+        known += (jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), found),)
+
+
+def _dtype(array: np.ndarray) -> np.dtype:
+    return np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _strip(
-    module: nn.Module,
-    method: str,
-    params,
-    extent: Strip,
-    *windows: Window | None,
+    module: nn.Module, method: str, halo: int, params, place, known, *windows: Window | None
 ) -> Float[Array, "1 _ w c"]:
-    result = module.apply({"params": params}, *windows, extent, method=method)
-    halo = _HALOS[type(module), method]
+    with of_arrays(Strip(*place, halo, known)):
+        result = module.apply({"params": params}, *windows, method=method)
     return result[:, halo : result.shape[1] - halo]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _strip_sums(module: nn.Module, params, extent: Strip, window: Window) -> GramSums:
-    kept = module.apply({"params": params}, window, extent, mutable="intermediates")[1]
-    (sums,) = jax.tree.leaves(kept, is_leaf=lambda each: isinstance(each, GramSums))
-    return sums
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _strip_sums(
+    module: nn.Module, method: str, halo: int, params, place, known, *windows: Window | None
+) -> GramSums:
+    extent = Strip(*place, halo, known)
+    with of_arrays(extent):
+        module.apply({"params": params}, *windows, method=method)
+    return extent.share

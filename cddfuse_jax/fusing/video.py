@@ -12,7 +12,7 @@ from jaxtyping import Shaped, UInt8
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import UNWRITABLE, replacing
-from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
 from cddfuse_jax.images.pair_photos import Resize
@@ -87,7 +87,7 @@ def check_timing(visible: Frames, infrared: Frames, sync: bool) -> None:
 
 
 def fuse_video(
-    fuser: Fuser,
+    fuser: PairFuser,
     visible: Frames,
     infrared: Frames,
     out: Path,

@@ -1,26 +1,22 @@
 """Fusing pairs as they arrive in a camera's folders."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in
-from cddfuse_jax.fusing.files import Files
-from cddfuse_jax.fusing.folder import Outcome, Treatment, fuse_pairs, outputs
-from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.folder import Outcome, fuse_jobs
+from cddfuse_jax.fusing.jobs import Files, Job, Treatment, outputs
+from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images.pairs import Pair, find_pairs, home
 
 EVERY = 1.0  # seconds from look to look
 
 
 def watch(
-    fuser: Fuser,
-    files: Files,
-    treatment: Treatment,
-    tell: Callable[[Outcome], None] = lambda outcome: None,
-    waits: Iterator[None] | None = None,
-) -> None:
+    fuser: PairFuser, files: Files, treatment: Treatment, waits: Iterator[None] | None = None
+) -> Iterator[Outcome]:
     """Fuse every pair whose output does not exist, and go on looking for new ones.
 
     A file counts as arrived when it is the same in two looks. A pair that failed is tried again
@@ -29,9 +25,11 @@ def watch(
     Args:
         fuser: fuses.
         files: folders, which may be empty at first; ``skip_existing`` is taken for granted.
-        treatment: as for `fuse_pairs`.
-        tell: called with every outcome.
+        treatment: as for `fuse_jobs`.
         waits: waits at each step; it ends with these. None: a look a second, for ever.
+
+    Yields:
+        What became of each pair.
 
     Raises:
         InputError: one is no folder, or outputs would lie among the inputs.
@@ -47,7 +45,7 @@ def watch(
                 state = [_state(file) for file in pair[1:]]
                 if None not in state and seen.get(pair) == state != tried.get(pair):
                     tried[pair] = state
-                    fuse_pairs(fuser, [pair], [out], treatment, tell)
+                    yield from fuse_jobs(fuser, [Job(pair, out)], treatment)
                 seen[pair] = state
 
 

@@ -13,8 +13,8 @@ from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
 from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
 from cddfuse_jax.fusing.strips import fuse_in_strips
+from cddfuse_jax.models import Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import Precision, Residual
 from cddfuse_jax.models.precision import computed, features_dtype
 
 
@@ -32,6 +32,7 @@ class Fuse(Protocol):
 
 
 def make_fuse(
+    model: CDDFuse,
     params,
     residual: Residual = "visible",
     max_memory: int | None = None,
@@ -53,7 +54,7 @@ def make_fuse(
     ``precision`` is that of the network's features and products, see `precision`. All is computed
     on ``device``, by default JAX's; ``sharing`` such functions run at a time in one memory.
     """
-    model = CDDFuse.from_params(params, dtype=features_dtype(precision))
+    model = model.clone(dtype=features_dtype(precision))
     apply = _compiled(model, residual)
     variables = jax.device_put({"params": params}, device)
 
@@ -89,9 +90,10 @@ def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:
         )
 
 
-def plan_buckets(params, sizes: Iterable[Size], max_memory: int | None = None) -> dict[Size, Size]:
+def plan_buckets(
+    features: int, sizes: Iterable[Size], max_memory: int | None = None
+) -> dict[Size, Size]:
     """Choose few buckets for many sizes, as `buckets.plan`, none too large to be fused whole."""
-    features = CDDFuse.from_params(params).features
     most = whole_pixels(features, np.dtype(np.float32).itemsize, max_memory)
     return buckets.plan(sizes, most_pixels=most)
 

@@ -1,11 +1,11 @@
 """From images of any type and any channels to the planes 0-255 that scores take."""
 
 import numpy as np
+from jaxtyping import Num
 from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.levels import LUMA, grey_8_bit
-from cddfuse_jax.metrics.shapes import Num
 
 # Fused, and visible and infrared where there are sources.
 Planes = tuple[Num[np.ndarray, "h w"], ...]

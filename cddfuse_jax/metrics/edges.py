@@ -2,7 +2,7 @@
 
 import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane
 
 SMOOTH, SLOPE = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
 

@@ -9,7 +9,8 @@ them to say.
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.metrics.record import Metric, records
+from cddfuse_jax.metrics.record import Metric
+from cddfuse_jax.metrics.scores import records
 
 PAPER_SCORES = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")  # of the paper's tables
 _RELEASE = (*PAPER_SCORES, "AG", "CC", "MSE", "PSNR")

@@ -1,18 +1,17 @@
-"""The record that every score has, and the registry that finds them: adding one is one file."""
+"""The record that every score has, and the list of them."""
 
-import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.metrics.shapes import Plane
 
 Score = Callable[..., float]
+# One number per pixel: in scores grey values, 0-255.
+Plane = Float[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -105,26 +104,16 @@ def metric(
             name, function, better, unit, measures, source, protocols, needs_sources, channels,
             change, why,
         )  # fmt: skip
-        for other in _RECORDS:
+        for other in RECORDS:
             if other.name == name and set(other.protocols) & set(protocols):
                 raise ValueError(f"{name} is defined twice for one of {protocols}")
-        _RECORDS.append(record)
+        RECORDS.append(record)
         return function
 
     return enter
 
 
-_RECORDS: list[Metric] = []
-
-
-@functools.cache
-def records() -> tuple[Metric, ...]:
-    """All scores: importing the modules of `scores` enters them."""
-    from cddfuse_jax.metrics import scores
-
-    for module in sorted(info.name for info in pkgutil.iter_modules(scores.__path__)):
-        importlib.import_module(f"{scores.__name__}.{module}")
-    return tuple(_RECORDS)
+RECORDS: list[Metric] = []  # filled by importing `scores`
 
 
 def _checked(named: dict[str, ArrayLike]) -> list[Plane]:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy  # whose parts are imported when first used
+from jaxtyping import Float
 
-from cddfuse_jax.metrics.shapes import Float, Plane
+from cddfuse_jax.metrics.record import Plane
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants for values 0-255
 

@@ -9,9 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.convolutions import channel_products, mix_channels
-from cddfuse_jax.models.precision import summing_dtype
+from cddfuse_jax.models.convolutions import AnyArray, channel_products, mix_channels, summing_dtype
 
 
 class GramSums(NamedTuple):

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.derivatives import (
+    AnyArray,
     as_matrix,
     conv3x3_backward,
     correlate,
     correlate_depthwise,
     depthwise_backward,
     pad,
+    summing_dtype,
 )
-from cddfuse_jax.models.precision import summing_dtype
 
 
 def torch_uniform(

@@ -9,16 +9,20 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.precision import summing_dtype
-
+AnyArray = jax.Array | np.ndarray
 _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
 _MOST_PARTS = 8
+
+
+def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
+    """Return the type in which to sum over many numbers like those of ``x``: float32 or wider."""
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def pad(x: Float[AnyArray, "n h w c"], mode: str = "constant") -> Float[Array, "n h+2 w+2 c"]:

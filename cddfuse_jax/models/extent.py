@@ -1,9 +1,13 @@
-"""Which pixels of an array are the image: what lets a module compute a part of it, or in a larger.
+"""Which pixels of an array are the image, for computing a part of it, or inside a larger array.
 
 Convolutions see what lies beyond the image, and attention sums over all of its pixels. Nothing else
-in the network depends on where the image ends, so an extent answers these two.
+in the network depends on where the image ends. `layers` asks `current` about both, so that blocks
+say nothing of it.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,8 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float, Int
 
-from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.attention import GramSums, gram_sums
+from cddfuse_jax.models.convolutions import AnyArray
 
 
 class WholeArray(NamedTuple):
@@ -73,24 +77,43 @@ class Corner(NamedTuple):
         return x
 
 
-class Strip(NamedTuple):
+class Strip:
     """The array is a window on rows of the image, or partly beyond it, in full width.
 
+    A block that asks for sums runs in several passes over all strips. ``known`` holds the sums over
+    the whole image that earlier passes found, in the order in which the block asks for them. The
+    first that is not known is what this pass is for: `share` is then this strip's part of it.
+
     Attributes:
-        first: the image's row that is the array's first, negative above the image.
-        height: of the image.
-        known: the sums over the whole image. Without them `sums` gives this strip's share, and the
-            window has one row more on both sides, which belong to its neighbours.
+        share: this strip's part of the sums, once the block has asked for them.
+        borders: how many 3x3 convolutions the block has asked about so far.
+        borders_before: how many of them before it asked for `share`.
     """
 
-    first: Int[AnyArray, ""] | np.integer
-    height: Int[AnyArray, ""] | np.integer
-    known: GramSums | None = None
+    def __init__(
+        self,
+        first: Int[AnyArray, ""] | np.integer,
+        height: Int[AnyArray, ""] | np.integer,
+        halo: int = 0,
+        known: tuple[GramSums, ...] = (),
+    ):
+        """Describe a window.
+
+        Args:
+            first: the image's row that is the window's first, negative above the image.
+            height: of the image.
+            halo: rows at the top and bottom of the window that belong to its neighbours.
+            known: see above.
+        """
+        self.first, self.height, self.halo, self.known = first, height, halo, known
+        self.share: GramSums | None = None
+        self.borders = self.borders_before = self._asked = 0
 
     def border(
         self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
     ) -> Float[AnyArray, "n h w c"]:
         """As `WholeArray.border`, for all rows that lie beyond the image."""
+        self.borders += 1
         row = self.first + jnp.arange(x.shape[1])
         if mode == "constant":
             inside = (row >= 0) & (row < self.height)
@@ -101,9 +124,13 @@ class Strip(NamedTuple):
 
     def sums(self, q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
         """Return the sums over the image if they are known, else this strip's share."""
-        if self.known is not None:
-            return self.known
-        return gram_sums(self._summable(q), self._summable(k))
+        self._asked += 1
+        if self._asked <= len(self.known):
+            return self.known[self._asked - 1]
+        found = gram_sums(self._summable(q), self._summable(k))
+        if self.share is None:
+            self.share, self.borders_before = found, self.borders
+        return found
 
     def _summable(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Zero the neighbours' rows, and the one that a 3x3 convolution leaves beyond the image.
@@ -111,10 +138,27 @@ class Strip(NamedTuple):
         Row by row: to mask all of them, or to cut them off, takes as long as q and k themselves.
         """
         last = x.shape[1] - 1
-        for row in (0, last, jnp.minimum(self.height - self.first, last)):
+        neighbours = [*range(self.halo), *range(last + 1 - self.halo, last + 1)]
+        for row in (*neighbours, jnp.minimum(self.height - self.first, last)):
             x = lax.dynamic_update_slice_in_dim(x, jnp.zeros_like(x[:, :1]), row, 1)
         return x
 
 
 Extent = WholeArray | Corner | Strip
 WHOLE = WholeArray()
+_current: contextvars.ContextVar[Extent] = contextvars.ContextVar("extent", default=WHOLE)
+
+
+def current() -> Extent:
+    """Return the extent of the arrays that the network is applied to."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def of_arrays(extent: Extent) -> Iterator[None]:
+    """Apply the network, in the block, to arrays of this extent."""
+    token = _current.set(extent)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -3,16 +3,13 @@
 Parameters, sums over pixels, losses and the optimizer are in float32 whatever the precision.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
 
-from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.options import Precision
+from cddfuse_jax.models import Precision
 
 
 def features_dtype(precision: Precision):
@@ -20,28 +17,18 @@ def features_dtype(precision: Precision):
     return jnp.bfloat16 if precision == "bf16" else None
 
 
-def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
-    """Return the type in which to sum over many numbers like those of ``x``: float32 or wider."""
-    return jnp.promote_types(x.dtype, jnp.float32)
-
-
-def computing(precision: Precision) -> contextlib.AbstractContextManager:
-    """Return the context in which products and convolutions are traced.
-
-    "highest" makes them full float32 where the backend's default is coarser: bfloat16 on TPUs, TF32
-    on NVIDIA GPUs. The other two leave JAX's own setting alone.
-    """
-    if precision == "highest":
-        return jax.default_matmul_precision("highest")
-    return contextlib.nullcontext()
-
-
 def computed(function: Callable, precision: Precision) -> Callable:
-    """Return ``function``, traced in the context of `computing`; its derivatives too."""
+    """Return ``function``, traced with the precision's products; its derivatives too.
+
+    "highest" makes products and convolutions full float32 where the backend's default is coarser:
+    bfloat16 on TPUs, TF32 on NVIDIA GPUs. The other two leave JAX's own setting alone.
+    """
+    if precision != "highest":
+        return function
 
     @functools.wraps(function)
     def in_context(*arguments, **options):
-        with computing(precision):
+        with jax.default_matmul_precision("highest"):
             return function(*arguments, **options)
 
     return in_context

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cddfuse_jax.models import Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
-from cddfuse_jax.models.options import Precision, Residual
-from cddfuse_jax.models.precision import computing, features_dtype
+from cddfuse_jax.models.precision import computed, features_dtype
 
 # By name, what the decoder adds: of the network's parts composed here, and of the network's `fuse`,
 # which is what the commands run.
@@ -26,8 +26,7 @@ def run_port(
 ) -> dict[str, np.ndarray]:
     """Return all features and images, (1, c, h, w), of a float32 pair (h, w) in [0, 1]."""
     model = CDDFuse.from_params(params, dtype=features_dtype(precision))
-    with computing(precision):
-        return _run_model(model, params, visible, infrared)
+    return computed(_run_model, precision)(model, params, visible, infrared)
 
 
 def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:

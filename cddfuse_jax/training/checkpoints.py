@@ -4,22 +4,20 @@ A step is written beside its place and renamed when it is whole; ``meta`` keeps 
 numbers, so that damage which still reads as a checkpoint is found as well.
 """
 
-import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from cddfuse_jax.console import report
-from cddfuse_jax.distributed import processes
-from cddfuse_jax.distributed.member import is_lost_connection
 from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.training.distributed import gathered, is_first, wait_for_all
 from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.files import checkpoint_root
-from cddfuse_jax.weights.late_failures import failing_quietly, reason
+from cddfuse_jax.weights.identity import digest
 
 
 class CheckpointError(InputError):
@@ -101,23 +99,20 @@ class Checkpoints:
         mean = {} if state.ema is None else {"ema": ocp.args.StandardSave(state.ema)}
         best = list(self.best) if self.best else None
         try:
-            with failing_quietly():
-                self._manager.save(
-                    step,
-                    args=ocp.args.Composite(
-                        params=ocp.args.StandardSave(state.params),
-                        optimizer=ocp.args.StandardSave(optimizer),
-                        meta=ocp.args.JsonSave(meta | {"best": best, "digest": _digest(state)}),
-                        **mean,
-                    ),
-                )
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimizer=ocp.args.StandardSave(optimizer),
+                    meta=ocp.args.JsonSave(meta | {"best": best, "digest": digest(state)}),
+                    **mean,
+                ),
+            )
         except Exception as error:  # depends on which of its files could not be written
-            if is_lost_connection(error):
-                raise
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._root} "
-                f"({reason(error)}); {kept}: make room and give the same command again"
+                f"({_reason(error)}); {kept}: make room and give the same command again"
             ) from None
 
     def restore_newest(
@@ -138,28 +133,26 @@ class Checkpoints:
                 meta = self.meta(step)
                 check(meta)
                 state = self.restore(step, like)
-                if meta.get("digest", "") not in ("", _digest(state)):
+                if meta.get("digest", "") not in ("", digest(state)):
                     damage = "its numbers are not those that were saved"
             except InputError:
                 raise
             except Exception as error:  # depends on the byte that is damaged
-                if is_lost_connection(error):
-                    raise
                 damage = one_line(error)
-            if processes.all_agree(not damage):
+            if not gathered(np.array(bool(damage))).any():
                 self.best = Best(*meta["best"]) if meta.get("best") else None
                 return state
             self._set_aside(step, damage)
         return None
 
     def _set_aside(self, step: int, damage: str) -> None:
-        if processes.is_first():
+        if is_first():
             number, place = 1, self._root / f"{step}.broken"
             while place.exists():
                 number, place = number + 1, self._root / f"{step}.broken{number}"
             os.rename(self._root / str(step), place)
             report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
-        processes.wait_for_all()  # nobody looks before it is renamed
+        wait_for_all()  # nobody looks before it is renamed
         self._manager.reload()
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -188,10 +181,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def _digest(state: TrainState) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(state):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+def _reason(error: Exception) -> str:
+    """Return the operating system's words in the libraries' message, or else all of it."""
+    found = re.search(r"([^:]+) \[os_error_code=", str(error))
+    return found[1].strip() if found else one_line(error)

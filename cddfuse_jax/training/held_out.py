@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cddfuse_jax.data.sources import Images, Source
-from cddfuse_jax.distributed import processes
-from cddfuse_jax.models.arrays import AnyArray
-from cddfuse_jax.models.precision import Precision, computed
+from cddfuse_jax.models import Precision
+from cddfuse_jax.models.convolutions import AnyArray
+from cddfuse_jax.models.precision import computed
+from cddfuse_jax.training.distributed import gathered
 from cddfuse_jax.training.update import Stage
 
 Tree = dict[str, Any]
@@ -40,13 +41,20 @@ class HeldOut:
             InputError: a pair cannot be read.
         """
         params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
-        own = []
-        for index in processes.share(range(len(self.source))):
+        first, count = jax.process_index(), jax.process_count()
+        own: dict[int, dict[str, float]] = {}
+        # With fewer pairs than processes, some compute the first one as well, and do not count it.
+        for index in range(first if first < len(self.source) else 0, len(self.source), count):
             window = _middle(self.source[index], self.crop)
             parts = self._of(stage)(params, window["visible"][None], window["infrared"][None])
-            own.append({name: float(value) for name, value in parts.items()})
-        every = processes.joint(processes.gather(own))
-        return {name: float(np.mean([parts[name] for parts in every])) for name in every[0]}
+            own[index] = {name: float(value) for name, value in parts.items()}
+        names = list(next(iter(own.values())))
+        losses = np.zeros((len(self.source), len(names)), np.float32)
+        for index, parts in own.items():
+            if index % count == first:
+                losses[index] = list(parts.values())
+        means = gathered(losses).sum(0).mean(0, dtype=np.float64)
+        return dict(zip(names, map(float, means), strict=True))
 
     def _of(self, stage: Stage):
         def parts(

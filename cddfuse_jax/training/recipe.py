@@ -13,7 +13,7 @@ from cddfuse_jax.models.precision import features_dtype
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate, muon
 from cddfuse_jax.training.update import Stage, init_params
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.files import load
 
 
 def make_model(config: ConfigDict) -> CDDFuse:
@@ -63,21 +63,18 @@ def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
     random = functools.partial(init_params, model, jax.random.key(config.seed))
     if not config.init_from:
         return random()
-    params = load_params(config.init_from)
-    found = CDDFuse.from_params(params)
-    sizes = {
-        field: (getattr(found, field), wanted)
+    loaded = load(config.init_from)
+    differ = [
+        f"{field} {getattr(loaded.model, field)!r} instead of {wanted!r}"
         for field, wanted in config.model.items()
-        if field != "remat" and getattr(found, field) != wanted
-    }
-    if sizes:
+        if field != "remat" and getattr(loaded.model, field) != wanted
+    ]
+    if differ:
         raise InputError(
             f"config.init_from={config.init_from}: weights of another network, "
-            + ", ".join(
-                f"{field} {of} instead of {wanted}" for field, (of, wanted) in sizes.items()
-            )
-            + "; set config.model to theirs"
+            f"{', '.join(differ)}; set config.model to theirs"
         )
+    params = loaded.params
     return jax.tree.map(
         lambda like, leaf: jnp.asarray(leaf, like.dtype), jax.eval_shape(random), params
     )

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,24 +13,16 @@ from cddfuse_jax.config import check, check_resumable
 from cddfuse_jax.console import report
 from cddfuse_jax.data.augmentation import CameraVariation
 from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
-from cddfuse_jax.decomposition.pictures import decomposition_picture
-from cddfuse_jax.distributed import processes
-from cddfuse_jax.models.arithmetic import update_flops
 from cddfuse_jax.models.precision import computed
-from cddfuse_jax.runtime.chips import chip_of
 from cddfuse_jax.training.checkpoints import Checkpoints
-from cddfuse_jax.training.devices import Devices, Update
+from cddfuse_jax.training.distributed import is_first
+from cddfuse_jax.training.feature_pictures import decomposition_picture
 from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
-from cddfuse_jax.training.optimizers import Optimizer
+from cddfuse_jax.training.parallel import Devices
 from cddfuse_jax.training.profiling import Profile
-from cddfuse_jax.training.recipe import (
-    make_model,
-    make_optimizers,
-    make_stages,
-    starting_params,
-)
-from cddfuse_jax.training.update import Stage, TrainState, init_params, init_state, update
+from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages, starting_params
+from cddfuse_jax.training.update import TrainState, init_params, init_state, update
 
 
 def train_and_evaluate(
@@ -77,7 +69,6 @@ def train_and_evaluate(
     model = make_model(config)
     optimizers = make_optimizers(config, epoch)
     stages = make_stages(config, model)
-    updates = [mapped_update(config, devices, stage, optimizers) for stage in stages]
     fusion_start = config.reconstruction_epochs * epoch
     total = fusion_start + config.fusion_epochs * epoch
 
@@ -92,7 +83,6 @@ def train_and_evaluate(
     def first_state(params):
         return init_state(params, optimizers, ema=config.ema > 0)
 
-    processes.check_all_joined()
     key = jax.random.key(config.seed)
     like = devices.shapes(lambda: first_state(init_params(model, key)))
     state = checkpoints.restore_newest(like, lambda saved: check_resumable(saved, meta))
@@ -101,88 +91,75 @@ def train_and_evaluate(
     else:
         state = devices.build(lambda: first_state(starting_params(config, model)))
     start = int(state.step)
-    updates_an_epoch = f"{epoch} update{'s' * (epoch != 1)} an epoch"
-    report(f"{len(source)} pairs, {updates_an_epoch}, {total} in all; compiling the first")
+    report(
+        f"{len(source)} pairs, {epoch} update{'s' * (epoch != 1)} an epoch, {total} in all, on "
+        f"{devices}"
+    )
 
-    flops_per_pixel = {stage.name: update_flops(model, stage.name, 1) for stage in stages}
-    chip = chip_of(jax.devices()[0].device_kind)
+    log = TrainLog(
+        workdir,
+        epoch=epoch,
+        total=total,
+        start=start,
+        every=config.log_every,
+        pairs=config.batch_size,
+        devices=devices.mesh.size,
+        writes=is_first(),
+    )
+    profile = Profile(workdir / "profile", profile_steps if is_first() else None)
 
-    with (
-        TrainLog(
-            workdir,
-            epoch,
-            total,
-            start,
-            config.log_every,
-            writes=processes.is_first(),
-            chips=devices.mesh.size,
-            flops_per_pixel=flops_per_pixel,
-            peak=chip and chip.flops,
-        ) as log,
-        contextlib.closing(
-            Profile(workdir / "profile", profile_steps if processes.is_first() else None)
-        ) as profile,
-    ):
+    def picture(state: TrainState) -> Path:
+        pair = {name: image[:320, :320] for name, image in source[0].items()}
+        exact, params = model.clone(dtype=None), jax.device_get(state.fusing_params)
+        drawn = decomposition_picture(exact, params, **pair, residual=config.residual)
+        return log.picture(int(state.step), drawn)
 
-        def picture(step):
-            pair = {name: image[:320, :320] for name, image in source[0].items()}
-            params = jax.device_get(
-                state.fusing_params
-            )  # one process draws, on a device of its own
-            exact = model.clone(dtype=None)
-            return log.picture(
-                step, decomposition_picture(exact, params, **pair, residual=config.residual)
-            )
+    step, stopping, steps = start, False, prefetch(dataset, start)
+    with log, contextlib.closing(profile):
+        for stage, end in zip(stages, (fusion_start, total), strict=True):
+            apply_update = None
+            while step < end and not stopping:
+                profile.before(step + 1)
+                asked = time.perf_counter()
+                batch = next(steps)
+                waited = time.perf_counter() - asked
+                images = batch["visible"], batch["infrared"]
+                if apply_update is None:
+                    report(f"compiling the update of stage {stage.name}")
+                    bound = functools.partial(
+                        update,
+                        stage=stage,
+                        optimizers=optimizers,
+                        ema=config.ema,
+                        accumulate=config.accumulate,
+                    )
+                    exact = computed(bound, config.precision)
+                    apply_update = devices.compiled(exact, state, *images)
+                    log.start_clock()
+                state, metrics = apply_update(state, *images)
+                step += 1
+                profile.after(step, metrics)
+                log.update(step, stage.name, metrics, waited)
 
-        step, steps = start, prefetch(dataset, start)
-        while step < total:
-            stage = stages[step >= fusion_start]
-            profile.before(step + 1)
-            asked = time.perf_counter()
-            batch = next(steps)
-            waited = time.perf_counter() - asked
-            apply_update = updates[step >= fusion_start]
-            state, metrics = apply_update(state, batch["visible"], batch["infrared"])
-            step += 1
-            profile.after(step, metrics)
-            pixels = batch["visible"][0].size
-            log.update(step, stage.name, metrics, config.batch_size, pixels, waited)
-
-            milestone = step in (fusion_start, total)
-            stopping, is_best = should_stop(step), False
-            if held_out and (milestone or step % config.held_out.every == 0):
-                log.flush()
-                losses = held_out.loss(stage, state.fusing_params)
-                log.held_out(step, stage.name, losses)
-                is_best = checkpoints.is_best(step, stage.name, losses["total"])
-            if stopping or milestone or is_best or step % config.checkpoint_every == 0:
-                log.flush()  # a state that is not finite must not be saved
-                checkpoints.save(state, meta)
-            if log.writes and step % (config.picture_every * epoch) == 0 and step < total:
-                picture(step)
-            if stopping:
-                break
+                stopping, is_best = should_stop(step), False
+                if held_out and (step == end or step % config.held_out.every == 0):
+                    log.flush()
+                    losses = held_out.loss(stage, state.fusing_params)
+                    log.held_out(step, stage.name, losses)
+                    is_best = checkpoints.is_best(step, stage.name, losses["total"])
+                due = step == end or step % config.checkpoint_every == 0
+                if stopping or is_best or due:
+                    log.flush()  # a state that is not finite must not be saved
+                    checkpoints.save(state, meta)
+                if log.writes and step % (config.picture_every * epoch) == 0 and step < total:
+                    picture(state)
         if log.writes and step == total:
             report(f"trained {total} steps")
             print("checkpoint:", workdir / "checkpoints" / str(total))
             if checkpoints.best:
                 print("best:      ", workdir / "checkpoints" / str(checkpoints.best.step))
             print("scalars:   ", workdir / "tensorboard")
-            print("picture:   ", picture(total))
+            print("picture:   ", picture(state))
             print("            rows: visible, infrared, fused; columns: image, base, detail")
     checkpoints.close()
     return state
-
-
-def mapped_update(
-    config: ConfigDict, devices: Devices, stage: Stage, optimizers: Mapping[str, Optimizer]
-) -> Update:
-    """Return a stage's update over all devices, as the config says."""
-    bound = functools.partial(
-        update,
-        stage=stage,
-        optimizers=optimizers,
-        ema=config.ema,
-        accumulate=config.accumulate,
-    )
-    return devices.mapped(computed(bound, config.precision))

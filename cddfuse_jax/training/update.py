@@ -10,8 +10,8 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from cddfuse_jax.models.arrays import AnyArray
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.models.convolutions import AnyArray
 from cddfuse_jax.training.losses import Parts
 from cddfuse_jax.training.optimizers import Optimizer, update_count
 

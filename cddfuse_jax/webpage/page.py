@@ -14,7 +14,7 @@ from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
-from cddfuse_jax.models.options import RESIDUALS
+from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.webpage.request import STORED, Answer, Options, answers, draw_pair
 
 OWN, NEVER = "the weights' own", "no"

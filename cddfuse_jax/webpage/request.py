@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from cddfuse_jax.decomposition.features import decompose
-from cddfuse_jax.decomposition.pictures import labelled_grid
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
 from cddfuse_jax.evaluation.scoring import score_scene
-from cddfuse_jax.fusing.folder import Outcome, Treatment, fuse_file
-from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.folder import Outcome, fuse_file
+from cddfuse_jax.fusing.jobs import Job, Treatment
 from cddfuse_jax.fusing.memory import memory_for_strips
+from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import Color
 from cddfuse_jax.images.image_files import read_photo, read_size, write_png
@@ -23,9 +23,10 @@ from cddfuse_jax.images.output_files import FORMATS
 from cddfuse_jax.images.pair_photos import Resize
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
+from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import Residual
-from cddfuse_jax.scenes.pairs import synthetic_pair
+from cddfuse_jax.training.decomposing import decompose
+from cddfuse_jax.training.feature_pictures import labelled_grid
 from cddfuse_jax.weights.files import load_params
 
 BASELINES = ("max", "mean")
@@ -87,7 +88,7 @@ def answers(
     pair = Pair(stem, visible, infrared)
     treatment = Treatment(options.resize, options.align, FORMATS[options.stored])
     clock = time.perf_counter()
-    outcome = fuse_file(fuser, pair, file, treatment)
+    outcome = fuse_file(fuser, Job(pair, file), treatment)
     told = _told(fuser, outcome, time.perf_counter() - clock)
     shown = (
         _picture(visible, folder / "visible.png"),
@@ -124,8 +125,8 @@ def draw_pair(seed: int, folder: Path, height: int = 240, width: int = 320) -> t
 
 
 @functools.lru_cache(maxsize=4)  # compiled sizes stay with a fuser
-def _of(weights: str, residual: Residual | None, memory: int | None) -> Fuser:
-    return Fuser(weights, residual, max_memory=memory)
+def _of(weights: str, residual: Residual | None, memory: int | None) -> PairFuser:
+    return PairFuser(weights, residual, max_memory=memory)
 
 
 @functools.lru_cache(maxsize=4)
@@ -133,7 +134,7 @@ def _params(weights: str) -> dict:
     return load_params(weights)
 
 
-def _fuser(options: Options, height: int, width: int) -> Fuser:
+def _fuser(options: Options, height: int, width: int) -> PairFuser:
     memory = None
     if options.strips:
         features = CDDFuse.from_params(_params(options.weights)).features
@@ -142,7 +143,7 @@ def _fuser(options: Options, height: int, width: int) -> Fuser:
     return fuser.finishing(options.color, options.stretch)
 
 
-def _told(fuser: Fuser, outcome: Outcome, seconds: float) -> list[str]:
+def _told(fuser: PairFuser, outcome: Outcome, seconds: float) -> list[str]:
     height, width = outcome.size or (0, 0)
     lines = [
         f"{width}x{height}, fused in {seconds:.1f} s (the first of a size is compiled for), "

@@ -1,25 +1,25 @@
-"""Params in files: .safetensors, the release's .pth, and Orbax checkpoints of this package.
+"""Params in files: .safetensors, the release's .pth, and the checkpoints of training runs.
 
-A checkpoint is ``DIRECTORY/checkpoints/STEP/{params,meta}``. A training run's hold more, see
-`training.checkpoints`; fusing needs ``params`` only.
+A checkpoint is ``WORKDIR/checkpoints/STEP``, see `training.checkpoints`; of it fusing needs
+``params`` (or ``ema``) and ``meta``.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.errors
 import jax
 import numpy as np
 from etils import epath
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import check_local
+from cddfuse_jax.models import RESIDUALS, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.options import RESIDUALS, Residual
 from cddfuse_jax.weights import safetensors_file, torch_weights
-from cddfuse_jax.weights.found import path_of
-from cddfuse_jax.weights.torch_names import leaf, name_table, to_torch
+from cddfuse_jax.weights.shipped import SHIPPED
 
 CHECKPOINTS = "checkpoints"
 SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
@@ -40,71 +40,135 @@ def saved_steps(directory: str | os.PathLike) -> list[int]:
     return _steps(checkpoint_root(directory))
 
 
-def save_params(target: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:
-    """Write params in the format that the name of ``target`` asks for.
+def save_params(
+    target: str | os.PathLike, params: Any, meta: dict[str, Any], suffix: str = ""
+) -> None:
+    """Write the release's network in the format that the name of ``target`` asks for.
 
     Args:
-        target: a file that ends in .safetensors or .pth (which holds no
-            ``meta``), or else a folder, which becomes a checkpoint of step 0.
+        target: a file that ends in .safetensors, or in .pth, which holds no ``meta``.
         params: as `load_params` returns them.
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
+        suffix: the ending that decides; default: that of ``target``.
 
     Raises:
-        InputError: the folder already holds a checkpoint.
-        WriteError: a checkpoint could not be written; what was begun is removed.
+        InputError: another ending, or the params are not the release's network's.
     """
-    if Path(target).suffix == safetensors_file.SUFFIX:
-        states = torch_weights.state_dicts(params)
-        safetensors_file.write_safetensors(target, states, _as_strings(params, meta))
-    elif Path(target).suffix == ".pth":
+    suffix = suffix or Path(target).suffix
+    if suffix not in (safetensors_file.SUFFIX, ".pth"):
+        raise InputError(f"{target}: weights are written to FILE.safetensors or FILE.pth")
+    if any((meta.get("config") or {}).get("model", {}).get(field) for field in ("base", "detail")):
+        raise InputError(
+            f"{target}: both formats hold the release's network, these weights have branches of "
+            "their own; use the run's folder"
+        )
+    if suffix == ".pth":
         torch_weights.save(params, target)
     else:
-        _save_checkpoint(target, params, meta)
+        states = torch_weights.state_dicts(params)
+        safetensors_file.write_safetensors(target, states, _as_strings(params, meta))
 
 
-def _save_checkpoint(directory: str | os.PathLike, params: Any, meta: dict[str, Any]) -> None:
-    root = checkpoint_root(directory)
-    if saved_steps(directory):
-        raise InputError(f"{directory}: already holds a checkpoint; name another folder")
-    from cddfuse_jax.weights import orbax_trees
+def path_of(weights: str | os.PathLike) -> Path:
+    """Return the path of weights given by path or by the name of some that ship.
 
-    orbax_trees.save(directory, root, params, meta)
+    Raises:
+        InputError: no such name, or an address.
+    """
+    if isinstance(weights, str) and weights in SHIPPED:
+        return SHIPPED[weights].file
+    check_local(weights)
+    path = Path(weights)
+    if path.name == weights and not (path.suffix or path.exists()):
+        raise InputError(
+            f"{weights}: neither a file or folder nor the name of weights that come with the "
+            f"package ({', '.join(SHIPPED)})"
+        )
+    return path
 
 
-def load_params(weights: str | os.PathLike) -> dict[str, Any]:
-    """Load the network's params from whatever holds them.
+class Weights(NamedTuple):
+    """A network, its params as a tree of float32 NumPy arrays, and what was saved beside them."""
+
+    model: CDDFuse
+    params: dict[str, Any]
+    meta: dict[str, Any]
+
+    @property
+    def residual(self) -> Residual | None:
+        """The residual that they were trained with, None if they do not say."""
+        config = self.meta.get("config")
+        residual = config.get("residual") if isinstance(config, dict) else None
+        return residual if residual in RESIDUALS else None
+
+
+def load(weights: str | os.PathLike) -> Weights:
+    """Load a network from whatever holds its params; a training run's is built from its config.
 
     Args:
         weights: the name of weights that come with the package (a string in `shipped.SHIPPED`), a
             .safetensors file, a .pth file of the release's format, the workdir of a training run
-            or a converted checkpoint (the newest step), or one step's folder. Where a run kept
-            a running mean of its params (``config.ema``), that is loaded. A file or folder may be
-            given by its address in a bucket (`addresses.local`).
-
-    Returns:
-        Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
+            (the newest step) or one step's folder. Where a run kept a running mean of its params
+            (``config.ema``), that is loaded.
 
     Raises:
-        InputError: nothing of that kind there, or a number in it is not finite.
+        InputError: nothing of that kind there, a number in it is not finite, or its params are not
+            those of the network in its config.
     """
-    weights = path_of(weights)
-    params = _read_params(weights)
-    _check_network(weights, params)
-    check_finite(weights, params)
-    return params
+    path = path_of(weights)
+    params, meta = _read(path)
+    check_finite(path, params)
+    return Weights(_network(path, params, meta), params, meta)
 
 
-def _check_network(weights: Path, params: Any) -> None:
+def load_params(weights: str | os.PathLike) -> dict[str, Any]:
+    """Return the params of `load`."""
+    return load(weights).params
+
+
+def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
+    """Return what was saved beside the params of `load`, {} for a .pth file.
+
+    Raises:
+        InputError: there are no weights, or the checkpoint is broken.
+    """
+    path = path_of(weights)
+    if _is_safetensors(path):
+        return _from_strings(safetensors_file.read_safetensors(path)[1])
+    if _is_pth(path):
+        return {}
+    folder = _step_folder(path)
+    from cddfuse_jax.weights import orbax_trees
+
+    return orbax_trees.read_meta(folder)
+
+
+def _network(path: Path, params: Any, meta: dict[str, Any]) -> CDDFuse:
+    sizes = (meta.get("config") or {}).get("model") or {}
+    if not (sizes.get("base") or sizes.get("detail")):
+        try:
+            return CDDFuse.from_params(params)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: not CDDFuse weights, these are of another network ({error!r})"
+            ) from None
+    model = CDDFuse(**sizes)
     try:
-        entries = list(name_table(CDDFuse.from_params(params)))
-        fits = len(jax.tree.leaves(params)) == len(entries) and all(
-            to_torch(leaf(params, entry.path), entry.layout).shape == entry.shape
-            for entry in entries
+        image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), np.float32)
+        wanted = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
+    except (TypeError, ValueError, flax.errors.FlaxError) as error:
+        raise InputError(f"{path}: its network cannot be built ({one_line(error)})") from None
+    shapes = [
+        {jax.tree_util.keystr(place): leaf.shape for place, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (wanted, params)
+    ]
+    if shapes[0] != shapes[1]:
+        names = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise InputError(
+            f"{path}: its params are not those of the network in its config, the first that "
+            f"differs is {names[0]}; has the code of a branch changed since?"
         )
-    except Exception:  # a tree of other names, or of no arrays
-        fits = False
-    if not fits:
-        raise InputError(f"{weights}: not CDDFuse weights, these are of another network")
+    return model
 
 
 def check_finite(weights: str | os.PathLike, params: Any) -> None:
@@ -126,45 +190,16 @@ def check_finite(weights: str | os.PathLike, params: Any) -> None:
         )
 
 
-def _read_params(weights: Path) -> dict[str, Any]:
-    if _is_safetensors(weights):
-        states, _ = safetensors_file.read_safetensors(weights)
-        return torch_weights.to_params(weights, states)
-    if _is_pth(weights):
-        return torch_weights.load(weights)
-    folder = _step_folder(weights)
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    if _is_safetensors(path):
+        states, strings = safetensors_file.read_safetensors(path)
+        return torch_weights.to_params(path, states), _from_strings(strings)
+    if _is_pth(path):
+        return torch_weights.load(path), {}
+    folder = _step_folder(path)
     from cddfuse_jax.weights import orbax_trees
 
-    return orbax_trees.read_params(folder)
-
-
-def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
-    """Return what was saved beside the params of `load_params`, {} for a .pth file.
-
-    Raises:
-        InputError: there are no weights, or the checkpoint is broken.
-    """
-    weights = path_of(weights)
-    if _is_safetensors(weights):
-        return _from_strings(safetensors_file.read_safetensors(weights)[1])
-    if _is_pth(weights):
-        return {}
-    folder = _step_folder(weights)
-    from cddfuse_jax.weights import orbax_trees
-
-    return orbax_trees.read_meta(folder)
-
-
-def trained_residual(weights: str | os.PathLike) -> Residual | None:
-    """Return the residual that weights were trained with, None if they do not tell.
-
-    Raises:
-        InputError: as `load_meta`.
-    """
-    meta = load_meta(weights)
-    config = meta.get("config") if isinstance(meta, dict) else None
-    residual = config.get("residual") if isinstance(config, dict) else None
-    return residual if residual in RESIDUALS else None
+    return orbax_trees.read_params(folder), orbax_trees.read_meta(folder)
 
 
 def _as_strings(params: Any, meta: dict[str, Any]) -> dict[str, str]:
@@ -216,5 +251,5 @@ def _step_folder(directory: str | os.PathLike) -> epath.Path:
         raise InputError(f"{directory}: no such file or folder")
     raise InputError(
         f"{directory}: no weights there; give a .safetensors or .pth file, the workdir of a "
-        "training run or a folder that convert_torch_weights.py wrote"
+        "training run or one of its steps"
     )

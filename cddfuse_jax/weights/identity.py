@@ -12,14 +12,19 @@ import numpy as np
 from cddfuse_jax.weights.shipped import SHIPPED
 
 
-def digest(params: Mapping[str, Any]) -> str:
-    """Return the first 12 hexadecimal digits of the params' SHA-256: names, shapes and values."""
+def digest(tree: Any) -> str:
+    """Return the SHA-256 of a tree of arrays: names, types, shapes and values."""
     found = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        array = np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
         found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:12]
+        found.update(array.data)
+    return found.hexdigest()
+
+
+def short_digest(params: Mapping[str, Any]) -> str:
+    """Return the first 12 digits of `digest`, to tell weights from all others."""
+    return digest(params)[:12]
 
 
 def label(weights: str | os.PathLike | Mapping[str, Any]) -> str:

@@ -3,8 +3,7 @@
 import numpy as np
 import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 _STRENGTH = (0.9999, 19.0, 0.5)

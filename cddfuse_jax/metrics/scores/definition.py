@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 
 
 @metric(

@@ -3,8 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.edges import sobel
-from cddfuse_jax.metrics.record import metric
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric
 
 
 @metric(

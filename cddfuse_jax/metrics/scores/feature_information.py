@@ -1,9 +1,9 @@
 """FMI: how much grey values of small windows tell of the same windows of either source."""
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Bool, Float, Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 
 _SIDE = 3  # of a window
 _PLACES = _SIDE * _SIDE

@@ -1,9 +1,9 @@
 """Scores that count grey values: EN, and MI and CE between the fused image and its sources."""
 
 import numpy as np
+from jaxtyping import Float, Integer
 
-from cddfuse_jax.metrics.record import metric
-from cddfuse_jax.metrics.shapes import Float, Integer, Plane
+from cddfuse_jax.metrics.record import Plane, metric
 
 LEVELS = 256
 

@@ -1,9 +1,9 @@
 """MS-SSIM: structural similarity at five resolutions (Wang, Simoncelli and Bovik, 2003)."""
 
 import numpy as np
+from jaxtyping import Float
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Float, Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.windows import C2, gaussian, moments, similarity
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

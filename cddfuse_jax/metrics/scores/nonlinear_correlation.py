@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.record import Plane, metric
 from cddfuse_jax.metrics.scores.information import (
     LEVELS,
     entropy_of,
     grey_levels,
     stretched_levels,
 )
-from cddfuse_jax.metrics.shapes import Plane
 
 
 @metric(

@@ -1,11 +1,11 @@
 """Scores after models of human vision: Qcb (Chen and Blum) and Qcv (Chen and Varshney)."""
 
 import numpy as np
+from jaxtyping import Float
 
 from cddfuse_jax.metrics.edges import sobel
-from cddfuse_jax.metrics.record import metric
+from cddfuse_jax.metrics.record import Plane, metric
 from cddfuse_jax.metrics.scores.information import stretched_levels
-from cddfuse_jax.metrics.shapes import Float, Plane
 from cddfuse_jax.metrics.windows import filtered
 
 BLOCK = 16  # side of Qcv's regions

@@ -3,8 +3,7 @@
 import numpy as np
 
 from cddfuse_jax.metrics.phase_congruency import phase_congruency
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.windows import filtered, gaussian
 
 _FEATURE = 0.1  # phase congruency from which a pixel is one

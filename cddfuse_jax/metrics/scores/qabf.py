@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Float, Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 STRENGTH = (0.9994, 15.0, 0.5)

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from cddfuse_jax.metrics.record import metric
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric
 
 
 @metric(

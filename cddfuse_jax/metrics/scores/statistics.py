@@ -1,9 +1,9 @@
 """Scores of the fused image alone, from its grey values and their differences: SD, SF, AG."""
 
 import numpy as np
+from jaxtyping import Float
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Float, Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 
 
 @metric(

@@ -3,8 +3,7 @@
 import numpy as np
 import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.windows import Moments, gaussian, moments, similarity
 
 _WIDE, _NARROW = (11, 1.5), (7, 1.5)  # taps and sigma

@@ -2,9 +2,9 @@
 
 import numpy as np
 import scipy  # whose parts are imported when first used
+from jaxtyping import Float
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
-from cddfuse_jax.metrics.shapes import Float, Plane
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.windows import gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width

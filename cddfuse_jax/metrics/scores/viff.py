@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from cddfuse_jax.metrics.record import metric, refuse_smaller_than
+from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.scores.vif import SMALLEST, WINDOWS, blur, channel
-from cddfuse_jax.metrics.shapes import Plane
 from cddfuse_jax.metrics.windows import gaussian
 
 NOISE = 0.005 * 255 * 255  # variance of the visual noise, squared grey levels

@@ -1,1 +1,0 @@
-"""Base and detail features, measured and drawn."""

@@ -1,0 +1,34 @@
+"""JAX's devices by the names that people use, and what was compiled for them kept on disk."""
+
+import os
+from pathlib import Path
+
+import jax
+
+from cddfuse_jax.errors import InputError
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs in ``$XDG_CACHE_HOME/cddfuse_jax`` (by default ``~/.cache``).
+
+    JAX's own settings go first: JAX_COMPILATION_CACHE_DIR names another folder, and
+    JAX_ENABLE_COMPILATION_CACHE=false turns the cache off.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "cddfuse_jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def named_device(name: str) -> jax.Device:
+    """Return this process's device called ``name``: a platform, and which of it, as "gpu:1".
+
+    Raises:
+        InputError: there is none.
+    """
+    platform, _, number = name.partition(":")
+    try:
+        return jax.local_devices(backend=platform)[int(number or 0)]
+    except (RuntimeError, ValueError, IndexError):
+        here = ", ".join(f"{device.platform}:{k}" for k, device in enumerate(jax.local_devices()))
+        raise InputError(f"a device is named as cpu or gpu:1, got {name!r}; here: {here}") from None

@@ -1,0 +1,108 @@
+"""Export the fusing network to one file that runs without this package, by JAX or ONNX Runtime.
+
+    python -m cddfuse_jax.export --out model.stablehlo
+    python -m cddfuse_jax.export --format onnx --out model.onnx
+    python -m cddfuse_jax.export --format page --weights small --out cddfuse.html
+
+Run it with --help; docs/export.md shows how the file is used.
+"""
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from cddfuse_jax.console import ArgumentParser, add_overwrite, run
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import check_outputs, replacing
+from cddfuse_jax.models import RESIDUALS
+from cddfuse_jax.weights import shipped
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
+FORMATS = ("stablehlo", "onnx", "page")
+TYPES = ("float32", "float16")
+
+
+def parse_platforms(text: str) -> tuple[str, ...]:
+    """Read ``--platforms``: names from `PLATFORMS`, separated by commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not set(names) <= set(PLATFORMS):
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(PLATFORMS)}, got {text!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def main() -> None:
+    """Read the arguments, export, write, and say what was written."""
+    parser = ArgumentParser(
+        prog="python -m cddfuse_jax.export",
+        description="Export the network with its weights, for images of any size: as StableHLO, "
+        "which JAX runs, as ONNX, or as a page that fuses in the browser.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=textwrap.dedent(
+            """\
+            A StableHLO file holds one function from visible and infrared, float32 (n, h, w) in
+            [0, 1] with h and w at least 8, to the fused luma, float32 (n, h, w), before stretch
+            and colour:
+
+              import jax
+              fuse = jax.export.deserialize(open("model.stablehlo", "rb").read())
+              fused = fuse.call(visible, infrared)
+
+            It needs jax and flatbuffers, not this package. An ONNX file has the same inputs, named
+            visible and infrared, and the same output, named fused. It is written only if ONNX
+            Runtime gives what JAX gives, within 1e-5 (float32) or 2/255 (float16). A page is one
+            HTML file with such a model and ONNX Runtime Web, which npm fetches; it is opened from
+            the disk, and no image leaves the computer.
+            """
+        ),
+    )
+    add = parser.add_argument
+    shipped.add_option(parser)
+    add("--out", required=True, type=Path, metavar="FILE", help="file to write")
+    add("--residual", choices=RESIDUALS, help="as for fuse")
+    add("--format", choices=FORMATS, default="stablehlo", help="default: %(default)s")
+    names = ", ".join(PLATFORMS)
+    add("--platforms", type=parse_platforms, metavar="NAME,...",
+        help=f"StableHLO: where it shall run, of {names}; default: cpu,cuda,tpu")  # fmt: skip
+    add("--dtype", choices=TYPES, help="ONNX: of weights and features; default: float32")
+    add("--runtime", type=Path, metavar="FILE",
+        help="page: the archive that npm pack onnxruntime-web gave; default: fetched")  # fmt: skip
+    add_overwrite(parser)
+    given = parser.parse_args()
+    if given.out.is_dir():
+        raise InputError(f"--out is a file, {given.out} is a folder")
+    if given.format != "stablehlo" and given.platforms:
+        parser.error("--platforms is for StableHLO: ONNX is for all of them")
+    if given.format != "onnx" and given.dtype:
+        parser.error("--dtype is for --format onnx; the others are float32")
+    if given.format != "page" and given.runtime:
+        parser.error("--runtime is for --format page")
+
+    from cddfuse_jax.weights.files import load
+
+    inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
+    check_outputs([given.out], inputs, given.overwrite)
+    loaded = load(given.weights)
+    params, residual = loaded.params, given.residual or loaded.residual or "visible"
+    if given.format != "stablehlo":
+        from cddfuse_jax.export.onnx_file import onnx_model
+        from cddfuse_jax.export.single_file import runtime_parts, single_file
+
+        parts = runtime_parts(given.runtime) if given.format == "page" else None
+        data, errors = onnx_model(params, residual, given.dtype or "float32")
+        what = f"ONNX Runtime and JAX differ by at most {max(errors.values()):.1e}"
+        if parts:
+            data = single_file(data, Path(given.weights).name, parts)
+    else:
+        from cddfuse_jax.export.stablehlo import export_fuse, serialized
+
+        platforms = given.platforms or DEFAULT_PLATFORMS
+        data = serialized(export_fuse(params, residual, platforms))
+        what = f"for {', '.join(platforms)}"
+    with replacing(given.out) as temporary:
+        temporary.write_bytes(data)
+    print(f"{given.out}: {len(data) / 1e6:.2f} MB, {what}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,102 @@
+"""What a command fuses: which pairs of files, each to which file; found before work begins."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.files import check_outputs
+from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
+from cddfuse_jax.images.pair_photos import Resize
+from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.pairs import Pair, select_pairs
+
+
+class Files(NamedTuple):
+    """Which files are fused, and what is done about outputs that exist.
+
+    Attributes:
+        visible: a file, or a folder.
+        infrared: the same kind.
+        out: a folder that takes the fused images; also an image file for one pair.
+        rule: how names go together, see `images.pairs.find_pairs`.
+        overwrite: whether outputs that exist are replaced.
+        skip_existing: whether pairs whose output exists are left out.
+        shard: (i, n): only every n-th pair, from the i-th; others may fuse the rest meanwhile.
+    """
+
+    visible: Path
+    infrared: Path
+    out: Path
+    rule: Rule | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    shard: tuple[int, int] = (0, 1)
+
+
+class Treatment(NamedTuple):
+    """What is done to the files of every pair, beside fusing them.
+
+    Attributes:
+        resize: see `images.pair_photos.read_pair`.
+        align: whether a shift that is certain is undone, by cropping both to what they share.
+        format: how the fused image is stored, one of `images.output_files.FORMATS`.
+        quality: of a JPEG, 1 to 100.
+    """
+
+    resize: Resize | None = None
+    align: bool = False
+    format: Format = FORMATS["png"]
+    quality: int = QUALITY
+
+
+class Job(NamedTuple):
+    """A pair of files, and the file that it is fused to."""
+
+    pair: Pair
+    out: Path
+
+
+class Jobs(NamedTuple):
+    """Jobs to do, how many are skipped, and an error for each file without a partner."""
+
+    todo: list[Job]
+    skipped: int
+    alone: list[str]
+
+
+AS_THEY_ARE = Treatment()
+
+
+def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
+    """Find the pairs to fuse.
+
+    Raises:
+        InputError: there is none, or outputs exist or would replace inputs.
+    """
+    pairs, alone = select_pairs(files.visible, files.infrared, files.rule)
+    outs = outputs(pairs, files.out, treatment.format)
+    jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]
+    first, count = files.shard
+    jobs, alone = jobs[first::count], alone if first == 0 else []
+    todo = [job for job in jobs if not (files.skip_existing and job.out.exists())]
+    read = [file for pair in pairs for file in pair[1:]]
+    check_outputs([job.out for job in todo], read, files.overwrite)
+    return Jobs(todo, len(jobs) - len(todo), alone)
+
+
+def outputs(pairs: list[Pair], out: Path, as_format: Format = FORMATS["png"]) -> list[Path]:
+    """Return the file that each pair is fused to: ``out/NAME.png``, or ``out`` itself if an image.
+
+    Raises:
+        InputError: outputs would lie among the inputs, or a folder of pairs is to become one file.
+    """
+    single = is_image_name(out)
+    if single and len(pairs) > 1:
+        raise InputError(f"--out is a folder for {len(pairs)} pairs, got the file {out}")
+    if not single and out.exists() and not out.is_dir():
+        raise InputError(f"--out is a folder for fused images, {out} is a file; give another name")
+    files = [out] if single else [out / f"{pair.name}{as_format.suffix}" for pair in pairs]
+    inputs = {path.resolve() for pair in pairs for path in (pair.visible, pair.infrared)}
+    if len(pairs) > 1 and out.resolve() in {path.parent for path in inputs}:
+        raise InputError(f"{out}: fused images must not lie among the inputs; name another --out")
+    return files

@@ -1,0 +1,241 @@
+"""Fusing one pair of NumPy arrays, with the results of the command."""
+
+import copy
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from cddfuse_jax.devices import named_device
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.arrays import Pixels, as_batches, check_sizes
+from cddfuse_jax.fusing.memory import parse_size
+from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
+from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.weights.files import Weights, check_finite, load
+from cddfuse_jax.weights.identity import label, short_digest
+from cddfuse_jax.weights.shipped import DEFAULT
+
+
+class PairFuser:
+    """Fuses arrays: all of `fuser.Fuser` but what reads and writes files.
+
+    ::
+
+        fuser = Fuser()  # or Fuser("CDDFuse_IVF.pth")
+        fused = fuser(visible, infrared)
+
+    The luma of both is fused, stretched to the whole range, and given the chroma of the one that
+    has colour (`cddfuse_jax.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
+
+    Args:
+        weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
+            file of the release, a training run's workdir, a converted checkpoint, or the params
+            themselves. A folder named "ivf" is "./ivf".
+        residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
+            infrared-visible weights) or "none" (medical weights). None takes what the weights were
+            trained with if they tell, else "visible".
+        color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
+            "infrared", or "none" for grey, which is the release's protocol.
+        stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
+        percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
+            are fused in strips, with the same result. None: half of what is free.
+        half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
+            level of 255 (docs/speed.md).
+        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
+            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
+            which is an approximation (docs/speed.md tells how near).
+        device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
+            and for all of them in `folder`.
+
+    Attributes:
+        weights: Which weights these are: a name, and the start of their SHA-256.
+
+    Raises:
+        InputError: no weights there, an unknown option, no such device, or no size as
+            ``max_memory``.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike | Mapping[str, Any] = DEFAULT,
+        residual: Residual | None = None,
+        color: Color = "auto",
+        stretch: bool = True,
+        percentiles: tuple[float, float] = levels.AUTO,
+        max_memory: int | str | None = None,
+        precision: Precision = "float32",
+        device: jax.Device | str | None = None,
+        half_strips: bool = False,
+        model: CDDFuse | None = None,
+    ):
+        for name, value, known in (
+            ("color", color, COLORS),
+            ("residual", residual or "visible", RESIDUALS),
+            ("precision", precision, PRECISIONS),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
+        if isinstance(weights, Mapping):
+            check_finite("params", weights)
+            loaded = Weights(model or CDDFuse.from_params(weights), dict(weights), {})
+        else:
+            loaded = load(weights)
+        self.weights = f"{label(weights)} ({short_digest(loaded.params)})"
+        self.ema = (loaded.meta.get("config") or {}).get("ema", 0.0)
+        self.residual: Residual = residual or loaded.residual or "visible"
+        self.color: Color = color
+        self.stretch = stretch
+        self.percentiles = levels.Percentiles(*percentiles)
+        limit = None if max_memory is None else parse_size(str(max_memory))
+        self._make_fuse = functools.partial(
+            make_fuse,
+            loaded.model,
+            loaded.params,
+            self.residual,
+            limit,
+            precision,
+            half_strips=half_strips,
+        )
+        self.precision: Precision = precision
+        self.device = named_device(device) if isinstance(device, str) else device
+        self._model = loaded.model
+        self._fuse = self._make_fuse(device=self.device)
+        self._plan = functools.partial(plan_buckets, loaded.model.features, max_memory=limit)
+        self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Prepare for many images of many sizes, so that few are compiled for.
+
+        Without it, each size compiles as it comes. With it, at most six shapes do, and images are
+        fused inside the smallest of these that holds them: the same result, at the cost of the
+        pixels between. It pays where sizes are many and images few, as in a folder of crops. What
+        comes in another size still compiles for that.
+
+        Args:
+            sizes: (height, width) of every image to come, as often as it comes. They replace those
+                of an earlier call.
+        """
+        self._buckets = self._plan(sizes)
+
+    def on(self, device: jax.Device, sharing: int = 1) -> "PairFuser":
+        """Return this fuser with its computing on a device.
+
+        Args:
+            device: One of this process's.
+            sharing: How many fusers work at a time in the memory that this one uses.
+        """
+        fuser = copy.copy(self)
+        fuser.device = device
+        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
+        return fuser
+
+    def finishing(self, color: Color, stretch: bool) -> "PairFuser":
+        """Return this fuser with other choices for what it does to the network's output."""
+        fuser = copy.copy(self)
+        fuser.color, fuser.stretch = color, stretch
+        return fuser
+
+    def __repr__(self) -> str:
+        model = self._model
+        options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
+        options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
+        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return (
+            f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
+            f"{model.coupling_layers} coupling layers; {told})"
+        )
+
+    def __call__(
+        self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
+    ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
+        """Fuse one pair, or a batch of pairs one by one.
+
+        Args:
+            visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
+                NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
+                the last has such a length. Other integer types, and floats of another range, are
+                scaled as the command scales such files.
+            infrared: Likewise, of the same height, width and number.
+
+        Returns:
+            HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
+            its pairs is. float32 in [0, 1] if either image is of a float type, else uint8.
+
+        Raises:
+            InputError: the shapes or values are none of these.
+        """
+        first, second, is_batch = as_batches(visible, infrared)
+        as_floats = "f" in (first.dtype.kind, second.dtype.kind)
+        results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
+        if any(result.ndim == 3 for result in results):
+            results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
+        fused = np.stack(results) if is_batch else results[0]
+        return fused if as_floats else levels.to_8_bit(fused)
+
+    def fuse_pair(
+        self, visible: Pixels, infrared: Pixels
+    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
+        """Fuse two images to float32 in [0, 1].
+
+        Raises:
+            InputError: the sizes differ, are below 2x2, or a value is not usable.
+        """
+        luma = self.luma(visible, infrared)
+        return self.finished(luma, visible, infrared)
+
+    def luma(
+        self,
+        visible: Pixels,
+        infrared: Pixels,
+        visible_limits: tuple[float, float] | None = None,
+        infrared_limits: tuple[float, float] | None = None,
+    ) -> Float[np.ndarray, "h w"]:
+        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
+
+        Args:
+            visible: grey or RGB.
+            infrared: likewise, of the same size.
+            visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
+            infrared_limits: Likewise.
+
+        Raises:
+            InputError: as `fuse_pair`.
+        """
+        check_sizes(visible, infrared)
+        bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
+        luma = self._fuse(
+            self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
+        )
+        check_finite_output(luma)
+        return luma
+
+    def _input(
+        self, pixels: Pixels, limits: tuple[float, float] | None
+    ) -> Float[np.ndarray, "h w"]:
+        if limits is None and levels.is_deep(pixels):
+            limits = levels.measured_range(pixels, self.percentiles)
+        return levels.network_input(pixels, limits)
+
+    def finished(
+        self,
+        luma: Float[np.ndarray, "h w"],
+        visible: Pixels,
+        infrared: Pixels,
+        limits: tuple[float, float] | None = None,
+    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
+        """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
+        if self.stretch:
+            luma = levels.stretched(luma, limits)
+        source = colour_source(visible, infrared, self.color)
+        return luma if source is None else with_chroma(luma, source)

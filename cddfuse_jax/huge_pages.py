@@ -1,0 +1,50 @@
+"""Large arrays on huge pages (Linux): a command starts itself again, with glibc asking for them.
+
+Compiled programs on CPUs take their buffers anew in each call, and the first touch of a page costs
+more than the arithmetic on 4 KB. glibc asks for pages of 2 MB only if it is set before the start.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+TUNABLE = "glibc.malloc.hugetlb"
+_MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def restart() -> None:
+    """Start this command again, under the same process number, where the kernel has huge pages.
+
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=0 prevents it.
+    """
+    if environment := wanted(os.environ, _mode(), platform.libc_ver()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def wanted(
+    environment: Mapping[str, str], mode: str, libc: tuple[str, str]
+) -> dict[str, str] | None:
+    """Return the environment to start again with, or None to go on.
+
+    Args:
+        environment: of this process.
+        mode: what the kernel says of huge pages, as "always [madvise] never"; "always" needs no
+            asking, "never" gives none.
+        libc: name and version of the C library.
+    """
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    if "[madvise]" not in mode or libc[0] != "glibc" or TUNABLE in tunables:
+        return None
+    if tuple(map(int, libc[1].split(".")[:2])) < (2, 35):  # has no such tunable
+        return None
+    told = ":".join(filter(None, (tunables, f"{TUNABLE}=1")))
+    return {**environment, "GLIBC_TUNABLES": told}
+
+
+def _mode() -> str:
+    try:
+        return _MODE.read_text()
+    except OSError:  # another system
+        return ""

@@ -1,0 +1,93 @@
+"""What the blocks are made of. All that looks at other pixels is here, and asks for the extent.
+
+A block of one's own works in every way of fusing if it looks at its neighbours through `conv3x3`
+and `zero_padded` (or `reflect_padded`) with `depthwise3x3`, and at all pixels through `sums`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from cddfuse_jax.models import convolutions
+from cddfuse_jax.models.attention import GramSums
+from cddfuse_jax.models.convolutions import AnyArray, pad, summing_dtype, torch_uniform
+from cddfuse_jax.models.extent import Strip, current
+
+
+def kernel(
+    module: nn.Module, name: str, shape: tuple[int, ...], x: Float[AnyArray, "n h w c"]
+) -> Float[AnyArray, "..."]:
+    """Return the module's parameter ``name``, in the type of ``x``; its gradient keeps its own."""
+    return module.param(name, torch_uniform, shape).astype(x.dtype)
+
+
+def conv3x3(
+    x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"]
+) -> Float[Array, "n h w c_out"]:
+    """Dense 3x3, zeros beyond the image."""
+    return convolutions.conv3x3(current().border(x), kernel)
+
+
+def conv3x3_in_parts(
+    x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"], parts: int
+) -> list[Float[Array, "n h w c_out//{parts}"]]:
+    """Return `conv3x3`, split into ``parts`` along the channels."""
+    extent = current()
+    x = extent.border(x)
+    if isinstance(extent, Strip):  # one pass over strips uses some of them, another the others
+        return [convolutions.conv3x3(x, each) for each in jnp.split(kernel, parts, -1)]
+    return jnp.split(convolutions.conv3x3(x, kernel), parts, -1)
+
+
+def zero_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
+    """Add a border of one pixel, zeros beyond the image: what `depthwise3x3` takes."""
+    return pad(current().border(x))
+
+
+def reflect_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
+    """Add a border of one pixel, the image mirrored; h and w are at least 2."""
+    return pad(current().border(x, "reflect"), "reflect")
+
+
+def sums(q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
+    """Sum over all pixels of the image, of q and k that 3x3 convolutions with zeros gave."""
+    return current().sums(q, k)
+
+
+class LayerNorm(nn.Module):
+    """Normalise each pixel over its channels: biased variance, epsilon 1e-5."""
+
+    @nn.compact
+    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
+        """Return weight · (x - mean) / sqrt(variance + 1e-5) + bias, like ``x``."""
+        weight = self.param("weight", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
+        # Two passes: mean(x²) - mean(x)² would lose digits.
+        wide = x.astype(summing_dtype(x))
+        centred = wide - jnp.mean(wide, -1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
+        return (centred * lax.rsqrt(variance + 1e-5) * weight + bias).astype(x.dtype)
+
+
+@jax.custom_jvp
+def erf(x: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
+    """Return the error function; its derivative is as torch computes it, 2/√π · exp(-x²).
+
+    JAX 0.12 computes it by a polynomial that does not pass through `jax.shard_map`.
+    """
+    return lax.erf(x)
+
+
+@erf.defjvp
+def _erf_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    return erf(x), 2 / math.sqrt(math.pi) * (tangent * jnp.exp(-jnp.square(x)))
+
+
+def gelu(x: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
+    """Exact gelu, x · Φ(x), in the form that torch computes."""
+    return 0.5 * x * (1 + erf(x * (0.5**0.5)))

@@ -1,1 +1,0 @@
-"""What a compiler knows of a program before it runs: memory, arithmetic, traffic, time."""

@@ -1,1 +1,0 @@
-"""What a process needs of its machine: huge pages, a compilation cache."""

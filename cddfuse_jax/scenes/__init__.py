@@ -1,1 +1,0 @@
-"""Procedural pairs, the data that needs no download: canvas, scenery, warm targets."""

@@ -1,0 +1,169 @@
+"""The processes of a training run: how they join, agree and stop. One alone needs none of it."""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from cddfuse_jax import console, signals
+from cddfuse_jax._version import __version__
+from cddfuse_jax.errors import InputError, one_line
+
+HEARTBEAT_SECONDS = 10  # after which a process that says nothing counts as lost
+JOIN_SECONDS = 300
+_DAY_MS = 24 * 3600 * 1000
+
+
+class Address(NamedTuple):
+    """Where the processes meet, where neither Slurm nor a TPU pod says so.
+
+    Attributes:
+        coordinator: HOST:PORT of process 0, the same for all.
+        num_processes: how many there are.
+        process_id: which this one is, from 0.
+    """
+
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+@contextlib.contextmanager
+def joined(address: Address, configuration: str) -> Iterator[None]:
+    """Join the other processes; must come before anything else asks JAX for devices.
+
+    JAX joins them and watches over them: when one is lost, it ends the others with its own text and
+    exit code. An error in the block ends this process at once, since the others may wait for it.
+
+    Args:
+        address: where they meet; where it is empty, Slurm or a TPU pod says so, if there is one.
+        configuration: text that must be the same for all, as must versions.
+
+    Raises:
+        InputError: the address is wrong, the others do not come, or have another configuration.
+    """
+    _initialize(address)
+    if jax.process_count() == 1:
+        yield
+        return
+    if jax.process_index():
+        console.speak_only_of_errors(f"process {jax.process_index()}")
+    try:
+        what = f"{__version__} {jax.__version__} {configuration}"
+        digest = np.frombuffer(hashlib.sha256(what.encode()).digest(), np.uint8)
+        if (others := gathered(digest) != digest).any():
+            number = int(np.nonzero(others.any(axis=1))[0][0])
+            raise InputError(
+                f"process {number} has another configuration, or another version of cddfuse-jax or "
+                "JAX, than this one; start all with the same"
+            )
+        yield
+    except BaseException as error:
+        code = 1
+        try:
+            code = console.code_of(error)
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code)
+    jax.distributed.shutdown()
+
+
+def _initialize(address: Address) -> None:
+    given = [value is not None for value in address]
+    if any(given) and not all(given):
+        raise InputError(
+            "--coordinator, --num_processes and --process_id belong together, got only "
+            + ", ".join(f"--{name}" for name, x in address._asdict().items() if x is not None)
+        )
+    options: dict = {}
+    if any(given):
+        host, colon, port = str(address.coordinator).rpartition(":")
+        if not (host and colon and port.isdecimal() and int(port) < 2**16):
+            raise InputError(f"--coordinator is HOST:PORT of process 0, got {address.coordinator}")
+        count, number = address.num_processes or 0, address.process_id or 0
+        if not 0 <= number < count:
+            raise InputError(
+                f"--process_id is from 0 to --num_processes - 1, got {number} of {count}"
+            )
+        options = {
+            "coordinator_address": address.coordinator,
+            "coordinator_bind_address": address.coordinator,  # not every interface
+            "num_processes": count,
+            "process_id": number,
+            "cluster_detection_method": "deactivate",
+        }
+    elif jax.distributed.is_initialized() or not _in_a_cluster():
+        return
+    try:
+        jax.distributed.initialize(
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            initialization_timeout=JOIN_SECONDS,
+            **options,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the processes cannot join ({one_line(error)})") from None
+
+
+def _in_a_cluster() -> bool:
+    """Tell whether JAX can find the others by itself: several tasks of srun, or a TPU machine."""
+    if "SLURM_STEP_NODELIST" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1":
+        return True
+    chips = any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0"))
+    return chips and importlib.util.find_spec("libtpu") is not None
+
+
+def is_first() -> bool:
+    """Tell whether this process prints, logs and draws; always so for one alone."""
+    return jax.process_index() == 0
+
+
+def wait_for_all() -> None:
+    """Return when all have called this. On CPUs a reduction gives up after 30 s; this does not."""
+    if jax.process_count() > 1:
+        ocp.multihost.get_barrier_sync_fn()(key="cddfuse_jax", timeout_ms=_DAY_MS)
+
+
+def gathered(value: np.ndarray) -> np.ndarray:
+    """Return the arrays of all processes, stacked. All must call this, in the same order."""
+    if jax.process_count() == 1:
+        return value[None]
+    wait_for_all()
+    return np.asarray(multihost_utils.process_allgather(value))
+
+
+class StopSignal:
+    """Ask a run to save and stop at Ctrl-C or SIGTERM.
+
+    Among several processes one to any of them stops all, after one and the same update.
+
+    Attributes:
+        received: number of the signal; SIGTERM's where another process got it; None before.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        signals.save_first(self._receive)
+
+    def _receive(self, number: int) -> None:
+        self.received = number
+        if jax.distributed.is_initialized():
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX's runtime takes that, and tells the others
+
+    def __call__(self, step: int) -> bool:
+        """Tell whether to stop after update number ``step``."""
+        if not jax.distributed.is_initialized():
+            return self.received is not None
+        if stops := multihost_utils.reached_preemption_sync_point(step):
+            self.received = self.received or signal.SIGTERM
+        return stops
