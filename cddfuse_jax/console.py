@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cddfuse_jax import huge_pages, signals
-from cddfuse_jax.errors import InputError, escaped, one_line
+from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
@@ -44,7 +43,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command and exit with its code: the one way in which every command starts.
 
     To be called before anything heavy is imported, since the process may start again for huge
-    pages. An `InputError` is one line; so is a full disk, and a platform that JAX does not have.
+    pages. An `InputError` is one line; so is a full disk.
     """
     huge_pages.restart()
     try:
@@ -68,12 +67,6 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
         return 1
-    if isinstance(error, RuntimeError) and "nable to initialize backend" in str(error):
-        report_error(
-            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: this JAX has no such platform "
-            f"({one_line(error)}); install JAX's build for it, or unset JAX_PLATFORMS"
-        )
-        return 2
     raise error
 
 

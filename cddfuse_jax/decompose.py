@@ -52,7 +52,10 @@ def main() -> int:
     """Read the arguments, take every pair apart, and write what was seen."""
     given = _parser().parse_args()
 
+    from cddfuse_jax.devices import prepare
     from cddfuse_jax.training.decomposed_folder import decompose_files
+
+    prepare()
 
     failed = decompose_files(
         given.weights,

@@ -71,7 +71,7 @@ def _serve(given: argparse.Namespace) -> None:
             f"cannot listen at {given.host}:{given.port} ({error.strerror}); name another --port, "
             "or an address of this machine as --host"
         ) from None
-    devices.keep_compiled()
+    devices.prepare()
     for weights in given.weights:
         load_meta(weights)
     limits = Limits(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, one_line
 
 
 def keep_compiled() -> None:
@@ -18,6 +18,28 @@ def keep_compiled() -> None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "cddfuse_jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def check_platform() -> None:
+    """Check that JAX has the platform that JAX_PLATFORMS names.
+
+    Raises:
+        InputError: it has not.
+    """
+    try:
+        jax.local_devices()
+    except Exception as error:  # of several types, one of them an assertion
+        raise InputError(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: JAX cannot use that platform "
+            f"here ({one_line(error) or 'it is not there'}); install JAX's build for it, or unset "
+            "the variable"
+        ) from None
+
+
+def prepare() -> None:
+    """Keep compiled programs, and check the platform: what commands do before they compute."""
+    keep_compiled()
+    check_platform()
 
 
 def named_device(name: str) -> jax.Device:

@@ -180,7 +180,7 @@ def main() -> int:
     if jobs and not jobs.todo:
         return _summary(given, jobs, 0)
 
-    from cddfuse_jax.devices import keep_compiled
+    from cddfuse_jax.devices import prepare
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.fusing.records import recording
 
@@ -189,7 +189,7 @@ def main() -> int:
         from cddfuse_jax.fusing.video_files import open_videos
 
         frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
-    keep_compiled()
+    prepare()
     fuser = Fuser(
         given.weights,
         given.residual,

@@ -72,9 +72,9 @@ def main() -> int:
     if given.weights and not given.data and not given.elsewhere:
         raise InputError("say where the test sets are: --data DIR, or --set SET=DIR")
 
-    from cddfuse_jax.devices import keep_compiled
+    from cddfuse_jax.devices import prepare
 
-    keep_compiled()
+    prepare()
     return _reproduce(given) if given.release else _score(given)
 
 

@@ -69,6 +69,7 @@ def main() -> int:
         arguments.coordinator, arguments.num_processes, arguments.process_id
     )
     with distributed.joined(address, config.to_json()):
+        devices.check_platform()
         stop = distributed.StopSignal()
         # Processes of one run share the folder: one of them keeps other runs out.
         alone = alone_in(arguments.workdir, "train")

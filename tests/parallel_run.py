@@ -20,10 +20,10 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import batches, make_source
-from cddfuse_jax.distributed import address, processes
 from cddfuse_jax.models.cddfuse import MODULES
-from cddfuse_jax.training.devices import Devices
+from cddfuse_jax.training.distributed import Address, joined
 from cddfuse_jax.training.optimizers import adam, learning_rate
+from cddfuse_jax.training.parallel import Devices
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.update import init_params, init_state, update
 
@@ -78,7 +78,11 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     losses, result = [], {}
     for stage in make_stages(config, model):
         bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
-        mapped = devices.mapped(bound) if count else jax.jit(bound)
+        mapped = jax.jit(bound)
+        if count:
+            first = dataset[0]
+            images = first["visible"], first["infrared"]
+            mapped = devices.compiled(bound, state, *images)
         if how == "shard_map" and count > 1 and share == (0, 1):
             batch = dataset[0]
             program = devices.jitted(bound).lower(state, batch["visible"], batch["infrared"])
@@ -104,12 +108,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("ways", nargs="+")
-    address.add_options(parser)
+    parser.add_argument("--coordinator")
+    parser.add_argument("--num_processes", type=int)
+    parser.add_argument("--process_id", type=int)
     given = parser.parse_args()
     out = given.out
     if given.num_processes:
         out = out.with_name(f"{given.process_id}_{out.name}")
-    with processes.joined(address.given_address(given)):
+    address = Address(given.coordinator, given.num_processes, given.process_id)
+    with joined(address, ""):
         found = {}
         for way in given.ways:
             count, how, accumulate = way.split(":")

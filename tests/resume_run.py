@@ -10,7 +10,7 @@ import sys
 import jax
 from ml_collections import ConfigDict
 
-from cddfuse_jax.distributed import address, processes
+from cddfuse_jax.training.distributed import Address, joined
 from cddfuse_jax.training.run import train_and_evaluate
 
 
@@ -19,11 +19,14 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("workdir")
     parser.add_argument("stop", type=int)
-    address.add_options(parser)
+    parser.add_argument("--coordinator")
+    parser.add_argument("--num_processes", type=int)
+    parser.add_argument("--process_id", type=int)
     given = parser.parse_args()
     with open(given.config, encoding="utf-8") as file:
         config = ConfigDict(json.load(file))
-    with processes.joined(address.given_address(given)):
+    address = Address(given.coordinator, given.num_processes, given.process_id)
+    with joined(address, ""):
         state = train_and_evaluate(config, given.workdir, lambda step: step == given.stop)
         print(int(state.step), jax.process_count(), jax.device_count(), flush=True)
 

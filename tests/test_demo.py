@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from programs import free_port
 
-from cddfuse_jax.console import exit_code
+from cddfuse_jax import console
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
@@ -83,7 +83,9 @@ def test_without_gradio_it_is_one_line(monkeypatch, capsys):
     from cddfuse_jax import demo
 
     monkeypatch.setattr(sys, "argv", ["demo"])
-    assert exit_code(demo.main) == 2
+    with pytest.raises(SystemExit) as end:
+        console.run(demo.main)
+    assert end.value.code == 2
     assert re.fullmatch(r"error: the page needs Gradio: .*\[demo\].*\n", capsys.readouterr().err)
     assert Path(tempfile.gettempdir()).is_dir()
 

@@ -4,9 +4,11 @@ import sys
 import numpy as np
 import pytest
 
-from cddfuse_jax import console, export
+from cddfuse_jax import console
+from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.export.stablehlo import export_fuse
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 
 pytest.importorskip("flatbuffers", reason="exporting needs the extra [export]")
 
@@ -45,7 +47,7 @@ def test_a_fresh_process_loads_it_with_jax_alone_and_fuses_two_sizes(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "cpu cuda tpu (n, h, w) (n, h, w)\n"
-    fuse = make_fuse(tiny_params, "sum")
+    fuse = make_fuse(CDDFuse.from_params(tiny_params), tiny_params, "sum")
     for name in pairs:
         visible, infrared = np.load(tmp_path / f"{name}.npy")
         fused = np.load(tmp_path / f"{name}_fused.npy")

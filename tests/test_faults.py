@@ -13,10 +13,9 @@ from PIL import Image
 from cddfuse_jax.data.pipeline import batches
 from cddfuse_jax.data.skipping import SkippingSource
 from cddfuse_jax.data.sources import FolderPairs
-from cddfuse_jax.distributed.address import Address
-from cddfuse_jax.distributed.processes import joined
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
+from cddfuse_jax.training.distributed import Address, joined
 from cddfuse_jax.training.run import train_and_evaluate
 
 
@@ -196,10 +195,10 @@ def test_the_shares_of_a_batch_are_the_batch_in_order(tmp_path, parts):
     "address, message",
     [
         (Address("127.0.0.1:1", None, 0), "belong together, got only --coordinator, --process_id"),
-        (Address("127.0.0.1", 2, 0), "must be HOST:PORT of process 0, got '127.0.0.1'"),
+        (Address("127.0.0.1", 2, 0), "is HOST:PORT of process 0, got 127.0.0.1"),
         (Address("127.0.0.1:1", 2, 2), "from 0 to --num_processes - 1, got 2 of 2"),
     ],
 )
 def test_incomplete_addresses_are_refused(address, message):
-    with pytest.raises(InputError, match=message), joined(address):
+    with pytest.raises(InputError, match=message), joined(address, ""):
         pass

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cddfuse_jax.fusing import folder
-from cddfuse_jax.fusing.folder import fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pairs import Pair
 
@@ -70,7 +70,8 @@ class Watched(Fuser):
 def test_the_next_pair_is_read_while_one_is_computed(tiny_params, pairs, read, tmp_path):
     fuser = Watched(tiny_params, read, patience=10)
     outs = [tmp_path / "out" / f"{pair.name}.png" for pair in pairs]
-    assert fuse_pairs(fuser, pairs, outs) == COUNT
+    outcomes = list(fuser.fuse(map(Job, pairs, outs)))
+    assert [outcome.error for outcome in outcomes] == [None] * COUNT
     assert fuser.ahead == [True] * (COUNT - 1) + [False]
     assert fuser.most == 1
 
@@ -81,7 +82,8 @@ def test_files_of_large_images_are_not_held_beside_others(
     monkeypatch.setattr(folder, "LARGE", 24 * 20)
     fuser = Watched(tiny_params, read, patience=0.2)
     outs = [tmp_path / "out" / f"{pair.name}.png" for pair in pairs]
-    assert fuse_pairs(fuser, pairs, outs) == COUNT
+    outcomes = list(fuser.fuse(map(Job, pairs, outs)))
+    assert [outcome.error for outcome in outcomes] == [None] * COUNT
     assert fuser.ahead == [False] * COUNT
 
 
@@ -91,11 +93,11 @@ def test_seconds_leave_out_what_other_pairs_computed(tiny_params, pairs, tmp_pat
             time.sleep(0.5)
             return super().luma(*images, **limits)
 
-    fuser, told = Slow(tiny_params), []
+    fuser = Slow(tiny_params)
     outs = [tmp_path / "out" / f"{pair.name}.png" for pair in pairs]
     fuser.luma(*(np.zeros((24, 20), np.uint8) for _ in range(2)))  # compiles
     started = time.monotonic()
-    fuse_pairs(fuser, pairs, outs, tell=told.append)
+    told = list(fuser.fuse(map(Job, pairs, outs)))
     assert [outcome.pair for outcome in told] == pairs
     # With the waits, each but the first would have half a second more.
     assert sum(outcome.seconds for outcome in told) < time.monotonic() - started + 1

@@ -1,6 +1,7 @@
 """Weights of other programs: wrapped ones are read, other networks are refused soon."""
 
 import json
+import shutil
 import time
 
 import jax
@@ -11,7 +12,7 @@ from pth_writer import Storage, Tensor, write_pth
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.weights import torch_weights
-from cddfuse_jax.weights.files import load_params, save_params, trained_residual
+from cddfuse_jax.weights.files import load, load_params
 
 
 @pytest.fixture
@@ -60,14 +61,16 @@ def test_enormous_feature_counts(file, shape):
     )
 
 
-def test_checkpoints_of_another_network_or_with_a_broken_meta(tmp_path, tiny_params):
+def test_checkpoints_of_another_network_or_with_a_broken_meta(tmp_path, tiny_run):
     with ocp.CheckpointManager(tmp_path / "other" / "checkpoints") as manager:
-        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave({"w": np.ones(3)})))
-    assert refusal(tmp_path / "other").endswith("not CDDFuse weights, these are of another network")
-    save_params(tmp_path / "mine", tiny_params, {})
+        params = ocp.args.StandardSave({"w": np.ones(3)})
+        manager.save(0, args=ocp.args.Composite(params=params, meta=ocp.args.JsonSave({})))
+    line = refusal(tmp_path / "other")
+    assert line.endswith("these are of another network (KeyError('encoder'))")
+    shutil.copytree(tiny_run[0], tmp_path / "mine")
+    (meta,) = (tmp_path / "mine/checkpoints/8").rglob("meta/metadata")
     for text in ("", "[1, 2]", '{"config": 3}', "{", "\x00", json.dumps("a")):
-        next((tmp_path / "mine").rglob("meta/metadata")).write_text(text)
-        try:
-            assert trained_residual(tmp_path / "mine") is None
-        except InputError as error:
-            assert "broken checkpoint" in str(error) and "\n" not in str(error)
+        meta.write_text(text)
+        with pytest.raises(InputError) as error:
+            load(tmp_path / "mine")
+        assert "broken checkpoint" in str(error.value) and "\n" not in str(error.value)

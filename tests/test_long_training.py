@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scalars import read_scalars
 
 from cddfuse_jax import config as configs
 from cddfuse_jax import fuse
@@ -18,7 +19,6 @@ from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.optimizers import Optimizer, learning_rate, update_count
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.scalars import read_scalars
 from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.files import load_params, saved_steps
 

@@ -5,10 +5,12 @@ import sys
 import numpy as np
 import pytest
 
-from cddfuse_jax import console, export
+from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing import onnx_file
+from cddfuse_jax.export import __main__ as export
+from cddfuse_jax.export import onnx_file
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.files import load_params
 
 onnx = pytest.importorskip("onnx", reason="ONNX needs the extra [onnx]")
@@ -26,7 +28,7 @@ def run(monkeypatch, *arguments):
 def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
     params = load_params("small")
     fused = onnx_file.runner(onnx_file.onnx_model(params, residual)[0])
-    fuse = make_fuse(params, residual)
+    fuse = make_fuse(CDDFuse.from_params(params), params, residual)
     rng = np.random.default_rng(1)
     for n, height, width in ((1, 2, 2), (2, 19, 8), (1, 40, 3)):
         pair = rng.random((2, n, height, width), np.float32)

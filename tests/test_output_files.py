@@ -9,9 +9,8 @@ from PIL import Image
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import watching
-from cddfuse_jax.fusing.files import Files
-from cddfuse_jax.fusing.folder import Treatment, fuse_pairs
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.jobs import Files, Job, Treatment
 from cddfuse_jax.fusing.records import recording
 from cddfuse_jax.images.image_files import Photo, read_photo, write_png
 from cddfuse_jax.images.output_files import FORMATS, format_for, write_image
@@ -123,7 +122,8 @@ def test_a_record_has_a_line_for_each_pair(tiny_params, pairs, tmp_path):
     fuser = Fuser(tiny_params)
     with recording(tmp_path / "log" / "fused.jsonl") as record:
         outs = [tmp_path / f"{pair.name}.png" for pair in pairs]
-        fuse_pairs(fuser, pairs, outs, tell=lambda outcome: record(fuser, outcome))
+        for outcome in fuser.fuse(map(Job, pairs, outs)):
+            record(fuser, outcome)
     lines = (tmp_path / "log" / "fused.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
     assert (first["name"], first["width"], first["height"], first["error"]) == ("a", 24, 20, None)
@@ -154,7 +154,8 @@ def test_watching_fuses_what_arrives_whole_and_once(tiny_params, pairs, tmp_path
         yield
         yield
 
-    watching.watch(fuser, files, Treatment(), told.append, looks())
+    for outcome in watching.watch(fuser, files, Treatment(), looks()):
+        told.append(outcome)
     assert [outcome.pair.name for outcome in told] == ["a", "b", "b", "late"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "a.png", "b.png", "late.png"

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cddfuse_jax import export
-from cddfuse_jax.console import exit_code
+from cddfuse_jax import console
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.export import __main__ as export
+from cddfuse_jax.export import single_file
 from cddfuse_jax.fusing.fuser import Fuser
-from cddfuse_jax.webpage import single_file
 
 
 def archive(folder: Path, *parts: str) -> Path:
@@ -58,7 +58,9 @@ def test_without_npm_it_is_one_line_before_any_work(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("PATH", "")
     out = tmp_path / "page.html"
     monkeypatch.setattr(sys, "argv", ["export", "--format", "page", "--out", str(out)])
-    assert exit_code(export.main) == 2
+    with pytest.raises(SystemExit) as end:
+        console.run(export.main)
+    assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("error: a page holds the npm package") and error.count("\n") == 1
     assert not out.exists()
@@ -71,7 +73,9 @@ def page(tmp_path_factory) -> Path:
     command = ["export", "--format", "page", "--weights", "small", "--out", str(path)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command)
-        if exit_code(export.main):
+        try:
+            export.main()
+        except InputError:
             pytest.skip("npm could not fetch the runtime")
     return path
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from scalars import read_scalars
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.scalars import read_scalars
 from cddfuse_jax.weights.files import load_meta, load_params, saved_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -78,10 +78,12 @@ def main() -> None:
     if given.format != "page" and given.runtime:
         parser.error("--runtime is for --format page")
 
+    from cddfuse_jax.devices import prepare
     from cddfuse_jax.weights.files import load
 
     inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
     check_outputs([given.out], inputs, given.overwrite)
+    prepare()
     loaded = load(given.weights)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":

@@ -85,9 +85,8 @@ def run_release(
 
 def where_it_runs(precision: Precision) -> str:
     """Say on what the port runs, and how it multiplies."""
-    with computing(precision):
-        set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    products = set_to or "the backend's default"
+    set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    products = "highest" if precision == "highest" else set_to or "the backend's default"
     return f"port on {jax.default_backend()}, precision {precision}, products in {products}"
 
 

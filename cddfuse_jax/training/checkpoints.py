@@ -4,9 +4,13 @@ A step is written beside its place and renamed when it is whole; ``meta`` keeps 
 numbers, so that damage which still reads as a checkpoint is found as well.
 """
 
+import contextlib
+import logging
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,15 +103,16 @@ class Checkpoints:
         mean = {} if state.ema is None else {"ema": ocp.args.StandardSave(state.ema)}
         best = list(self.best) if self.best else None
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.params),
-                    optimizer=ocp.args.StandardSave(optimizer),
-                    meta=ocp.args.JsonSave(meta | {"best": best, "digest": digest(state)}),
-                    **mean,
-                ),
-            )
+            with _quietly():
+                self._manager.save(
+                    step,
+                    args=ocp.args.Composite(
+                        params=ocp.args.StandardSave(state.params),
+                        optimizer=ocp.args.StandardSave(optimizer),
+                        meta=ocp.args.JsonSave(meta | {"best": best, "digest": digest(state)}),
+                        **mean,
+                    ),
+                )
         except Exception as error:  # depends on which of its files could not be written
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(
@@ -179,6 +184,27 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the folder."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Say nothing of what Orbax's threads tell of a failure, which is raised anyway.
+
+    They tell it late and in several ways, so that they stay silent after a failure, which ends the
+    run.
+    """
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception:
+        sys.unraisablehook = lambda found: None
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        raise
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:

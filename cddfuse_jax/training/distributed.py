@@ -24,6 +24,12 @@ JOIN_SECONDS = 300
 _DAY_MS = 24 * 3600 * 1000
 
 
+class ProcessLostError(InputError):
+    """Another process of the run cannot be reached."""
+
+    exit_code = 1
+
+
 class Address(NamedTuple):
     """Where the processes meet, where neither Slurm nor a TPU pod says so.
 
@@ -70,6 +76,10 @@ def joined(address: Address, configuration: str) -> Iterator[None]:
         yield
     except BaseException as error:
         code = 1
+        if isinstance(error, jax.errors.JaxRuntimeError):  # before JAX itself has noticed
+            error = ProcessLostError(
+                f"a process of this run was lost ({one_line(error)}); start all of them again"
+            )
         try:
             code = console.code_of(error)
         except BaseException:
