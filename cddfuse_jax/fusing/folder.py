@@ -28,7 +28,15 @@ from cddfuse_jax.fusing.memory import devices_in_one_memory
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name, write_image
-from cddfuse_jax.images.pair_photos import Resize, aligned, notes_on, read_pair, sizes_of
+from cddfuse_jax.images.pair_photos import (
+    Reading,
+    Resize,
+    aligned,
+    notes_on,
+    read_pair,
+    sizes_of,
+    warnings_on,
+)
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.registration import measure_shift
 
@@ -41,12 +49,14 @@ class Treatment(NamedTuple):
         align: whether a shift that is certain is undone, by cropping both to what they share.
         format: how the fused image is stored, one of `images.output_files.FORMATS`.
         quality: of a JPEG, 1 to 100.
+        page: which page or slice is read, see `images.image_files.read_photo`.
     """
 
     resize: Resize | None = None
     align: bool = False
     format: Format = FORMATS["png"]
     quality: int = QUALITY
+    page: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -86,7 +96,7 @@ def fuse_pairs(
     at the end, all in the order of the pairs. Pairs of many sizes share a few compilations.
     ``tell`` is given every outcome, in that order too.
     """
-    sizes = sizes_of(pairs, treatment.resize)
+    sizes = sizes_of(pairs, treatment.resize, treatment.page)
     fuser.expect(sizes)
     fused, notes = 0, defaultdict(list)
 
@@ -180,15 +190,16 @@ def fuse_file(
         InputError: a file cannot be read, or the sizes differ or are below 2x2.
     """
     started = time.perf_counter()
-    photos = read_pair(pair, treatment.resize)
+    photos = read_pair(pair, treatment.resize, Reading(*fuser.ranges, treatment.page))
+    warnings = warnings_on(pair, photos)
     with naming(pair.name):
         shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))
         found = shift if shift and shift.is_misregistered else None
-        warning = found.warning if found else None
+        warnings += [found.warning] if found else []
         if found and treatment.align:
             photos = aligned(photos, found)
             height, width = photos.visible.pixels.shape[:2]
-            warning = (
+            warnings[-1] = (
                 f"the infrared image was moved by {-found.right} right and {-found.down} down, and "
                 f"both cropped to the {width}x{height} pixels that they share"
             )
@@ -210,8 +221,8 @@ def fuse_file(
         pair,
         out,
         size=(fused.shape[0], fused.shape[1]),
-        notes=notes_on(pair, photos, fuser.percentiles),
-        warning=warning,
+        notes=notes_on(pair, photos),
+        warning="; ".join(warnings) or None,
         shift=found and (found.right, found.down),
         seconds=time.perf_counter() - started - waited,
     )

@@ -20,6 +20,7 @@ from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_bucket
 from cddfuse_jax.images import levels, pair_rules
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.output_files import QUALITY, format_for
+from cddfuse_jax.images.ranges import AUTO, Percentiles, Range, parse_range
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.options import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.runtime.naming import named_device
@@ -49,7 +50,11 @@ class Fuser:
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
-        percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        percentiles: Of a grey image deeper than 8 bits: what becomes black and white; by default
+            of the pixels that are part of the scene (`images.ranges.kept`).
+        visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
+            values "7000:9000", or percentiles "1,99".
+        infrared_range: Likewise of the infrared image.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
@@ -74,11 +79,13 @@ class Fuser:
         residual: Residual | None = None,
         color: Color = "auto",
         stretch: bool = True,
-        percentiles: tuple[float, float] = levels.AUTO,
+        percentiles: tuple[float, float] | Range = AUTO,
         max_memory: int | str | None = None,
         precision: Precision = "float32",
         device: jax.Device | str | None = None,
         half_strips: bool = False,
+        visible_range: str | None = None,
+        infrared_range: str | None = None,
     ):
         for name, value, known in (
             ("color", color, COLORS),
@@ -97,7 +104,11 @@ class Fuser:
         self.residual: Residual = residual or trained_with or "visible"
         self.color: Color = color
         self.stretch = stretch
-        self.percentiles = levels.Percentiles(*percentiles)
+        both = percentiles if isinstance(percentiles, Range) else Percentiles(*percentiles)
+        self.ranges: tuple[Range, Range] = (
+            parse_range(visible_range, "visible_range") if visible_range else both,
+            parse_range(infrared_range, "infrared_range") if infrared_range else both,
+        )
         limit = None if max_memory is None else parse_size(str(max_memory))
         self._make_fuse = functools.partial(
             make_fuse, params, self.residual, limit, precision, half_strips=half_strips
@@ -260,18 +271,14 @@ class Fuser:
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        luma = self._fuse(
-            self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
+        limits = (visible_limits, infrared_limits)
+        first, second = (
+            levels.network_input(levels.picture(pixels, own or levels.limits_for(pixels, given)))
+            for pixels, given, own in zip((visible, infrared), self.ranges, limits, strict=True)
         )
+        luma = self._fuse(first, second, bucket)
         check_finite_output(luma)
         return luma
-
-    def _input(
-        self, pixels: Pixels, limits: tuple[float, float] | None
-    ) -> Float[np.ndarray, "h w"]:
-        if limits is None and levels.is_deep(pixels):
-            limits = levels.measured_range(pixels, self.percentiles)
-        return levels.network_input(pixels, limits)
 
     def finished(
         self,
@@ -280,8 +287,14 @@ class Fuser:
         infrared: Pixels,
         limits: tuple[float, float] | None = None,
     ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
-        if self.stretch:
+        """Stretch a fused luma, by its own range or ``limits``, and put colour back.
+
+        Two images of one value each make one of one value: what padding does to their borders is
+        no picture.
+        """
+        if all(np.ptp(pixels) == 0 for pixels in (visible, infrared)):
+            luma = np.full_like(luma, np.median(luma))
+        elif self.stretch:
             luma = levels.stretched(luma, limits)
         source = colour_source(visible, infrared, self.color)
         return luma if source is None else with_chroma(luma, source)
