@@ -36,11 +36,12 @@ def read_tiff(path: str | os.PathLike, index: int | None = None) -> Photo:
     with tifffile.TiffFile(path) as file:
         page, count = _page(path, file, index)
         _check(path, page)
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if not all(map(all, parts)) or max(map(sum, parts)) > file.filehandle.size:
+            raise ValueError("parts of the image are missing")
         stored = page.asarray(squeeze=False)  # planes, depth, height, width, bands
         if _bands_are_last(file, page):
             stored, count = file.series[0].asarray()[None, None], 1
-        if not all(page.dataoffsets) or not all(page.databytecounts):
-            raise ValueError("parts of the image are missing")
         notes = []
         if count > 1 and index is None:
             shown = f"more than {MOST_PAGES}" if count > MOST_PAGES else count
@@ -112,6 +113,8 @@ def _check(path, page: Any) -> None:
     if _RAW in page.tags:
         raise InputError(f"{path}: raw files are not read; develop it to 16-bit TIFF")
     known = page.dtype is not None and page.dtype.kind in "biuf"
+    if page.dtype == np.bool_ and page.samplesperpixel > 1 and page.planarconfig == 1:
+        known = False  # bits of several bands interleaved, which tifffile takes for one band's
     if not known or page.samplesperpixel < _COLOURS.get(_kind(page), 100):
         raise InputError(f"{what}; {SAVE}")
     deep = page.dtype != np.uint8
