@@ -152,7 +152,7 @@ def test_other_precisions_become_float32(tmp_path, dtype):
 
 def test_bfloat16_storages_are_read_bit_by_bit(tmp_path):
     states = small_states()
-    values = np.float32([1, -2.5, 0, 3e38, 1e-38, 0.33203125, -0.0, 7])  # all of 8 bits
+    values = np.float32([1, -2.5, 0, 3e38, 1e-37, 0.33203125, -0.0, 7])  # all of 8 bits
     states["BaseFuseLayer"]["norm1.body.weight"] = (values.view("u4") >> 16).astype("u2")
     for order in "<>":
         params = torch_weights.load(write_pth(tmp_path / "w.pth", states, order=order))
