@@ -248,6 +248,10 @@ class Fuser:
         Raises:
             InputError: the sizes differ, are below 2x2, or a value is not usable.
         """
+        visible, infrared = (
+            levels.picture(pixels, levels.limits_for(pixels, given))
+            for pixels, given in zip((visible, infrared), self.ranges, strict=True)
+        )
         luma = self.luma(visible, infrared)
         return self.finished(luma, visible, infrared)
 
@@ -263,7 +267,8 @@ class Fuser:
         Args:
             visible: grey or RGB.
             infrared: likewise, of the same size.
-            visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
+            visible_limits: Values that become 0 and 1; default: those of a picture, or of counts
+                the percentiles, without the ranges that this fuser was made with.
             infrared_limits: Likewise.
 
         Raises:
@@ -271,11 +276,8 @@ class Fuser:
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        limits = (visible_limits, infrared_limits)
-        first, second = (
-            levels.network_input(levels.picture(pixels, own or levels.limits_for(pixels, given)))
-            for pixels, given, own in zip((visible, infrared), self.ranges, limits, strict=True)
-        )
+        first = levels.network_input(levels.picture(visible, visible_limits))
+        second = levels.network_input(levels.picture(infrared, infrared_limits))
         luma = self._fuse(first, second, bucket)
         check_finite_output(luma)
         return luma
@@ -292,7 +294,7 @@ class Fuser:
         Two images of one value each make one of one value: what padding does to their borders is
         no picture.
         """
-        if all(np.ptp(pixels) == 0 for pixels in (visible, infrared)):
+        if levels.is_flat(visible) and levels.is_flat(infrared):
             luma = np.full_like(luma, np.median(luma))
         elif self.stretch:
             luma = levels.stretched(luma, limits)

@@ -110,6 +110,11 @@ def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np
     return intensities(pixels, limits)
 
 
+def is_flat(pixels: np.ndarray) -> bool:
+    """Tell whether every pixel of an image, grey or colour, is the same."""
+    return bool((pixels == pixels[:1, :1]).all())
+
+
 def remarks(pixels: np.ndarray) -> list[str]:
     """Return what a user should know of how the values of a picture are understood."""
     most, (low, high) = white(pixels), _extremes(pixels)

@@ -87,10 +87,25 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
         notes.append("a picture that needs no range, taken as it is")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from those beside them")
-    bits = 8 * pixels.dtype.itemsize
-    return Photo(
-        picture, tuple(notes), limits, "float" if pixels.dtype.kind == "f" else f"{bits}-bit"
-    )
+    depth = "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
+    warnings = _warnings(picture, limits) if isinstance(given, Percentiles) else []
+    return Photo(picture, tuple(notes), limits, depth, tuple(warnings))
+
+
+def _warnings(picture: np.ndarray, limits: tuple[float, float] | None) -> list[str]:
+    """Say where an image uses little of its range; ``limits`` are what became 0 and 1."""
+    inside = picture[(picture > 0) & (picture < 1)] if picture.dtype != np.uint8 else picture[:0]
+    if limits and inside.size and (share := np.ptp(np.percentile(inside, (5, 95)))) < NARROW:
+        return [
+            f"the middle 90 % of its pixels fill {100 * share:.0f} % of {limits[0]:.6g} to "
+            f"{limits[1]:.6g}; --range-vi or --range-ir LOW:HIGH gives other values"
+        ]
+    if not limits and picture.ndim == 3 and inside.size and picture.max() <= NARROW:
+        return [
+            f"its colours end at {picture.max():.4f} of 1; if that is white (14 bits of 16), give "
+            "--range-vi or --range-ir 0:16383"
+        ]
+    return []
 
 
 def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
@@ -131,25 +146,9 @@ def notes_on(pair: Pair, photos: PairOfPhotos) -> dict[str, str]:
 def warnings_on(pair: Pair, photos: PairOfPhotos) -> list[str]:
     """Return what is probably wrong with the images of a pair: a line for each, with the file."""
     found = []
-    for path, photo, side in zip(pair[1:], photos, ("vi", "ir"), strict=True):
-        inside = photo.pixels[(photo.pixels > 0) & (photo.pixels < 1)]
-        if np.ptp(photo.pixels) == 0:
-            found.append(f"{path}: every pixel is the same")
-        elif (
-            photo.limits
-            and inside.size
-            and (share := np.ptp(np.percentile(inside, (5, 95)))) < NARROW
-        ):
-            low, high = photo.limits
-            found.append(
-                f"{path}: the middle 90 % of its pixels fill {100 * share:.0f} % of the range "
-                f"{low:.6g} to {high:.6g}; --range-{side} LOW:HIGH gives other values"
-            )
-        elif photo.depth == "16-bit" and not photo.limits and photo.pixels.max() <= NARROW:
-            found.append(
-                f"{path}: its colours end at {65535 * photo.pixels.max():.0f} of 65535; if that is "
-                f"white (14 bits), give --range-{side} 0:16383"
-            )
+    for path, photo in zip(pair[1:], photos, strict=True):
+        flat = ("every pixel is the same",) if levels.is_flat(photo.pixels) else photo.warnings
+        found += [f"{path}: {warning}" for warning in flat]
     return found
 
 

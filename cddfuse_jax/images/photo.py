@@ -14,13 +14,15 @@ class Photo(NamedTuple):
     ``pixels`` is HxW (grey) or HxWx3 (RGB) of any real type; NaN where the file says that there is
     no value. ``notes`` says, a few words each, what a user may want to know. ``limits`` are the
     values that become black and white, where the file or the reader has set them, else None.
-    ``depth`` is that of the stored values, as "16-bit", where ``pixels`` are made from them.
+    ``depth`` is that of the stored values, as "16-bit", where ``pixels`` are made from them, and
+    ``warnings`` say what is probably wrong with these.
     """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     depth: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

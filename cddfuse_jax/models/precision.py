@@ -5,7 +5,7 @@ Parameters, sums over pixels, losses and the optimizer are in float32 whatever t
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +25,19 @@ def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def computing(precision: Precision) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def computing(precision: Precision) -> Iterator[None]:
     """Return the context in which products and convolutions are traced.
 
     "highest" makes them full float32 where the backend's default is coarser: bfloat16 on TPUs, TF32
-    on NVIDIA GPUs. The other two leave JAX's own setting alone.
+    on NVIDIA GPUs. The other two leave JAX's own setting alone. Vectors are broadcast over maps
+    whatever the user's JAX_NUMPY_RANK_PROMOTION is.
     """
-    if precision == "highest":
-        return jax.default_matmul_precision("highest")
-    return contextlib.nullcontext()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.numpy_rank_promotion("allow"))
+        if precision == "highest":
+            stack.enter_context(jax.default_matmul_precision("highest"))
+        yield
 
 
 def computed(function: Callable, precision: Precision) -> Callable:

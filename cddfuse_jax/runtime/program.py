@@ -17,6 +17,7 @@ def start(main: Callable[[], int | None]) -> None:
     code is that of `console.exit_code`, or `stopping.run`'s when a signal came.
     """
     huge_pages.restart()
+    os.environ.pop("JAX_NUMPY_RANK_PROMOTION", None)  # a check for the user's own code
     code: int | str | None = 1
     # Registered first, so called last: after the libraries' own endings, and before Python takes
     # the interpreter from under threads that they left behind, which then abort the process.
