@@ -73,7 +73,9 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     code, out, err = check(folders, monkeypatch, capsys, "--resize", "visible")
     assert out[-1] == "3 errors, 2 warnings"
     assert any("b.png: every pixel is the same" in line for line in out)
-    assert any("resized from 80x60 to 160x120 (vi/b.png)" in line for line in err)
+    assert any(
+        "resized from 80x60 to 160x120, as of one field of view (vi/b.png)" in line for line in err
+    )
 
 
 def test_nothing_to_check(folders, monkeypatch, capsys):

@@ -136,7 +136,8 @@ def test_other_cameras(fuse, folders, capsys):
     assert notes == [
         "note: 2 images: deeper than 8 bits, percentiles 1 and 99 become 0 and 1 "
         "(ir/a.tiff 7002.27 to 7292, ir/b.npy 700.2 to 729.2)",
-        "note: 1 image: resized from 24x22 to 48x44 (ir/a.tiff 7002.27 to 7292)",
+        "note: 1 image: resized from 24x22 to 48x44, as of one field of view "
+        "(ir/a.tiff 7002.27 to 7292)",
         "note: 1 image: alpha dropped (ir/c.png)",
     ]
     assert fuse("--resize", "visible", "--overwrite") == 0

@@ -76,7 +76,10 @@ def test_one_image_is_resized_to_the_other(tmp_path):
     # Bicubic resampling keeps a ramp, except at its ends.
     expected = (np.arange(128) + 0.5) / 2 * (255 / 63) - 0.5 * 255 / 63
     np.testing.assert_allclose(infrared.pixels[20, 6:-6], expected[6:-6], atol=1)
-    assert infrared.notes == ("resized from 64x32 to 128x64",) and visible.notes == ()
+    assert (
+        infrared.notes == ("resized from 64x32 to 128x64, as of one field of view",)
+        and visible.notes == ()
+    )
     visible, infrared = pair_photos.read_pair(pair, "visible")
     assert visible.pixels.shape == (32, 64, 3) and infrared.pixels.shape == (32, 64)
 

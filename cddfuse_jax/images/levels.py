@@ -58,6 +58,7 @@ def measured_range(
     """
     if isinstance(given, Values):
         return given.low, given.high
+    pixels = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels
     values = pixels[_usable(pixels)]
     low, high = np.percentile(kept(values) if given[2:] == (True,) else values, given[:2])
     return float(low), float(high)

@@ -139,7 +139,8 @@ def notes_on(pair: Pair, photos: PairOfPhotos) -> dict[str, str]:
         name = f"{path.parent.name}/{path.name}"
         if photo.limits:
             name += " {:.6g} to {:.6g}".format(*photo.limits)
-        found |= dict.fromkeys(notes, name)
+        for note in notes:
+            found[note] = f"{found[note]}, {name}" if note in found else name
     return found
 
 
@@ -168,7 +169,7 @@ def _other(modality: Resize) -> Resize:
 
 def _resized(photo: Photo, height: int, width: int) -> Photo:
     before = photo.pixels.shape[:2]
-    note = f"resized from {before[1]}x{before[0]} to {width}x{height}"
+    note = f"resized from {before[1]}x{before[0]} to {width}x{height}, as of one field of view"
     distortion = (width / height) / (before[1] / before[0])
     if abs(distortion - 1) > ASPECT_TOLERANCE:
         note += f", which stretches its width by {distortion:.2f} against its height"
@@ -220,5 +221,6 @@ def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, 
         raise InputError(
             f"{pair.name}: both images must have one size, {pair.visible} is "
             f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; resize one "
-            "(fuse, check_data and decompose: --resize visible or --resize infrared)"
+            "(fuse, check_data and decompose: --resize visible or --resize infrared) if both show "
+            "one field of view; else register them first"
         )
