@@ -192,3 +192,22 @@ def test_a_folder_with_progress(fuser, tmp_path, pair):
         tmp_path / "vi", tmp_path / "ir", tmp_path / "out", format="tif", skip_existing=True
     )
     assert [outcome.pair.name for outcome in left] == ["b"]
+
+
+@pytest.mark.parametrize("weights", ["small", "ivf"])
+def test_two_flat_images_make_a_flat_one(weights):
+    fuser = Fuser(weights)
+    for visible, infrared in ((128, 128), (50, 200)):
+        fused = fuser(np.full((24, 30), visible, np.uint8), np.full((24, 30), infrared, np.uint8))
+        assert np.ptp(fused) == 0 and min(visible, infrared) - 5 < fused[0, 0] < 220
+    orange = np.full((24, 30, 3), [200, 120, 40], np.uint8)
+    fused = fuser(orange, np.full((24, 30), 90, np.uint8))
+    assert (fused == fused[:1, :1]).all() and fused[0, 0, 0] > fused[0, 0, 2]
+
+
+def test_ranks_are_promoted_whatever_is_set(tiny_params, pair):
+    expected = Fuser(tiny_params)(*pair)
+    with jax.numpy_rank_promotion("raise"):
+        np.testing.assert_array_equal(Fuser(tiny_params)(*pair), expected)
+        other = [np.ascontiguousarray(image[:9]) for image in pair]  # a size not compiled yet
+        assert Fuser(tiny_params)(*other).shape == (9, 12, 3)

@@ -88,7 +88,9 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
             order are not equally many.
     """
     if rule.by_order:
-        return _in_order(rule, sorted(visible), sorted(infrared), one)
+        return _in_order(
+            rule, *(sorted(names, key=_numbered) for names in (visible, infrared)), one
+        )
     found: tuple[Scenes, Scenes] = (
         _by_scene(rule.visible, visible), _by_scene(rule.infrared, infrared)
     )  # fmt: skip
@@ -159,6 +161,11 @@ def _in_order(rule: Rule, visible: list[str], infrared: list[str], one: bool):
     return {name: [name] for name in first}, {
         name: [other] for name, other in zip(first, second, strict=True)
     }
+
+
+def _numbered(name: str) -> list[str | int]:
+    """Return what sorts ``img_9`` before ``img_10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _escaped(text: str) -> str:
