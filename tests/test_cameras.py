@@ -103,11 +103,11 @@ def test_thumbnails_are_passed_over_and_pages_chosen(file):
             read_photo(file, wrong)
 
 
-def test_rows_in_pages_are_the_colours_that_were_written(file):
-    stored = np.random.default_rng(0).integers(0, 65536, (6, 7, 3), np.uint16)
+def test_rows_in_pages_are_refused(file):
+    stored = np.zeros((6, 7, 3), np.uint16)
     tifffile.imwrite(file, stored, photometric="minisblack")
-    np.testing.assert_array_equal(read_photo(file).pixels, stored)
-    assert read_size(file) == (6, 7)
+    with pytest.raises(InputError, match="each of its pages is a row; write it with photometric"):
+        read_photo(file)
 
 
 def test_what_is_not_read_of_tiffs_is_named(file):
@@ -132,7 +132,7 @@ def test_what_is_not_read_of_tiffs_is_named(file):
         tifffile.imwrite(file, stored, **options)
         with pytest.raises(InputError, match=message) as caught:
             read_photo(file)
-        assert "save it as" in str(caught.value)
+        assert str(caught.value).endswith("as grey or RGB of uint8, uint16 or float32")
     tifffile.imwrite(
         file, np.zeros((4, 4), np.uint16), extratags=[(50706, "B", 4, b"\1\4\0\0", True)]
     )

@@ -161,7 +161,7 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
         return _mapped_npy(path).shape[:2]
     with _decoding(path, start):
         if start[:4] in tiff_files.STARTS:
-            return tiff_files.tiff_size(path, index)
+            return tiff_files.read_tiff(path, index, sizes=True).pixels.shape
         if medical_files.is_dicom(start) or medical_files.is_nifti(path):
             return medical_files.read_medical(path, index).pixels.shape[:2]
         with Image.open(path, formats=_OF_PILLOW) as image:

@@ -88,9 +88,7 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
             order are not equally many.
     """
     if rule.by_order:
-        return _in_order(
-            rule, *(sorted(names, key=_numbered) for names in (visible, infrared)), one
-        )
+        return _in_order(rule, sorted(visible, key=_numbered), sorted(infrared, key=_numbered), one)
     found: tuple[Scenes, Scenes] = (
         _by_scene(rule.visible, visible), _by_scene(rule.infrared, infrared)
     )  # fmt: skip

@@ -85,9 +85,9 @@ def expected(written: np.ndarray, layout: str, orientation: int) -> np.ndarray:
     read = LAYOUTS[layout].read
     pixels = written[..., 0] if read == 1 else written[..., :3]
     if pixels.dtype == bool:
-        pixels = np.uint8(255) * pixels if read == 1 else pixels
+        pixels = np.uint8(255) * pixels
     if layout == "white is zero":
-        pixels = -pixels if pixels.dtype.kind == "f" else ~pixels
+        pixels = -pixels if pixels.dtype.kind == "f" else ~pixels  # of all of a type's bits
     return UPRIGHT[orientation](pixels)
 
 
