@@ -255,30 +255,19 @@ class Fuser:
         luma = self.luma(visible, infrared)
         return self.finished(luma, visible, infrared)
 
-    def luma(
-        self,
-        visible: Pixels,
-        infrared: Pixels,
-        visible_limits: tuple[float, float] | None = None,
-        infrared_limits: tuple[float, float] | None = None,
-    ) -> Float[np.ndarray, "h w"]:
-        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
+    def luma(self, visible: Pixels, infrared: Pixels) -> Float[np.ndarray, "h w"]:
+        """Return what the network makes of two pictures' luma: float32 in (0, 1), not stretched.
 
         Args:
-            visible: grey or RGB.
+            visible: grey or RGB; counts are scaled without the ranges that this fuser was made for.
             infrared: likewise, of the same size.
-            visible_limits: Values that become 0 and 1; default: those of a picture, or of counts
-                the percentiles, without the ranges that this fuser was made with.
-            infrared_limits: Likewise.
 
         Raises:
             InputError: as `fuse_pair`.
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        first = levels.network_input(levels.picture(visible, visible_limits))
-        second = levels.network_input(levels.picture(infrared, infrared_limits))
-        luma = self._fuse(first, second, bucket)
+        luma = self._fuse(levels.network_input(visible), levels.network_input(infrared), bucket)
         check_finite_output(luma)
         return luma
 

@@ -7,8 +7,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.ranges import AUTO, Range, Values, kept
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601 weights of red, green and blue
-
-
 OVERSHOOT = 0.05  # what resampling leaves beyond [0, 1], of images that were within
 _BITS = (8, 10, 12)  # that colour stored as uint16 may have: 255, 1023, 4095 is white
 
@@ -41,11 +39,6 @@ def white(pixels: np.ndarray) -> float | None:
         f"colours given as {rule}, got {low:.9g} to {high:.9g}; divide by the value that is white, "
         "or make them uint8 (0-255) or uint16 (0-65535)"
     )
-
-
-def is_deep(pixels: np.ndarray) -> bool:
-    """Tell whether an image needs a range: see `white`."""
-    return white(pixels) is None
 
 
 def measured_range(
@@ -97,7 +90,7 @@ def limits_for(
         return None if picture and not given.always else given[:2]
     if own and given == AUTO:
         return own
-    return measured_range(pixels, given) if is_deep(pixels) else None
+    return measured_range(pixels, given) if white(pixels) is None else None
 
 
 def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
@@ -116,17 +109,6 @@ def is_flat(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[:1, :1]).all())
 
 
-def remarks(pixels: np.ndarray) -> list[str]:
-    """Return what a user should know of how the values of a picture are understood."""
-    most, (low, high) = white(pixels), _extremes(pixels)
-    if pixels.dtype.kind == "f" and (low < 0 or high > 1):
-        return ["a little beyond [0, 1], which is clipped"]
-    bits = {255: 8, 1023: 10, 4095: 12}.get(int(most or 0))
-    return (
-        [f"all values are of {bits} bits and taken so"] if bits and pixels.dtype != np.uint8 else []
-    )
-
-
 def of_fused(pixels: np.ndarray) -> np.ndarray:
     """Scale a fused image to float32 in [0, 1]: 65535 of uint16 is 1, and 255 of other types.
 
@@ -136,16 +118,14 @@ def of_fused(pixels: np.ndarray) -> np.ndarray:
         InputError: values beyond these or not finite, or uint16 within 0-255, which may be either.
     """
     floats = pixels.dtype.kind == "f"
-    if floats and not (usable := _usable(pixels)).all():
-        raise InputError(f"pixels must be finite, {(~usable).sum()} of {usable.size} are not")
-    low, high = _extremes(pixels)
+    low, high = float(pixels.min()), float(pixels.max())
     most = 1 if floats and high <= 1 + OVERSHOOT else 255
     most = {"bool": 1, "uint16": 65535}.get(pixels.dtype.name, most)
     beyond = OVERSHOOT * most * floats
-    if low < -beyond or high > most + beyond or (most == 65535 and 0 < high <= 255):
+    if not (-beyond <= low and high <= most + beyond) or (most == 65535 and 0 < high <= 255):
         raise InputError(
-            f"a fused image is 0-255, uint16 0-65535 or floats 0-1, got {pixels.dtype} from "
-            f"{low:.9g} to {high:.9g}; save it as PNG of 8 or 16 bits"
+            "pixels must be finite, and of a fused image 0-255, uint16 0-65535 or floats 0-1, got "
+            f"{pixels.dtype} from {low:.9g} to {high:.9g}; save it as PNG of 8 or 16 bits"
         )
     return np.clip(pixels.astype(np.float32) / np.float32(most), 0, 1)
 
@@ -179,7 +159,7 @@ def to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def grey_8_bit(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def grey_8_bit(pixels: np.ndarray) -> np.ndarray:
     """Return round(0.299 R + 0.587 G + 0.114 B), uint8 HxW, as the release's scripts read a file.
 
     Deep images are brought to 8 bits by `intensities`.
@@ -188,7 +168,7 @@ def grey_8_bit(pixels: np.ndarray, limits: tuple[float, float] | None = None) ->
         InputError: as `intensities`.
     """
     if pixels.dtype != np.uint8:
-        pixels = to_8_bit(intensities(pixels, limits))
+        pixels = to_8_bit(intensities(pixels))
     return pixels if pixels.ndim == 2 else np.rint(pixels @ np.array(LUMA)).astype(np.uint8)
 
 
@@ -205,7 +185,7 @@ def luma(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.nd
     return values[..., 0] * red + values[..., 1] * green + values[..., 2] * blue
 
 
-def network_input(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def network_input(pixels: np.ndarray) -> np.ndarray:
     """Return what the network fuses: float32 HxW in [0, 1].
 
     That is `grey_8_bit` over 255 for 8-bit images, as in the release, and `luma` for all others,
@@ -216,7 +196,7 @@ def network_input(pixels: np.ndarray, limits: tuple[float, float] | None = None)
     """
     if pixels.dtype == np.uint8:
         return grey_8_bit(pixels).astype(np.float32) / np.float32(255)
-    return luma(pixels, limits)
+    return luma(pixels)
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

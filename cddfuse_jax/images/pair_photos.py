@@ -76,36 +76,36 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     with naming(path):
         limits = levels.limits_for(pixels, given, photo.limits)
         picture = levels.picture(pixels, limits)
-        if not limits:
-            notes += levels.remarks(pixels)
+        bits = None if limits else {255: 8, 1023: 10, 4095: 12}.get(int(levels.white(pixels) or 0))
+    floats, depth = pixels.dtype.kind == "f", 8 * pixels.dtype.itemsize
+    warnings = []
     if limits and isinstance(given, Percentiles) and limits != photo.limits:
         low, high = given[:2]
         notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        inside = picture[(picture > 0) & (picture < 1)]
+        share = np.ptp(np.percentile(inside, (5, 95))) if inside.size else 1
+        if share < NARROW:
+            warnings.append(
+                f"the middle 90 % of its pixels fill {100 * share:.0f} % of {limits[0]:.6g} to "
+                f"{limits[1]:.6g}; --range-vi or --range-ir LOW:HIGH gives other values"
+            )
     elif limits:
         notes.append("of its values those of the window become 0 and 1")
     elif isinstance(given, Values):
         notes.append("a picture that needs no range, taken as it is")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        notes.append("pixels without a value are filled from those beside them")
-    depth = "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
-    warnings = _warnings(picture, limits) if isinstance(given, Percentiles) else []
-    return Photo(picture, tuple(notes), limits, depth, tuple(warnings))
-
-
-def _warnings(picture: np.ndarray, limits: tuple[float, float] | None) -> list[str]:
-    """Say where an image uses little of its range; ``limits`` are what became 0 and 1."""
-    inside = picture[(picture > 0) & (picture < 1)] if picture.dtype != np.uint8 else picture[:0]
-    if limits and inside.size and (share := np.ptp(np.percentile(inside, (5, 95)))) < NARROW:
-        return [
-            f"the middle 90 % of its pixels fill {100 * share:.0f} % of {limits[0]:.6g} to "
-            f"{limits[1]:.6g}; --range-vi or --range-ir LOW:HIGH gives other values"
-        ]
-    if not limits and picture.ndim == 3 and inside.size and picture.max() <= NARROW:
-        return [
+    elif floats and (np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1):
+        notes.append("a little beyond [0, 1], which is clipped")
+    elif bits and pixels.dtype != np.uint8:
+        notes.append(f"all values are of {bits} bits and taken so")
+    elif depth == 16 and not floats and picture.max() <= NARROW:
+        warnings.append(
             f"its colours end at {picture.max():.4f} of 1; if that is white (14 bits of 16), give "
             "--range-vi or --range-ir 0:16383"
-        ]
-    return []
+        )
+    if floats and not np.isfinite(pixels).all():
+        notes.append("pixels without a value are filled from those beside them")
+    kind = "float" if floats else f"{depth}-bit"
+    return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
 
 def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
