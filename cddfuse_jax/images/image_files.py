@@ -225,8 +225,11 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
         raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__
-        if "imagecodecs" in reason:
-            raise InputError(f"{path}: its compression needs pip install imagecodecs") from None
+        if "imagecodecs" in reason or "not supported" in reason:
+            raise InputError(
+                f"{path}: its compression is not read ({reason}); pip install -U tifffile "
+                "imagecodecs, or save it uncompressed"
+            ) from None
         raise InputError(f"{path}: broken image file ({reason})") from None
 
 

@@ -39,10 +39,12 @@ def read_medical(path: str | os.PathLike, index: int | None = None) -> Photo:
 
 
 def _chosen(path, index: int | None, count: int) -> int:
-    if (index is None and count > 1) or not 0 <= (index or 0) < count:
+    if count == 1:
+        return 0  # of a pair one file may have slices, and the other be one
+    if index is None or not 0 <= index < count:
         got = "" if index is None else f", got {index}"
         raise InputError(f"{path}: has {count} slices; choose one: --slice 0 to {count - 1}{got}")
-    return index or 0
+    return index
 
 
 def _nifti(path, index: int | None) -> Photo:

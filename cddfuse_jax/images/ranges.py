@@ -70,10 +70,8 @@ def kept(values: np.ndarray) -> np.ndarray:
     range. Hot objects stay: their blurred edges leave no such gap.
     """
     ordered = np.sort(values, axis=None)
-    start, stop = (
-        np.searchsorted(ordered, ordered[0], "right"),
-        np.searchsorted(ordered, ordered[-1]),
-    )
+    start = np.searchsorted(ordered, ordered[0], "right")
+    stop = np.searchsorted(ordered, ordered[-1])
     if start >= stop:
         return ordered
     most = max(1, int(0.9 * (stop - start)))  # pixels, of the values between

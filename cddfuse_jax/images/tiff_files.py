@@ -56,6 +56,8 @@ def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, l
     """Return a page that is no thumbnail, and a note if there are others."""
     listed = itertools.islice(file.pages, max(MOST_PAGES, index or 0) + 1)
     pages = [page for page in listed if not page.is_reduced]
+    if len(pages) == 1:
+        index = None  # of a pair one file may have slices, and the other be an image
     if not 0 <= (index or 0) < len(pages):
         raise InputError(f"{path}: pages are counted from 0, it has {len(pages)}, got {index}")
     page, size = pages[index or 0], file.filehandle.size
@@ -132,7 +134,8 @@ def _values(page: Any, kind: str, stored: np.ndarray, notes: list[str]) -> np.nd
     value = _no_data(page) if grey and stored.dtype not in (np.uint8, np.bool_) else None
     if value is not None:
         floats = np.float32 if pixels.dtype.itemsize < 4 else np.float64
-        exact = stored.dtype.type(value) if stored.dtype.kind == "f" else value
+        with np.errstate(over="ignore"):
+            exact = stored.dtype.type(value) if stored.dtype.kind == "f" else value
         if (stored == exact).any():
             pixels = np.where(
                 stored == exact, np.nan, pixels.astype(np.result_type(pixels, floats))
