@@ -94,14 +94,17 @@ def limits_for(
 
 
 def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Return uint8 as it is, all else as `intensities`, so that no range is needed any more.
+    """Return uint8 as it is, all else as `intensities`: no range is needed any more.
+
+    Three equal channels become one, so that they give what a grey image gives.
 
     Raises:
         InputError: as `intensities`.
     """
     if limits is None and pixels.dtype == np.uint8:
         return pixels
-    return intensities(pixels, limits)
+    values = intensities(pixels, limits)
+    return values[..., 0] if values.ndim == 3 and (values == values[..., :1]).all() else values
 
 
 def is_flat(pixels: np.ndarray) -> bool:
