@@ -46,6 +46,8 @@ def test_dead_and_hot_pixels_telemetry_and_a_margin_together(scene):
     spoiled = scene.astype(np.int32)
     spoiled[-1] = rng.integers(0, 65536, scene.shape[1])
     spoiled[rng.random(scene.shape) < 0.01] = 0
+    dark = rng.random(scene.shape) < 0.01
+    spoiled[dark] = rng.integers(0, 60, dark.sum())
     spoiled[rng.random(scene.shape) < 0.01] = 65535
     spoiled[:, :30] = -9999
     np.testing.assert_allclose(limits(spoiled), limits(scene[:-1, 30:]), atol=25)

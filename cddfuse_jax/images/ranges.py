@@ -65,9 +65,9 @@ def kept(values: np.ndarray) -> np.ndarray:
 
     A group is left out where an empty gap, `APART` times as wide as what 90 % of the pixels span
     (those of the least and of the greatest value not counted), lies between it and the rest, and
-    it is of one value (a margin without data, dead pixels), or together with others of its end at
-    most `FEW` of the pixels (telemetry). With it the scene would fill less than a quarter of the
-    range. Hot objects stay: their blurred edges leave no such gap.
+    it is of one value (a margin without data, dead pixels) or at most `FEW` of the pixels
+    (telemetry). With it the scene would fill less than a quarter of the range. Hot objects stay:
+    their blurred edges leave no such gap.
     """
     ordered = np.sort(values, axis=None)
     start = np.searchsorted(ordered, ordered[0], "right")
@@ -82,11 +82,11 @@ def kept(values: np.ndarray) -> np.ndarray:
         return ordered
     first, last, few = 0, ordered.size, FEW * ordered.size
     for end in gaps[gaps <= core]:
-        if end > few and ordered[first] != ordered[end - 1]:
+        if end - first > few and ordered[first] != ordered[end - 1]:
             break
         first = end
     for begin in gaps[gaps >= core + most][::-1]:
-        if ordered.size - begin > few and ordered[begin] != ordered[last - 1]:
+        if last - begin > few and ordered[begin] != ordered[last - 1]:
             break
         last = begin
     return ordered[first:last]
