@@ -10,7 +10,7 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import read_image, read_photo
-from cddfuse_jax.images.pair_photos import Reading, as_picture, notes_on, read_pair, warnings_on
+from cddfuse_jax.images.pair_photos import as_picture, notes_on, read_pair, warnings_on
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Values
 from cddfuse_jax.scenes.pairs import synthetic_pair
@@ -131,7 +131,7 @@ def test_the_note_gives_both_values_and_a_narrow_range_is_warned_of(tmp_path):
     )
     (warning,) = warnings_on(pair, photos)
     assert warning.startswith(f"{tmp_path / 'ir.tif'}: the middle 90 % of its pixels fill ")
-    given = read_pair(pair, None, Reading(AUTO, Values(7000, 8000, always=True)))
+    given = read_pair(pair, None, (AUTO, Values(7000, 8000, always=True)))
     assert warnings_on(pair, given) == [] and given.infrared.limits == (7000, 8000)
     flat = read_pair(Pair("a", tmp_path / "vi.tif", tmp_path / "vi.tif"))
     assert warnings_on(pair, flat) == []

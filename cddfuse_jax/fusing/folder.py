@@ -29,7 +29,6 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name, write_image
 from cddfuse_jax.images.pair_photos import (
-    Reading,
     Resize,
     aligned,
     notes_on,
@@ -190,7 +189,7 @@ def fuse_file(
         InputError: a file cannot be read, or the sizes differ or are below 2x2.
     """
     started = time.perf_counter()
-    photos = read_pair(pair, treatment.resize, Reading(*fuser.ranges, treatment.page))
+    photos = read_pair(pair, treatment.resize, fuser.ranges, treatment.page)
     warnings = warnings_on(pair, photos)
     with naming(pair.name):
         shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))

@@ -9,7 +9,6 @@ from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.photo import Photo
 
 SUFFIXES = (".dcm", ".nii", ".nii.gz")
-_LINEAR = {"LINEAR": (0.5, 1), "LINEAR_EXACT": (0, 0)}  # what centre and width are less, in DICOM
 
 
 def is_dicom(start: bytes) -> bool:
@@ -101,10 +100,11 @@ def _dicom(path, index: int | None) -> Photo:
 def _window(header: Any) -> tuple[float, float] | None:
     """Return the values that the first window of a header makes black and white."""
     centre, width = (
-        np.ravel(header.get(name, None) or []) for name in ("WindowCenter", "WindowWidth")
+        np.ravel(header.get(name) or []).astype(float)[:1]
+        for name in ("WindowCenter", "WindowWidth")
     )
-    less = _LINEAR.get(header.get("VOILUTFunction", "LINEAR"), (0, 0))
-    if not len(centre) or not len(width) or float(width[0]) <= less[1]:
+    off = 1 if header.get("VOILUTFunction", "LINEAR") == "LINEAR" else 0  # see DICOM, C.11.2.1.2
+    if not centre.size or not width.size or width[0] <= off:
         return None
-    middle, half = float(centre[0]) - less[0], (float(width[0]) - less[1]) / 2
-    return middle - half, middle + half
+    middle, half = centre[0] - off / 2, (width[0] - off) / 2
+    return float(middle - half), float(middle + half)

@@ -32,30 +32,23 @@ class PairOfPhotos(NamedTuple):
     infrared: Photo
 
 
-class Reading(NamedTuple):
-    """How files are read: the range of each side, and which page or slice, see `read_photo`."""
-
-    visible: Range = AUTO
-    infrared: Range = AUTO
-    page: int | None = None
-
-
-AS_STORED = Reading()
-
-
 def read_pair(
-    pair: Pair, resize: Resize | None = None, reading: Reading = AS_STORED
+    pair: Pair,
+    resize: Resize | None = None,
+    ranges: tuple[Range, Range] = (AUTO, AUTO),
+    index: int | None = None,
 ) -> PairOfPhotos:
     """Read both files of a pair as pictures and, if asked, resample one to the size of the other.
 
     A picture is uint8 or float32 in [0, 1]: ranges are measured before anything is resampled.
+    ``index`` is the page or slice, see `read_photo`.
 
     Raises:
         InputError: a file cannot be read, or the sizes differ and ``resize`` is None.
     """
     photos = {
-        "visible": as_picture(pair.visible, reading.visible, reading.page),
-        "infrared": as_picture(pair.infrared, reading.infrared, reading.page),
+        "visible": as_picture(pair.visible, ranges[0], index),
+        "infrared": as_picture(pair.infrared, ranges[1], index),
     }
     sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
     if resize is None:
