@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ def run(main: Callable[[], int | None]) -> None:
     pages. An `InputError` is one line; so is a full disk.
     """
     huge_pages.restart()
+    os.environ.pop("JAX_NUMPY_RANK_PROMOTION", None)  # a check for the user's own code
     try:
         with signals.answered(report_per_process):
             code = main() or 0

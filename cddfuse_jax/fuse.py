@@ -16,10 +16,11 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import PROTOCOL_NAMES, REPORT_FILES
 from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
-from cddfuse_jax.images import levels, pair_rules
+from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
 from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
+from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.weights import shipped
 
@@ -85,9 +86,13 @@ def _parser() -> ArgumentParser:
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
         "grey image gives a grey result; default: auto, with --evaluate none")  # fmt: skip
-    add("--range", default="auto", metavar="LOW,HIGH",
-        help="percentiles of a grey image deeper than 8 bits (16-bit thermal, .npy) that become "
-        "black and white; auto is 0.1,99.9; 8-bit images are taken as they are")  # fmt: skip
+    add("--range", default="auto", metavar="RANGE",
+        help="what becomes black and white of grey images deeper than 8 bits: percentiles LOW,HIGH "
+        "or stored values LOW:HIGH; auto is 0.1,99.9 without margins and dead pixels")  # fmt: skip
+    add("--range-vi", metavar="RANGE", help="the same for the visible side alone, of any depth")
+    add("--range-ir", metavar="RANGE", help="the same for the infrared side: CT of brain 0:80")
+    add("--slice", type=int, metavar="K",
+        help="which slice of DICOM and NIfTI, or page of TIFF, from 0")  # fmt: skip
     add("--resize", choices=RESIZES,
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
@@ -158,7 +163,10 @@ def main() -> int:
     """Read the arguments and fuse."""
     given = _parser().parse_args()
     rule = pair_rules.parse(given.pair)
-    percentiles = levels.parse_percentiles(given.range)
+    both = parse_range(given.range)
+    for option in ("--range-vi", "--range-ir"):
+        if text := getattr(given, option[2:].replace("-", "_")):
+            parse_range(text, option)
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
         _check_evaluation(given, video)
@@ -171,7 +179,11 @@ def main() -> int:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
     treatment = Treatment(
-        given.resize, given.align, format_for(given.out, given.format), given.quality
+        given.resize,
+        given.align,
+        format_for(given.out, given.format),
+        given.quality,
+        given.slice,
     )
     files = Files(
         given.vi, given.ir, given.out, rule, given.overwrite, given.skip_existing, given.shard
@@ -195,10 +207,12 @@ def main() -> int:
         given.residual,
         given.color or ("none" if given.evaluate else "auto"),
         not given.no_stretch,
-        percentiles,
+        both,
         given.max_memory,
         given.precision,
         half_strips=given.half_strips,
+        visible_range=given.range_vi,
+        infrared_range=given.range_ir,
     )
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
@@ -255,9 +269,10 @@ def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
             f"--evaluate scores grey images, got --color {given.color}; score with --color none, "
             "and fuse in colour to another --out"
         )
-    if given.range != "auto" or given.resize or given.align:
+    ranges = (given.range != "auto", given.range_vi, given.range_ir, given.slice is not None)
+    if any(ranges) or given.resize or given.align:
         raise InputError(
-            "--evaluate scores files as they are; leave out --range, --resize and --align"
+            "--evaluate scores files as they are; leave out --range, --slice, --resize and --align"
         )
     if given.format and FORMATS[given.format] != FORMATS["png"]:
         raise InputError(
@@ -266,7 +281,7 @@ def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
 
 
 def _check_video(given: argparse.Namespace) -> None:
-    for option in ("format", "log", "align", "watch", "skip_existing", "shard"):
+    for option in ("format", "log", "align", "watch", "skip_existing", "slice", "shard"):
         if getattr(given, option) not in (None, False, (0, 1)):
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 

@@ -34,13 +34,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import rivals
+from cddfuse_jax.runtime import huge_pages
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.runtime import huge_pages
 from cddfuse_jax.training.losses import fusion_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update

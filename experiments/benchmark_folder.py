@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from cddfuse_jax.runtime import huge_pages
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
@@ -27,7 +28,6 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.images.pair_photos import read_pair, sizes_of
 from cddfuse_jax.images.pairs import select_pairs
-from cddfuse_jax.runtime import huge_pages
 from cddfuse_jax.weights import shipped
 from cddfuse_jax.weights.files import load_params
 

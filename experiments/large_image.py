@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from benchmark import THREADS, memory, random_params
+from cddfuse_jax.runtime import huge_pages
 
 from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.memory import parse_size, strip_rows
 from cddfuse_jax.fusing.whole import make_fuse
-from cddfuse_jax.runtime import huge_pages
 
 
 def main() -> None:

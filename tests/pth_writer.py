@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _STORAGE_NAMES = {"f2": "HalfStorage", "f4": "FloatStorage", "f8": "DoubleStorage"}
+_STORAGE_NAMES |= {"u2": "BFloat16Storage"}  # of its bits
 
 
 class Global(NamedTuple):

@@ -45,7 +45,7 @@ def test_a_good_folder(folders, monkeypatch, capsys):
     ]
     assert err == [
         "note: 4 images: deeper than 8 bits, percentiles 0.1 and 99.9 become 0 and 1 "
-        "(ir/a.tif, ir/b.tif, ir/c.tif, ...)"
+        "(ir/a.tif 7041 to 7822.8, ir/b.tif 7055 to 7828, ir/c.tif 7032 to 7826.6, ...)"
     ]
 
 
@@ -73,7 +73,9 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     code, out, err = check(folders, monkeypatch, capsys, "--resize", "visible")
     assert out[-1] == "3 errors, 2 warnings"
     assert any("b.png: every pixel is the same" in line for line in out)
-    assert any("resized from 80x60 to 160x120 (vi/b.png)" in line for line in err)
+    assert any(
+        "resized from 80x60 to 160x120, as of one field of view (vi/b.png)" in line for line in err
+    )
 
 
 def test_nothing_to_check(folders, monkeypatch, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scored import NAMES, csv_rows, noise, run_command, summary, write_folders
 
 from cddfuse_jax.evaluate import parse_run
@@ -199,3 +200,33 @@ def test_runs_are_named_by_their_folder_or_as_given(tmp_path):
     odd = tmp_path / "lr=1,2"
     odd.mkdir()
     assert parse_run(str(odd)) == Run("lr=1,2", (odd,))
+
+
+def test_fused_images_are_found_in_subfolders_as_sources_are(tmp_path):
+    for index, name in enumerate(("train/1", "test/1", "test/2")):
+        for side in ("visible", "infrared", "fused"):
+            write_png(tmp_path / side / f"{name}{'_M' * (side == 'fused')}.png", noise(index))
+    write_png(tmp_path / "fused" / "1_M.png", noise(9))  # of no scene
+    runs = [Run("M", (tmp_path / "fused",))]
+    found = find_scenes(runs, tmp_path / "visible", tmp_path / "infrared")
+    assert [scene.pair.name for scene in found.scenes] == ["test/1", "test/2", "train/1"]
+    for scene in found.scenes:
+        assert scene.fused == ((tmp_path / "fused" / f"{scene.pair.name}_M.png",),)
+
+
+def test_the_same_pictures_score_the_same_in_8_and_16_bits(tmp_path):
+    visible, infrared, fused = noise(1), noise(2), np.uint8(40) + noise(3) // 3
+    write_png(tmp_path / "vi" / "a.png", visible)
+    write_png(tmp_path / "ir" / "a.png", infrared)
+    write_png(tmp_path / "f8" / "a.png", fused)
+    (tmp_path / "f16").mkdir()
+    Image.fromarray(fused.astype(np.uint16) * 257).save(tmp_path / "f16" / "a.png")
+    (tmp_path / "floats").mkdir()
+    np.save(tmp_path / "floats" / "a.npy", fused / np.float32(255))
+    runs = [Run(name, (tmp_path / name,)) for name in ("f8", "f16", "floats")]
+    scenes = find_scenes(runs, tmp_path / "vi", tmp_path / "ir").scenes
+    (result,) = score_scenes(scenes, "release", (), workers=1)
+    assert result.errors == [] and result.notes == []
+    first, second, third = (scores for (scores,) in result.runs)
+    assert first == second == third
+    assert first["SD"] == pytest.approx(fused.std())

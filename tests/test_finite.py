@@ -1,4 +1,4 @@
-"""NaN and infinity are refused where they come in: in weights, in pixels, in what is computed."""
+"""NaN and infinity: refused in weights and in what is computed, filled in a sensor's pixels."""
 
 import jax
 import numpy as np
@@ -44,11 +44,19 @@ def test_params_given_as_arrays_are_checked_too(tiny_params):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_pixels_that_are_not_finite_are_refused(value):
-    pixels = np.zeros((4, 5))
+def test_pixels_that_are_not_finite_are_filled_from_those_beside_them(value):
+    pixels = np.tile([0, 0.25, 0.25, 0.25, 1], (4, 1))
+    expected = pixels.astype(np.float32)
     pixels[1, 2] = value
-    with pytest.raises(InputError, match="pixels must be finite, 1 of 20 values are not"):
-        levels.network_input(pixels)
+    np.testing.assert_array_equal(levels.network_input(pixels), expected)
+    counts = 7000 + 100 * pixels
+    np.testing.assert_array_equal(levels.network_input(counts)[1], levels.network_input(counts)[0])
+    colour = np.stack([pixels, pixels / 2, pixels], -1)
+    np.testing.assert_array_equal(levels.intensities(colour)[1], levels.intensities(colour)[0])
+    with pytest.raises(InputError, match="pixels must be finite, 20 of 20 values are not"):
+        levels.network_input(np.full((4, 5), value))
+    with pytest.raises(InputError, match=r"finite, and of a fused image .* got float64 from"):
+        levels.of_fused(pixels)
 
 
 def test_what_is_computed_is_checked_before_it_is_written(tmp_path, tiny_params):

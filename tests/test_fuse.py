@@ -134,9 +134,10 @@ def test_other_cameras(fuse, folders, capsys):
     assert fuse("--resize", "infrared", "--range", "1,99") == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
     assert notes == [
-        "note: 1 image: resized from 24x22 to 48x44 (ir/a.tiff)",
         "note: 2 images: deeper than 8 bits, percentiles 1 and 99 become 0 and 1 "
-        "(ir/a.tiff, ir/b.npy)",
+        "(ir/a.tiff 7002.27 to 7292, ir/b.npy 700.2 to 729.2)",
+        "note: 1 image: resized from 24x22 to 48x44, as of one field of view "
+        "(ir/a.tiff 7002.27 to 7292)",
         "note: 1 image: alpha dropped (ir/c.png)",
     ]
     assert fuse("--resize", "visible", "--overwrite") == 0
@@ -173,9 +174,9 @@ def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params, tiny_weig
     ("more", "message"),
     [
         (("--color", "red"), "invalid choice: 'red'"),
-        (("--range", "9,1"), "--range is auto or two percentiles"),
+        (("--range", "9,1"), "--range is auto, two percentiles LOW,HIGH"),
         (("--evaluate", "--color", "auto"), "--evaluate scores grey images, got --color auto"),
-        (("--evaluate", "--range", "1,99"), "leave out --range, --resize and --align"),
+        (("--evaluate", "--range", "1,99"), "leave out --range, --slice, --resize and --align"),
         (("--evaluate", "--format", "jpg"), "scores 8-bit PNG, as the release does"),
         (("--format", "gif"), "invalid choice: 'gif'"),
         (("--out", "a.webp"), "stored as PNG, JPEG or TIFF, got --out a.webp"),

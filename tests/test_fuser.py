@@ -12,6 +12,7 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_image, write_png
+from cddfuse_jax.images.ranges import Percentiles
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.identity import short_digest
 
@@ -86,7 +87,7 @@ def test_stretch_residual_and_percentiles_are_honoured(tiny_params, pair):
     np.testing.assert_array_equal(as_sum(visible, infrared), np.rint(summed * 255))
     deep = np.linspace(7000, 8000, 120).reshape(10, 12).astype(np.uint16)
     narrow = Fuser(tiny_params, stretch=False, percentiles=(20, 80))
-    limits = levels.measured_range(deep, levels.Percentiles(20, 80))
+    limits = levels.measured_range(deep, Percentiles(20, 80))
     expected = make_fuse(tiny_params)(values[0], levels.intensities(deep, limits))
     np.testing.assert_array_equal(narrow(visible, deep), np.rint(expected * 255))
 
@@ -125,8 +126,8 @@ def test_the_smallest_image_is_fused(fuser):
 
 def test_wrong_values_and_options_are_told(fuser, tiny_params):
     grey = np.zeros((4, 4))
-    with pytest.raises(InputError, match="must be finite, 1 of 16"):
-        fuser(grey, np.where(np.eye(4) * np.arange(4) == 2, np.nan, 0))
+    with pytest.raises(InputError, match="must be finite, 16 of 16"):
+        fuser(grey, grey * np.nan)
     with pytest.raises(InputError, match="array of real numbers, got complex"):
         fuser(grey, grey.astype(complex))
     with pytest.raises(InputError, match="color is one of auto, visible, infrared, none"):
@@ -195,3 +196,22 @@ def test_a_folder_with_progress(fuser, tmp_path, pair):
         tmp_path / "vi", tmp_path / "ir", tmp_path / "out", format="tif", skip_existing=True
     )
     assert [outcome.pair.name for outcome in left] == ["b"]
+
+
+@pytest.mark.parametrize("weights", ["small", "ivf"])
+def test_two_flat_images_make_a_flat_one(weights):
+    fuser = Fuser(weights)
+    for visible, infrared in ((128, 128), (50, 200)):
+        fused = fuser(np.full((24, 30), visible, np.uint8), np.full((24, 30), infrared, np.uint8))
+        assert np.ptp(fused) == 0 and min(visible, infrared) - 5 < fused[0, 0] < 220
+    orange = np.full((24, 30, 3), [200, 120, 40], np.uint8)
+    fused = fuser(orange, np.full((24, 30), 90, np.uint8))
+    assert (fused == fused[:1, :1]).all() and fused[0, 0, 0] > fused[0, 0, 2]
+
+
+def test_ranks_are_promoted_whatever_is_set(tiny_params, pair):
+    expected = Fuser(tiny_params)(*pair)
+    with jax.numpy_rank_promotion("raise"):
+        np.testing.assert_array_equal(Fuser(tiny_params)(*pair), expected)
+        other = [np.ascontiguousarray(image[:9]) for image in pair]  # a size not compiled yet
+        assert Fuser(tiny_params)(*other).shape == (9, 12, 3)

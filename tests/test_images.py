@@ -8,7 +8,7 @@ from PIL import Image
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
-from cddfuse_jax.images import image_files, levels
+from cddfuse_jax.images import image_files, levels, ranges
 
 
 def save(path, array, mode=None):
@@ -61,7 +61,7 @@ def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
         expected = np.clip((stored - 7001.0) / 998, 0, 1)
         np.testing.assert_allclose(levels.network_input(photo.pixels), expected, atol=6e-8)
         np.testing.assert_array_equal(image_files.read_grey(file), np.rint(expected * 255))
-    low, high = levels.measured_range(stored, levels.parse_percentiles("10,90"))
+    low, high = levels.measured_range(stored, ranges.parse_range("10,90"))
     assert (low, high) == (7100, 7900)
     assert levels.intensities(stored, (low, high))[0, :102].tolist()[98:] == (
         [0, 0, 0, np.float32(1 / 800)]
@@ -77,11 +77,28 @@ def test_one_hot_pixel_does_not_darken_a_thermal_image():
     assert np.delete(difference.ravel(), 3 * 100 + 4).max() < 0.02
 
 
-@pytest.mark.parametrize("text", ["1", "1,2,3", "99,1", "-1,50", "5,5", "low,high", "nan,9", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "1,2,3",
+        "99,1",
+        "-1,50",
+        "5,5",
+        "low,high",
+        "nan,9",
+        "",
+        "9:1",
+        "1:2:3",
+        "nan:1",
+        "0:inf",
+    ],
+)
 def test_ranges_that_are_none_are_refused(text):
-    with pytest.raises(InputError, match="--range is auto or two percentiles"):
-        levels.parse_percentiles(text)
-    assert levels.parse_percentiles("auto") == (0.1, 99.9)
+    with pytest.raises(InputError, match="--range-ir is auto, two percentiles LOW,HIGH with"):
+        ranges.parse_range(text, "--range-ir")
+    assert ranges.parse_range("auto") == ranges.AUTO
+    assert ranges.parse_range("-40:85.5") == ranges.Values(-40, 85.5)
 
 
 def test_16_bit_big_endian_and_32_bit_tiff(tmp_path):
@@ -97,8 +114,8 @@ def test_16_bit_big_endian_and_32_bit_tiff(tmp_path):
         np.testing.assert_array_equal(pixels, expected)
 
 
-def test_16_bit_colour_says_that_it_is_read_as_8_bit(tmp_path):
-    # Pillow cannot write such a file: one red pixel (0x8012, 0, 0), by hand.
+def test_16_bit_colour_keeps_its_bits(tmp_path):
+    # Pillow cannot write such a file: one red pixel (0x8012, 0, 0).
     def chunk(kind, data):
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
@@ -110,8 +127,8 @@ def test_16_bit_colour_says_that_it_is_read_as_8_bit(tmp_path):
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
     photo = image_files.read_photo(file)
-    assert photo.pixels.tolist() == [[[0x80, 0, 0]]]
-    assert photo.notes == ("16-bit colour read as 8-bit",)
+    assert photo.pixels.tolist() == [[[0x8012, 0, 0]]] and photo.pixels.dtype == np.uint16
+    assert photo.notes == ()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -176,8 +193,8 @@ def test_arrays_are_read(tmp_path):
         (np.zeros((0, 5)), "must have pixels"),
         (np.array([["a"]]), "of real numbers"),
         (np.array([[None]]), "not an .npy file that can be read"),
-        (np.array([[1.0, np.nan]]), "must be finite, 1 of 2 values are not"),
-        (np.full((2, 2, 3), 7.0), r"floats must be in \[0, 1\], got 7 to 7"),
+        (np.array([[np.nan, np.inf]]), "must be finite, 2 of 2 values are not"),
+        (np.full((2, 2, 3), [1, 2, 7.5]), r"floats must be in \[0, 1\], got 1 to 7.5"),
     ):
         np.save(file, wrong)
         with pytest.raises(InputError, match=message) as caught:

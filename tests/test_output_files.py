@@ -104,7 +104,7 @@ def test_false_colour_infrared_is_told_but_for_scanners(tmp_path):
         pair = Pair("a", tmp_path / "vi" / "a.png", tmp_path / folder / "a.png")
         for file in pair[1:]:
             write_png(file, RNG.integers(0, 256, (8, 8, 3), np.uint8))
-        notes = notes_on(pair, read_pair(pair), (0.1, 99.9))
+        notes = notes_on(pair, read_pair(pair))
         assert [note.startswith("infrared in false colour") for note in notes] == [True] * told
 
 

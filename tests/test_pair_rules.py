@@ -96,3 +96,37 @@ def test_an_address_is_told_from_a_missing_file(tmp_path, given):
 
     with pytest.raises(InputError, match="addresses are not read; download it"):
         select_pairs(Path(given), tmp_path)
+
+
+def test_a_wildcard_stands_for_what_differs(tmp_path, capsys):
+    names = ["DJI_20240101120000_0001_V", "DJI_20240101120001_0001_T",
+             "DJI_20240101120009_0002_V", "DJI_20240101120011_0002_T"]  # fmt: skip
+    folder(tmp_path, *(f"{name}.jpg" for name in names), "notes.jpg")
+    shared = find_pairs(tmp_path, tmp_path, parse(("DJI_*_{}_V", "DJI_*_{}_T")))
+    assert scenes(shared) == [("0001", f"{names[0]}.jpg", f"{names[1]}.jpg"),
+                              ("0002", f"{names[2]}.jpg", f"{names[3]}.jpg")]  # fmt: skip
+    capsys.readouterr()
+    in_order = find_pairs(tmp_path, tmp_path, parse(("DJI_*_V", "DJI_*_T.jpg")))
+    assert scenes(in_order) == [(names[0], f"{names[0]}.jpg", f"{names[1]}.jpg"),
+                                (names[2], f"{names[2]}.jpg", f"{names[3]}.jpg")]  # fmt: skip
+    assert [file.name for file in in_order.only_visible] == ["notes.jpg"]
+    told = f"note: 2 pairs in the order of names: {names[0]}.jpg with {names[1]}.jpg, {names[2]}.jp"
+    assert told in capsys.readouterr().err
+
+
+def test_names_that_go_together_in_their_order_are_equally_many(tmp_path):
+    visible = folder(tmp_path / "v", *(f"day/img_{n}x{n}.png" for n in range(3)))
+    infrared = folder(tmp_path / "i", *(f"day/cap-{n * 7}.png" for n in range(3)))
+    rule = parse(("*/*", "*/cap-*"))
+    found = find_pairs(visible, infrared, rule)
+    assert [(p.visible.name, p.infrared.name) for p in found.pairs] == [
+        ("img_0x0.png", "cap-0.png"), ("img_1x1.png", "cap-7.png"), ("img_2x2.png", "cap-14.png")
+    ]  # fmt: skip
+    folder(tmp_path / "i", "day/cap-9.png")
+    with pytest.raises(InputError, match=r"in their order by --pair .* 3 and 4 names fit; leave"):
+        find_pairs(visible, infrared, rule)
+    with pytest.raises(InputError, match="but 3 and 3 names fit, 3 of them by both; leave"):
+        find_pairs(visible, visible, parse(("*/img*", "*/*")))
+    for wrong in (("*_V", "{}_T"), ("V", "*_T")):
+        with pytest.raises(InputError, match=r"two patterns with \{\} for the scene"):
+            parse(wrong)

@@ -76,20 +76,24 @@ def test_one_image_is_resized_to_the_other(tmp_path):
     # Bicubic resampling keeps a ramp, except at its ends.
     expected = (np.arange(128) + 0.5) / 2 * (255 / 63) - 0.5 * 255 / 63
     np.testing.assert_allclose(infrared.pixels[20, 6:-6], expected[6:-6], atol=1)
-    assert infrared.notes == ("resized from 64x32 to 128x64",) and visible.notes == ()
+    assert (
+        infrared.notes == ("resized from 64x32 to 128x64, as of one field of view",)
+        and visible.notes == ()
+    )
     visible, infrared = pair_photos.read_pair(pair, "visible")
     assert visible.pixels.shape == (32, 64, 3) and infrared.pixels.shape == (32, 64)
 
 
-def test_resizing_to_another_shape_says_so_and_keeps_deep_pixels(tmp_path):
+def test_resizing_to_another_shape_says_so_and_keeps_the_depth(tmp_path):
     deep = np.linspace(7000, 8000, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "ir.png")
     pair = pairs.Pair("s", save(tmp_path / "vi.png", np.zeros((40, 80))), tmp_path / "ir.png")
     photo = pair_photos.read_pair(pair, "infrared").infrared
-    assert photo.pixels.dtype == np.uint16 and photo.pixels.shape == (40, 80)
-    assert photo.pixels.min() >= 7000 and photo.pixels.max() <= 8000
-    assert abs(photo.pixels.mean(dtype=float) - deep.mean(dtype=float)) < 1
-    assert "stretches its width by 2.00" in photo.notes[0]
+    assert photo.pixels.dtype == np.float32 and photo.pixels.shape == (40, 80)
+    assert photo.limits == tuple(np.percentile(deep, (0.1, 99.9))) and photo.depth == "16-bit"
+    assert photo.pixels.min() == 0 and photo.pixels.max() == 1
+    assert abs(photo.pixels.mean() - 0.5) < 1e-3 and len(np.unique(photo.pixels)) > 256
+    assert "stretches its width by 2.00" in photo.notes[1]
 
 
 @pytest.mark.parametrize(("right", "down"), [(12, -9), (-20, 3), (0, 15)])

@@ -89,7 +89,7 @@ def test_what_is_wrong_is_one_line(written, tmp_path):
     name = "BaseFuseLayer.module.attn.scale"
     wrong = {**tensors, name: tensors[name].astype(np.int8)}
     safetensors.numpy.save_file(wrong, written)
-    assert load_error(written) == f"{name} is of type I8, weights are F16, F32 or F64"
+    assert load_error(written) == f"{name} is of type I8, weights are F16, BF16, F32 or F64"
     del wrong[name]
     safetensors.numpy.save_file({**wrong, "lost": np.zeros(1, np.float32)}, written)
     assert load_error(written) == (

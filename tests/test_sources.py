@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -117,3 +120,21 @@ def test_make_source_follows_the_config(tmp_path):
     data.source, data.file = "hdf5", ""
     with pytest.raises(InputError, match=r"needs data\.file: set --config\.data\.file=PATH"):
         make_source(data)
+
+
+def test_a_locked_file_says_so(tmp_path):
+    path = write_patches(tmp_path / "patches.h5", count=2)
+    program = "import h5py, sys; f = h5py.File(sys.argv[1], 'a'); print(flush=True); input()"
+    command = [sys.executable, "-c", program, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        holder.stdout.readline()
+        with pytest.raises(InputError) as caught:
+            H5Patches(path)
+    finally:
+        holder.communicate(b"\n")
+    assert str(caught.value) == (
+        f"{path}: is locked by another program, or lies on a disk without locks; end that program, "
+        "or set HDF5_USE_FILE_LOCKING=FALSE"
+    )
+    assert len(H5Patches(path)) == 2

@@ -2,13 +2,16 @@ from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 from pth_writer import write_pth
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights import torch_names, torch_weights
+from cddfuse_jax.weights.safetensors_file import read_safetensors
 from cddfuse_jax.weights.torch_names import CONV, HEADS, POINTWISE, VECTOR
 
 SMALL = CDDFuse(features=8, heads=2, blocks=2, channels=3, coupling_layers=1)
@@ -145,6 +148,45 @@ def test_other_precisions_become_float32(tmp_path, dtype):
     assert loaded.dtype == np.float32
     expected = np.linspace(0, 1 / 3, 8).astype(dtype).astype(np.float32)
     np.testing.assert_array_equal(loaded, expected)
+
+
+def test_bfloat16_storages_are_read_bit_by_bit(tmp_path):
+    states = small_states()
+    values = np.float32([1, -2.5, 0, 3e38, 1e-37, 0.33203125, -0.0, 7])  # all of 8 bits
+    states["BaseFuseLayer"]["norm1.body.weight"] = (values.view("u4") >> 16).astype("u2")
+    for order in "<>":
+        params = torch_weights.load(write_pth(tmp_path / "w.pth", states, order=order))
+        loaded = params["base_fusion"]["norm1"]["weight"]
+        np.testing.assert_allclose(loaded, values, rtol=2**-8)
+        assert loaded[:3].tolist() == [1, -2.5, 0] and loaded[5] == 0.33203125
+    bits = {"DIDF_Encoder.a": values.astype(ml_dtypes.bfloat16)}
+    safetensors.numpy.save_file(bits, tmp_path / "w.safetensors")
+    states, _ = read_safetensors(tmp_path / "w.safetensors")
+    expected = values.astype(ml_dtypes.bfloat16).astype(np.float32)
+    np.testing.assert_array_equal(states["DIDF_Encoder"]["a"].array(), expected)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["_orig_mod.{}", "module.module.{}", "model.{}", "module._orig_mod.{}", "{}"],
+)
+def test_prefixes_of_wrappers_are_taken_off(tmp_path, named):
+    """Around all, around each module, and within it."""
+    plain = small_states()
+    expected = torch_weights.load(write_pth(tmp_path / "plain.pth", plain))
+    flat = {f"{module}.{key}": x for module, state in plain.items() for key, x in state.items()}
+    inner = {
+        module: {key.replace("net.", "net._orig_mod."): x for key, x in state.items()}
+        for module, state in plain.items()
+    }
+    for content in (
+        OrderedDict({named.format(key): x for key, x in flat.items()}),
+        {"epoch": 1, "state_dict": OrderedDict({named.format(k): x for k, x in flat.items()})},
+        {name: {named.format(key): x for key, x in state.items()} for name, state in plain.items()},
+        {named.format(name): OrderedDict(state) for name, state in plain.items()},
+        inner,
+    ):
+        assert_equal(torch_weights.load(write_pth(tmp_path / "w.pth", content)), expected)
 
 
 def test_missing_extra_and_misshapen_tensors_are_listed(tmp_path):

@@ -239,3 +239,28 @@ def test_a_full_disk_leaves_no_video_and_is_no_fault_of_the_input(fuse, tmp_path
     told = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert told == [f"error: {tmp_path / 'out.mp4'} could not be written: File too large"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "vi.mp4"]
+
+
+# What the 3x3 matrix of an MP4 (a, b, c, d: x' = ax + cy, y' = bx + dy, y down) does to a picture.
+TURNS = {
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # clockwise
+    (0, -1, 1, 0): lambda image: np.rot90(image, 1),
+    (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
+    (1, 0, 0, 1): lambda image: image,
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_frames_are_turned_as_the_container_says(tmp_path, capsys, matrix):
+    content = bytearray(write_video(tmp_path / "plain.mp4", 2).read_bytes())
+    place = content.index(b"tkhd") + 44
+    for step, value in zip((0, 4, 12, 16), matrix, strict=True):
+        content[place + step : place + step + 4] = (value * 65536).to_bytes(4, "big", signed=True)
+    (tmp_path / "turned.mp4").write_bytes(content)
+    plain, turned = (list(VideoFrames(tmp_path / f"{name}.mp4")) for name in ("plain", "turned"))
+    assert len(turned) == 2
+    for one, other in zip(plain, turned, strict=True):
+        np.testing.assert_array_equal(other.pixels, TURNS[matrix](one.pixels))
+    told = capsys.readouterr().err
+    note = f"note: {tmp_path / 'turned.mp4'}: turned upright as the file says\n"
+    assert told == ("" if matrix == (1, 0, 0, 1) else note)

@@ -13,7 +13,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import READ, naming
-from cddfuse_jax.images.pair_photos import PairOfPhotos, Resize, notes_on, read_pair
+from cddfuse_jax.images.pair_photos import PairOfPhotos, Resize, notes_on, read_pair, warnings_on
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import (
     Pair,
@@ -95,10 +95,8 @@ def _check_pair(pair: Pair, photos: PairOfPhotos, findings: Findings) -> None:
         with naming(path):
             grey.append(levels.network_input(pixels))
         colour = "colour" if is_coloured(pixels) else "grey"
-        findings.kinds[f"{name}: {_depth(pixels)} {colour}"] += 1
-        if np.ptp(grey[-1]) == 0:
-            findings.warnings.append(f"{path}: every pixel is the same")
-        elif is_low_contrast(grey[-1][None])[0]:
+        findings.kinds[f"{name}: {photo.depth} {colour}"] += 1
+        if np.ptp(grey[-1]) and is_low_contrast(grey[-1][None])[0]:
             findings.warnings.append(
                 f"{path}: nearly flat, (p90 - p10) / p90 is below 0.1; its patches may be dropped"
             )
@@ -107,12 +105,9 @@ def _check_pair(pair: Pair, photos: PairOfPhotos, findings: Findings) -> None:
     shift = measure_shift(*grey)
     if shift and shift.is_misregistered:
         findings.warnings.append(f"{pair.name}: {shift.warning}")
-    for note, file in notes_on(pair, photos, levels.AUTO).items():
+    findings.warnings.extend(warnings_on(pair, photos))
+    for note, file in notes_on(pair, photos).items():
         findings.notes[note].append(file)
-
-
-def _depth(pixels: np.ndarray) -> str:
-    return "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
 
 
 def print_findings(findings: Findings, show: Callable[[str], None] = print) -> None:

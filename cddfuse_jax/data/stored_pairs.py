@@ -41,6 +41,11 @@ class H5Patches:
             raise
         except Exception as error:  # depends on the byte that is damaged
             reason = one_line(error)
+            if "unable to lock" in reason:
+                raise InputError(
+                    f"{self.path}: is locked by another program, or lies on a disk without locks; "
+                    "end that program, or set HDF5_USE_FILE_LOCKING=FALSE"
+                ) from None
             raise InputError(f"{self.path}: no HDF5 file that can be read ({reason})") from None
 
     def _inspect(self, opened: h5py.File) -> tuple[list[str], list[tuple[str, int, int]]]:

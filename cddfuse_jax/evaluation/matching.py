@@ -2,12 +2,13 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.pair_rules import PLACE, SEPARATORS, Rule
-from cddfuse_jax.images.pairs import Pair, find_pairs, home, images_by_stem
+from cddfuse_jax.images.pairs import Pair, find_pairs, home, images_within
 
 
 class Run(NamedTuple):
@@ -70,7 +71,7 @@ def find_scenes(
             files[run.name, folder], patterns[f"{run.name}={folder}"] = found, pattern
             used[home(folder)] |= set(found.values())
     common = sorted(set(pairs).intersection(*files.values()))
-    homes = {place: list(images_by_stem(place).values()) for place in used}
+    homes = {place: list(images_within(place, _nested(pairs)).values()) for place in used}
     counts = ", ".join(f"{path}: {len(of)}" for path, of in (in_sources | homes).items())
     if not pairs:
         raise InputError(
@@ -132,7 +133,7 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
         InputError: the folder is missing, holds two images of one stem, or two decorations are
             equally common.
     """
-    by_stem = images_by_stem(home(folder))
+    by_stem = images_within(home(folder), _nested(scenes))
     if PLACE in folder.name:
         return folder.name, _made_by(folder.name, scenes, by_stem)
     if exact := _made_by(PLACE, scenes, by_stem):
@@ -152,12 +153,17 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
     return best[0], found[best[0]]
 
 
+def _nested(scenes: Iterable[str]) -> bool:
+    """Tell whether scenes lie in subfolders, as ``train/0001``, and fused images too."""
+    return any("/" in scene for scene in scenes)
+
+
 def _made_by(pattern: str, scenes: list[str], by_stem: dict[str, Path]) -> dict[str, Path]:
     made = {scene: pattern.replace(PLACE, scene) for scene in scenes}
     return {
         scene: by_stem[key]
         for scene, stem in made.items()
-        for key in (stem, Path(stem).stem)  # a pattern may have an ending
+        for key in (stem, Path(stem).with_suffix("").as_posix())  # a pattern may have an ending
         if key in by_stem
     }
 

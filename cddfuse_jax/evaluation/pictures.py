@@ -78,7 +78,7 @@ def panels(evaluation: Evaluation, shown: list[int], side: int, sortable, headin
         ]
         for run, paths in zip(evaluation.runs, scene.fused, strict=True):
             label = run.name if len(paths) == 1 else f"{run.name} (first of {len(paths)} seeds)"
-            figures.append(_figure(label, paths[0], side))
+            figures.append(_figure(label, paths[0], side, fused=True))
         sorting = " ".join(
             f'data-{score.lower()}="{values[first, score][index]:.6g}"'
             for score in evaluation.metrics
@@ -110,8 +110,8 @@ def _lines(rows: list[Row], evaluation: Evaluation, values, index: int) -> list[
     return lines
 
 
-def _figure(label: str, path: Path, side: int) -> str:
-    image = Image.fromarray(read_image(path))
+def _figure(label: str, path: Path, side: int, fused: bool = False) -> str:
+    image = Image.fromarray(read_image(path, fused))
     width, height = image.size
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

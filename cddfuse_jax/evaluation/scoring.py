@@ -15,9 +15,9 @@ import numpy as np
 from cddfuse_jax.console import progress
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
-from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import naming, read_photo
+from cddfuse_jax.images.image_files import naming, photo_8_bit, read_photo
+from cddfuse_jax.images.pair_photos import as_picture
 from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
@@ -146,7 +146,7 @@ def score_scene(
         result.coloured.append(False)
         for path in files:
             try:
-                fused = _read(path, result.notes)
+                fused = _read(path, result.notes, fused=True)
                 images = _same_size(
                     (path, pair.visible, pair.infrared), (fused, visible, infrared), result.notes
                 )
@@ -161,16 +161,17 @@ def score_scene(
     return result
 
 
-def _read(path: Path, notes: list[tuple[str, str]]) -> np.ndarray:
-    """Read a file as uint8, HxW or HxWx3, and note what was changed in reading it."""
-    photo = read_photo(path)
-    pixels, name = photo.pixels, f"{path.parent.name}/{path.name}"
-    notes += [(note, name) for note in photo.notes]
-    if levels.is_deep(pixels):
-        notes.append(("deeper than 8 bits, percentiles 0.1 and 99.9 became 0 and 255", name))
-    if pixels.dtype != np.uint8:
-        with naming(path):
-            pixels = levels.to_8_bit(levels.intensities(pixels))
+def _read(path: Path, notes: list[tuple[str, str]], fused: bool = False) -> np.ndarray:
+    """Read a file as uint8, HxW or HxWx3, and note what was changed in reading it.
+
+    A source may hold counts, of which a range is measured; a fused image is a picture.
+    """
+    photo = read_photo(path) if fused else as_picture(path)
+    name = f"{path.parent.name}/{path.name}"
+    label = name + (" {:.6g} to {:.6g}".format(*photo.limits) if photo.limits else "")
+    notes += [(note, label) for note in photo.notes]
+    with naming(path):
+        pixels = photo_8_bit(photo, fused)
     if pixels.min() == pixels.max():
         notes.append(
             (

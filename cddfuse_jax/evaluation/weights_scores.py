@@ -110,7 +110,7 @@ def _fidelity(evaluation: Evaluation) -> dict[str, Fidelity]:
     for scene in evaluation.scenes:
         sources = [read_grey(side) for side in (scene.pair.visible, scene.pair.infrared)]
         for run, files in zip(evaluation.runs, scene.fused, strict=True):
-            seeds = [fidelity(read_grey(file), *sources) for file in files]
+            seeds = [fidelity(read_grey(file, fused=True), *sources) for file in files]
             found.setdefault(run.name, []).append(mean_fidelity(seeds))
         for name in baselines:
             fused = BASELINES[name](*sources)

@@ -29,7 +29,7 @@ from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import write_image
-from cddfuse_jax.images.pair_photos import aligned, notes_on, read_pair, sizes_of
+from cddfuse_jax.images.pair_photos import aligned, notes_on, read_pair, sizes_of, warnings_on
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.registration import measure_shift
 
@@ -68,7 +68,7 @@ def fuse_jobs(
     Raises:
         WriteError: the disk is full.
     """
-    sizes = sizes_of([job.pair for job in jobs], treatment.resize)
+    sizes = sizes_of([job.pair for job in jobs], treatment.resize, treatment.page)
     fuser.expect(sizes)
     notes = defaultdict(list)
 
@@ -160,15 +160,16 @@ def fuse_file(
     """
     started = time.perf_counter()
     pair, out = job
-    photos = read_pair(pair, treatment.resize)
+    photos = read_pair(pair, treatment.resize, fuser.ranges, treatment.page)
+    warnings = warnings_on(pair, photos)
     with naming(pair.name):
         shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))
         found = shift if shift and shift.is_misregistered else None
-        warning = found.warning if found else None
+        warnings += [found.warning] if found else []
         if found and treatment.align:
             photos = aligned(photos, found)
             height, width = photos.visible.pixels.shape[:2]
-            warning = (
+            warnings[-1] = (
                 f"the infrared image was moved by {-found.right} right and {-found.down} down, and "
                 f"both cropped to the {width}x{height} pixels that they share"
             )
@@ -190,8 +191,8 @@ def fuse_file(
         pair,
         out,
         size=(fused.shape[0], fused.shape[1]),
-        notes=notes_on(pair, photos, fuser.percentiles),
-        warning=warning,
+        notes=notes_on(pair, photos),
+        warning="; ".join(warnings) or None,
         shift=found and (found.right, found.down),
         seconds=time.perf_counter() - started - waited,
     )

@@ -34,7 +34,11 @@ class Fuser(PairFuser):
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
-        percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        percentiles: Of a grey image deeper than 8 bits: what becomes black and white; by default
+            of the pixels that are part of the scene (`images.ranges.kept`).
+        visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
+            values "7000:9000", or percentiles "1,99".
+        infrared_range: Likewise of the infrared image.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey

@@ -41,12 +41,14 @@ class Treatment(NamedTuple):
         align: whether a shift that is certain is undone, by cropping both to what they share.
         format: how the fused image is stored, one of `images.output_files.FORMATS`.
         quality: of a JPEG, 1 to 100.
+        page: which page or slice is read, see `images.image_files.read_photo`.
     """
 
     resize: Resize | None = None
     align: bool = False
     format: Format = FORMATS["png"]
     quality: int = QUALITY
+    page: int | None = None
 
 
 class Job(NamedTuple):

@@ -19,6 +19,7 @@ from cddfuse_jax.fusing.memory import parse_size
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
+from cddfuse_jax.images.ranges import AUTO, Percentiles, Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.files import Weights, check_finite, load
@@ -47,7 +48,11 @@ class PairFuser:
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
-        percentiles: Of a grey image deeper than 8 bits: what becomes black and white.
+        percentiles: Of a grey image deeper than 8 bits: what becomes black and white; by default
+            of the pixels that are part of the scene (`images.ranges.kept`).
+        visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
+            values "7000:9000", or percentiles "1,99".
+        infrared_range: Likewise of the infrared image.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
@@ -72,11 +77,13 @@ class PairFuser:
         residual: Residual | None = None,
         color: Color = "auto",
         stretch: bool = True,
-        percentiles: tuple[float, float] = levels.AUTO,
+        percentiles: tuple[float, float] | Range = AUTO,
         max_memory: int | str | None = None,
         precision: Precision = "float32",
         device: jax.Device | str | None = None,
         half_strips: bool = False,
+        visible_range: str | None = None,
+        infrared_range: str | None = None,
         model: CDDFuse | None = None,
     ):
         for name, value, known in (
@@ -96,7 +103,11 @@ class PairFuser:
         self.residual: Residual = residual or loaded.residual or "visible"
         self.color: Color = color
         self.stretch = stretch
-        self.percentiles = levels.Percentiles(*percentiles)
+        both = percentiles if isinstance(percentiles, Range) else Percentiles(*percentiles)
+        self.ranges: tuple[Range, Range] = (
+            parse_range(visible_range, "visible_range") if visible_range else both,
+            parse_range(infrared_range, "infrared_range") if infrared_range else both,
+        )
         limit = None if max_memory is None else parse_size(str(max_memory))
         self._make_fuse = functools.partial(
             make_fuse,
@@ -191,41 +202,28 @@ class PairFuser:
         Raises:
             InputError: the sizes differ, are below 2x2, or a value is not usable.
         """
+        visible, infrared = (
+            levels.picture(pixels, levels.limits_for(pixels, given))
+            for pixels, given in zip((visible, infrared), self.ranges, strict=True)
+        )
         luma = self.luma(visible, infrared)
         return self.finished(luma, visible, infrared)
 
-    def luma(
-        self,
-        visible: Pixels,
-        infrared: Pixels,
-        visible_limits: tuple[float, float] | None = None,
-        infrared_limits: tuple[float, float] | None = None,
-    ) -> Float[np.ndarray, "h w"]:
-        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
+    def luma(self, visible: Pixels, infrared: Pixels) -> Float[np.ndarray, "h w"]:
+        """Return what the network makes of two pictures' luma: float32 in (0, 1), not stretched.
 
         Args:
-            visible: grey or RGB.
+            visible: grey or RGB; counts are scaled without the ranges that this fuser was made for.
             infrared: likewise, of the same size.
-            visible_limits: Values that become 0 and 1 if that image is deep; default: percentiles.
-            infrared_limits: Likewise.
 
         Raises:
             InputError: as `fuse_pair`.
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        luma = self._fuse(
-            self._input(visible, visible_limits), self._input(infrared, infrared_limits), bucket
-        )
+        luma = self._fuse(levels.network_input(visible), levels.network_input(infrared), bucket)
         check_finite_output(luma)
         return luma
-
-    def _input(
-        self, pixels: Pixels, limits: tuple[float, float] | None
-    ) -> Float[np.ndarray, "h w"]:
-        if limits is None and levels.is_deep(pixels):
-            limits = levels.measured_range(pixels, self.percentiles)
-        return levels.network_input(pixels, limits)
 
     def finished(
         self,
@@ -234,8 +232,14 @@ class PairFuser:
         infrared: Pixels,
         limits: tuple[float, float] | None = None,
     ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Stretch a fused luma, by its own range or ``limits``, and put colour back."""
-        if self.stretch:
+        """Stretch a fused luma, by its own range or ``limits``, and put colour back.
+
+        Two images of one value each make one of one value: what padding does to their borders is
+        no picture.
+        """
+        if levels.is_flat(visible) and levels.is_flat(infrared):
+            luma = np.full_like(luma, np.median(luma))
+        elif self.stretch:
             luma = levels.stretched(luma, limits)
         source = colour_source(visible, infrared, self.color)
         return luma if source is None else with_chroma(luma, source)

@@ -16,6 +16,7 @@ from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
 from cddfuse_jax.images.pair_photos import Resize
+from cddfuse_jax.images.ranges import Range
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
@@ -107,14 +108,13 @@ def fuse_video(
     if av is None:
         raise InputError(INSTALL)
     check_timing(visible, infrared, sync)
-    stretch, visible_range, infrared_range = (SmoothedRange(visible.rate) for _ in range(3))
+    stretch, *smoothed_ranges = (SmoothedRange(visible.rate) for _ in range(3))
 
-    def limits(
-        pixels: Shaped[np.ndarray, "h w *rgb"], smoothed: SmoothedRange
-    ) -> tuple[float, float] | None:
-        if not levels.is_deep(pixels):
-            return None
-        return smoothed.update(*levels.measured_range(pixels, fuser.percentiles))
+    def picture(
+        pixels: Shaped[np.ndarray, "h w *rgb"], given: Range, smoothed: SmoothedRange
+    ) -> Shaped[np.ndarray, "h w *rgb"]:
+        limits = levels.limits_for(pixels, given)
+        return levels.picture(pixels, limits and smoothed.update(*limits))
 
     count = 0
     with replacing(out) as temporary, _telling(out), contextlib.ExitStack() as stack:
@@ -123,8 +123,11 @@ def fuse_video(
             paired(visible, infrared, sync), "fusing", total=visible.count, unit="frame"
         )
         for frames in pairs:
-            seen, warm = _of_one_size(*(frame.pixels for frame in frames), resize)
-            luma = fuser.luma(seen, warm, limits(seen, visible_range), limits(warm, infrared_range))
+            sides = (frame.pixels for frame in frames), fuser.ranges, smoothed_ranges
+            seen, warm = _of_one_size(
+                *(picture(*side) for side in zip(*sides, strict=True)), resize
+            )
+            luma = fuser.luma(seen, warm)
             spread = stretch.update(float(luma.min()), float(luma.max()))
             fused = levels.to_8_bit(fuser.finished(luma, seen, warm, spread))
             if writer is None:

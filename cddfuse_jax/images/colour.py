@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from cddfuse_jax.images.levels import LUMA, intensities
+from cddfuse_jax.images.levels import LUMA, intensities, white
 
 Color = Literal["auto", "visible", "infrared", "none"]
 COLORS: tuple[Color, ...] = ("auto", "visible", "infrared", "none")
@@ -25,7 +25,9 @@ def is_coloured(pixels: np.ndarray) -> bool:
     """Tell whether an HxWx3 image shows any colour; three equal channels, or nearly, do not."""
     if pixels.ndim == 2:
         return False
-    most = 1 if pixels.dtype.kind in "fb" else np.iinfo(pixels.dtype).max
+    most = white(pixels)
+    if most is None:  # three equal channels
+        return False
     # Differences of unsigned numbers would wrap around; minimum and maximum do not.
     spread = pixels.max(-1).astype(np.float32) - pixels.min(-1).astype(np.float32)
     return bool(spread.max(initial=0) > LEAST_DIFFERENCE * most)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.image_files import READ, read_photo
 from cddfuse_jax.images.pairs import images_by_stem
@@ -97,7 +98,11 @@ class VideoFrames:
                 for number, frame in enumerate(container.decode(stream)):
                     time = number / self.rate if frame.time is None else frame.time
                     first = time if first is None else first
-                    yield Frame(_pixels(frame), float(time - first))
+                    if frame.rotation % 360 and not number:
+                        report(f"note: {self.path}: turned upright as the file says")
+                    # Counterclockwise, as NumPy turns.
+                    pixels = np.rot90(_pixels(frame), round(frame.rotation / 90))
+                    yield Frame(np.ascontiguousarray(pixels), float(time - first))
             except av.error.FFmpegError as error:
                 raise InputError(f"{self.path}: broken video ({one_line(error)})") from None
 

@@ -1,6 +1,7 @@
 """Reading the image of any camera: what is stored, as grey, or as luma; and writing PNG."""
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -8,21 +9,21 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import replacing
-from cddfuse_jax.images import levels
+from cddfuse_jax.images import levels, medical_files, tiff_files
+from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
-# What is promised to be read, and all that Pillow tries, whatever a file is named: its other
-# decoders are less well kept, and that of PostScript starts a program.
+# What is promised to be read, whatever a file is named. Pillow's other decoders are less well kept,
+# and that of PostScript starts a program.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
-MOST_PAGES = 100  # that are counted
-MOST_PIXELS_PER_BYTE = 10_000  # of a TIFF; what is beyond takes its decoder for ever
+_OF_PILLOW = tuple(name for name in FORMATS if name != "TIFF")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+SUFFIXES = (*_PICTURES, *medical_files.SUFFIXES)
 # What Pillow has to say of a file is said here in one line, or is not worth one.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -30,39 +31,43 @@ READ = "PNG, JPEG, TIFF, BMP, WebP and .npy"
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-_APPLE = "; HEIC and AVIF are not read: export it as JPEG or PNG"
+_APPLE = "; HEIC and AVIF are not read: heif-convert FILE out.png, or export it as JPEG"
 _RAW = "; raw files are not read: develop it to 16-bit TIFF"
 _EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
 )
-_ORIENTATION, _TRANSPOSING = 0x0112, (5, 6, 7, 8)  # EXIF: its tag, and what swaps the sides
-_GREY_IS_INVERTED = 0  # the TIFF tag's value for "white is zero"
-_PHOTOMETRIC, _TIFF_SIDES = 262, (256, 257)
+_ELSE = f"; {READ} are read: magick FILE out.png converts most others"
+_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
+_ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
+_RADIOMETRIC = (
+    "radiometric JPEG: its picture is read, not the temperatures beside it; to fuse these, take "
+    "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
+)
 
 
-class Photo(NamedTuple):
-    """An image as stored, upright, and what was lost or changed in reading it.
+def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
+    """Read an image of any camera: alpha dropped, EXIF orientation applied.
 
-    ``pixels`` is HxW (grey) or HxWx3 (RGB): uint8, uint16, int32 or a float type; .npy files may
-    hold any real type. ``notes`` says, a few words each, what a user may want to know.
-    """
+    An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
 
-    pixels: np.ndarray
-    notes: tuple[str, ...] = ()
-
-
-def read_photo(path: str | os.PathLike) -> Photo:
-    """Read PNG, JPEG, TIFF, BMP, WebP or .npy: alpha dropped, EXIF orientation applied.
-
-    Of a TIFF the first page is read. An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
+    Args:
+        path: PNG, JPEG, TIFF, BMP, WebP or .npy; with the extra [medical] DICOM or NIfTI.
+        index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
+            only slice.
 
     Raises:
         InputError: the file is missing, broken, no image, or of an unknown kind.
     """
+    start = _start(path)
     if Path(path).suffix.lower() == ".npy":
         return _read_npy(path)
-    with _opened(path) as image:
-        return photo_of(image, path)
+    with _decoding(path, start):
+        if start[:4] in tiff_files.STARTS:
+            return tiff_files.read_tiff(path, index)
+        if medical_files.is_dicom(start) or medical_files.is_nifti(path):
+            return medical_files.read_medical(path, index)
+        with Image.open(path, formats=_OF_PILLOW) as image:
+            return photo_of(image, path)
 
 
 def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
@@ -71,21 +76,22 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     Raises:
         InputError: it is neither grey nor of colours.
     """
+    tile, file = str(getattr(image, "tile", "")), getattr(image, "filename", "")
+    if image.format == "TIFF" and file and tile != "[]":  # not decoded yet: see `tiff_files`
+        return read_photo(file, image.tell())
     notes = []
     if image.has_transparency_data:
         notes.append("alpha dropped")
-    pages = _pages(image)
-    if pages > 1:
-        count = f"more than {MOST_PAGES}" if pages > MOST_PAGES else pages
-        notes.append(f"first of {count} pages read")
-    if image.mode in _COLOUR and ";16" in str(getattr(image, "tile", "")):
-        notes.append("16-bit colour read as 8-bit")
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"first of {pages} pages read")
+    if _is_radiometric(image):
+        notes.append(_RADIOMETRIC)
     orientation = _orientation(image)
-    if image.mode in _DEEP:
+    if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
+        pixels = _deep_png(image)
+    elif image.mode in _DEEP:
         pixels = np.asarray(image)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _GREY_IS_INVERTED:
-            notes.append("stored as a negative and not inverted")
     elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
@@ -93,34 +99,44 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     else:
         raise InputError(f"{name}: grey and RGB images are read, this one is {image.mode}")
     if orientation in range(2, 9):
-        notes.append("turned upright as its EXIF data say")
-        if image.format != "TIFF":  # Pillow turns these itself when it decodes them
-            pixels = _upright(pixels, orientation)
+        notes.append(TURNED)
+        pixels = upright(pixels, orientation)
     return Photo(pixels, tuple(notes))
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     """Read an image for a screen: uint8, HxW (grey) or HxWx3 (RGB); alpha is dropped.
 
-    Deeper images are scaled as `levels.intensities` does.
+    Deeper images are scaled as `levels.intensities` does, ``fused`` ones as `levels.of_fused`.
 
     Raises:
-        InputError: as `read_photo`, or a pixel is not finite.
+        InputError: as `read_photo`, or no pixel is finite.
     """
-    pixels = read_photo(path).pixels
+    photo = read_photo(path)
     with naming(path):
-        return pixels if pixels.dtype == np.uint8 else levels.to_8_bit(levels.intensities(pixels))
+        return photo_8_bit(photo, fused)
 
 
-def read_grey(path: str | os.PathLike) -> np.ndarray:
+def photo_8_bit(photo: Photo, fused: bool = False) -> np.ndarray:
+    """Return a photo as uint8, HxW or HxWx3.
+
+    Raises:
+        InputError: as `levels.intensities`.
+    """
+    if photo.pixels.dtype == np.uint8:
+        return photo.pixels
+    if fused:
+        return levels.to_8_bit(levels.of_fused(photo.pixels))
+    return levels.to_8_bit(levels.intensities(photo.pixels, photo.limits))
+
+
+def read_grey(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     """Read an image as the release's scripts do: round(0.299 R + 0.587 G + 0.114 B), uint8 HxW.
 
     Raises:
         InputError: as `read_image`.
     """
-    pixels = read_photo(path).pixels
-    with naming(path):
-        return levels.grey_8_bit(pixels)
+    return levels.grey_8_bit(read_image(path, fused))
 
 
 def read_luma(path: str | os.PathLike) -> np.ndarray:
@@ -129,26 +145,28 @@ def read_luma(path: str | os.PathLike) -> np.ndarray:
     Raises:
         InputError: as `read_image`.
     """
-    pixels = read_photo(path).pixels
+    photo = read_photo(path)
     with naming(path):
-        return levels.luma(pixels)
+        return levels.luma(photo.pixels, photo.limits)
 
 
-def read_size(path: str | os.PathLike) -> tuple[int, int]:
+def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, int]:
     """Read an image's (height, width) from its header, without decoding the pixels.
 
     Raises:
         InputError: the file is missing or no image.
     """
+    start = _start(path)
     if Path(path).suffix.lower() == ".npy":
         return _mapped_npy(path).shape[:2]
-    with _opened(path) as image:
-        # Pillow's size of a TIFF is before or after turning, depending on its version.
-        width, height = image.size
-        if image.format == "TIFF":
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            width, height = (tags[tag] for tag in _TIFF_SIDES)
-        return (width, height) if _orientation(image) in _TRANSPOSING else (height, width)
+    with _decoding(path, start):
+        if start[:4] in tiff_files.STARTS:
+            return tiff_files.read_tiff(path, index, sizes=True).pixels.shape
+        if medical_files.is_dicom(start) or medical_files.is_nifti(path):
+            return medical_files.read_medical(path, index).pixels.shape[:2]
+        with Image.open(path, formats=_OF_PILLOW) as image:
+            width, height = image.size
+            return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -175,7 +193,6 @@ def _read_npy(path: str | os.PathLike) -> Photo:
 
 
 def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
-    _check_regular(path)
     try:
         # Mapped, so that a header that promises terabytes costs nothing, and checked before use.
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -195,27 +212,25 @@ def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
-    _check_regular(path)
+def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
+    suffix = Path(path).suffix.lower()
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            most = MOST_PIXELS_PER_BYTE * os.stat(path).st_size
-            if image.format == "TIFF" and width * height > most:
-                raise InputError(
-                    f"{path}: claims {width}x{height} pixels in {os.stat(path).st_size} bytes, "
-                    "which no image fills; save it anew"
-                )
-            yield image
+        if suffix in _EXPORTING or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+            raise UnidentifiedImageError  # TIFF's start, or a JPEG's name, does not make it one
+        yield
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = _EXPORTING.get(Path(path).suffix.lower(), "")
+        how = _EXPORTING.get(suffix, _APPLE if start[4:8] == b"ftyp" else _ELSE)
         raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
-        raise InputError(
-            f"{path}: broken image file ({one_line(error) or type(error).__name__})"
-        ) from None
+        reason = one_line(error) or type(error).__name__
+        if "imagecodecs" in reason or "not supported" in reason:
+            raise InputError(
+                f"{path}: its compression is not read ({reason}); pip install -U tifffile "
+                "imagecodecs, or save it uncompressed"
+            ) from None
+        raise InputError(f"{path}: broken image file ({reason})") from None
 
 
 def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
@@ -225,32 +240,20 @@ def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
     return f"{path}: no such {what}"
 
 
-def _check_regular(path: str | os.PathLike) -> None:
-    """Refuse, before it is opened, what is no file: a FIFO would wait for its writer for ever."""
+def _start(path: str | os.PathLike) -> bytes:
+    """Return a file's first bytes, and refuse first what is none: a FIFO would wait for ever."""
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            with open(path, "rb") as file:
+                return file.read(132)
     except FileNotFoundError:
         raise InputError(missing(path, "file")) from None
     except (OSError, ValueError) as error:  # a loop of links, a name that is too long or has a NUL
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder, not an image")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: an image is a regular file, this is a device, FIFO or socket")
-
-
-def _pages(image: Image.Image) -> int:
-    """Return how many pages there are, for a TIFF `MOST_PAGES` + 1 if more."""
-    if image.format != "TIFF":
-        return getattr(image, "n_frames", 1)
-    # Pillow would go through all of them, which takes seconds for 40,000.
-    pages = 1
-    with contextlib.suppress(EOFError):
-        while pages <= MOST_PAGES:
-            image.seek(pages)
-            pages += 1
-    image.seek(0)
-    return pages
+    raise InputError(f"{path}: an image is a regular file, this is a device, FIFO or socket")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -260,13 +263,25 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(_ORIENTATION, 1)
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation, 2 to 8: transpose if the sides are swapped, then mirror."""
-    if orientation in _TRANSPOSING:
-        pixels = pixels.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    across = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(pixels[::down, ::across])
+def _deep_png(image: Image.Image) -> np.ndarray:
+    """Decode 16-bit colour, or grey with alpha, which Pillow cuts to 8 bits."""
+    import imagecodecs
+
+    file = image.fp or io.BytesIO()  # type: ignore[attr-defined]
+    place = file.tell()
+    file.seek(0)
+    pixels = imagecodecs.png_decode(file.read())
+    file.seek(place)
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+
+
+def _is_radiometric(image: Image.Image) -> bool:
+    """Tell whether a JPEG holds a thermal camera's counts beside its picture."""
+    segments = getattr(image, "applist", [])
+    if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
+        return True
+    by_dji = "DJI" in str(image.getexif().get(_MAKER, "")) if segments else False
+    return by_dji and any(name in ("APP3", "APP4") for name, _ in segments)
 
 
 def _grey_palette(image: Image.Image) -> bool:

@@ -1,88 +1,160 @@
 """From stored pixel values to intensities in [0, 1]: bit depth, thermal ranges, luma."""
 
-from typing import NamedTuple
-
 import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.ranges import AUTO, Range, Values, kept
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601 weights of red, green and blue
+OVERSHOOT = 0.05  # what resampling leaves beyond [0, 1], of images that were within
+_BITS = (8, 10, 12)  # that colour stored as uint16 may have: 255, 1023, 4095 is white
 
 
-class Percentiles(NamedTuple):
-    """The percentiles of a deep grey image that become 0 and 1; values beyond them are clipped."""
+def white(pixels: np.ndarray) -> float | None:
+    """Return the value that is 1 in [0, 1], None where an image needs a range: grey counts.
 
-    low: float = 0.1
-    high: float = 99.9
-
-
-AUTO = Percentiles()
-
-
-def parse_percentiles(text: str) -> Percentiles:
-    """Read ``--range``: ``auto`` or ``LOW,HIGH``, such as ``1,99``.
+    That is 255 for uint8 and for other integers that all lie within 0-255 (grey uint16 is counts),
+    1 for floats that leave [0, 1] by `OVERSHOOT` at most. Colour was rendered for a screen: uint16
+    is of 8, 10, 12 or 16 bits, as its greatest value needs. Three equal channels are grey.
 
     Raises:
-        InputError: neither of these, or not 0 <= LOW < HIGH <= 100.
+        InputError: colour of another range, which may be of several.
     """
-    if text == "auto":
-        return AUTO
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 1.0, 0.0
-    if not 0 <= low < high <= 100:
-        raise InputError(
-            f"--range is auto or two percentiles LOW,HIGH with 0 <= LOW < HIGH <= 100, got {text!r}"
-        )
-    return Percentiles(low, high)
+    if pixels.dtype in (np.uint8, np.bool_):
+        return 1 if pixels.dtype == np.bool_ else 255
+    low, high = _extremes(pixels)
+    if pixels.dtype.kind == "f" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return 1
+    grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+    counts = pixels.dtype.kind == "f" or (grey and pixels.dtype == np.uint16)
+    if low >= 0 and high <= 255 and not counts:
+        return 255
+    if grey:
+        return None
+    if pixels.dtype == np.uint16:
+        return 2 ** next((bits for bits in _BITS if high < 2**bits), 16) - 1
+    rule = "floats must be in [0, 1]" if pixels.dtype.kind == "f" else f"{pixels.dtype} in 0-255"
+    raise InputError(
+        f"colours given as {rule}, got {low:.9g} to {high:.9g}; divide by the value that is white, "
+        "or make them uint8 (0-255) or uint16 (0-65535)"
+    )
 
 
-def is_deep(pixels: np.ndarray) -> bool:
-    """Tell whether an image needs a range: grey, and neither 8-bit nor floats within [0, 1].
+def measured_range(
+    pixels: np.ndarray, given: Range | tuple[float, float] = AUTO
+) -> tuple[float, float]:
+    """Return the values that become 0 and 1; the second is never below the first.
 
-    Colour images were rendered for a screen: theirs is the whole range of their type.
+    Raises:
+        InputError: no pixel is finite.
     """
-    if pixels.ndim == 3 or pixels.dtype in (np.uint8, np.bool_):
-        return False
-    return pixels.dtype.kind != "f" or pixels.min() < 0 or pixels.max() > 1
-
-
-def measured_range(pixels: np.ndarray, percentiles: Percentiles = AUTO) -> tuple[float, float]:
-    """Return the values at the percentiles; the second is never below the first."""
-    low, high = np.percentile(pixels, percentiles)
+    if isinstance(given, Values):
+        return given.low, given.high
+    pixels = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels
+    values = pixels[_usable(pixels)]
+    low, high = np.percentile(kept(values) if given[2:] == (True,) else values, given[:2])
     return float(low), float(high)
 
 
 def intensities(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Scale stored values to float32 in [0, 1], HxW or HxWx3 as they come.
 
-    8-bit values are divided by 255, a colour image of another integer type by that type's maximum,
-    floats within [0, 1] stay. A deep grey image (`is_deep`) maps ``limits`` to 0 and 1, by default
-    its percentiles 0.1 and 99.9; one that is constant becomes 0.
+    ``limits`` become 0 and 1; without them 0 and `white`, or of grey counts what `measured_range`
+    returns. A constant image of these becomes 0. Where a value is not finite, that of the nearest
+    pixel which has one is taken.
 
     Raises:
-        InputError: a value is not finite, or a float colour image leaves [0, 1].
+        InputError: no pixel is finite; and as `white`.
     """
-    if pixels.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
-            bad = pixels.size - np.isfinite(pixels.astype(np.float32, copy=False)).sum()
-        if bad:
-            raise InputError(f"pixels must be finite, {bad} of {pixels.size} values are not")
-    if is_deep(pixels):
-        low, high = limits or measured_range(pixels)
-        scaled = (pixels.astype(np.float64) - low) / (high - low if high > low else 1)
-        return np.clip(scaled, 0, 1).astype(np.float32)
-    if pixels.dtype.kind == "f":
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 1):
-            raise InputError(
-                "colours given as floats must be in [0, 1], got "
-                f"{pixels.min():.3g} to {pixels.max():.3g}; divide by their largest value"
-            )
-        return pixels.astype(np.float32)
-    most = 1 if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
-    return pixels.astype(np.float32) / np.float32(most)
+    if limits is None and (most := white(pixels)):
+        return np.clip(_filled(pixels).astype(np.float32) / np.float32(most), 0, 1)
+    low, high = limits or measured_range(pixels)
+    scaled = (_filled(pixels).astype(np.float64) - low) / (high - low if high > low else 1)
+    return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def limits_for(
+    pixels: np.ndarray, given: Range, own: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """Return the values that become 0 and 1: those given, else the file's ``own``, else measured.
+
+    None for a picture, whose type says them: 8 bits, floats within [0, 1], colour.
+
+    Raises:
+        InputError: as `white`.
+    """
+    if isinstance(given, Values):
+        floats = pixels.dtype.kind == "f" and white(pixels[..., :1]) == 1
+        picture = floats or pixels.dtype in (np.uint8, np.bool_)
+        return None if picture and not given.always else given[:2]
+    if own and given == AUTO:
+        return own
+    return measured_range(pixels, given) if white(pixels) is None else None
+
+
+def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Return uint8 as it is, all else as `intensities`: no range is needed any more.
+
+    Three equal channels become one, so that they give what a grey image gives.
+
+    Raises:
+        InputError: as `intensities`.
+    """
+    if limits is None and pixels.dtype == np.uint8:
+        return pixels
+    values = intensities(pixels, limits)
+    return values[..., 0] if values.ndim == 3 and (values == values[..., :1]).all() else values
+
+
+def is_flat(pixels: np.ndarray) -> bool:
+    """Tell whether every pixel of an image, grey or colour, is the same."""
+    return bool((pixels == pixels[:1, :1]).all())
+
+
+def of_fused(pixels: np.ndarray) -> np.ndarray:
+    """Scale a fused image to float32 in [0, 1]: 65535 of uint16 is 1, and 255 of other types.
+
+    Floats within [0, 1] stay. A fused image is a picture: no range is measured.
+
+    Raises:
+        InputError: values beyond these or not finite, or uint16 within 0-255, which may be either.
+    """
+    floats = pixels.dtype.kind == "f"
+    low, high = float(pixels.min()), float(pixels.max())
+    most = 1 if floats and high <= 1 + OVERSHOOT else 255
+    most = {"bool": 1, "uint16": 65535}.get(pixels.dtype.name, most)
+    beyond = OVERSHOOT * most * floats
+    if not (-beyond <= low and high <= most + beyond) or (most == 65535 and 0 < high <= 255):
+        raise InputError(
+            "pixels must be finite, and of a fused image 0-255, uint16 0-65535 or floats 0-1, got "
+            f"{pixels.dtype} from {low:.9g} to {high:.9g}; save it as PNG of 8 or 16 bits"
+        )
+    return np.clip(pixels.astype(np.float32) / np.float32(most), 0, 1)
+
+
+def _usable(pixels: np.ndarray) -> np.ndarray:
+    """Return which pixels are finite in all channels: HxW, not all of them False."""
+    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+        finite = np.isfinite(pixels.astype(np.float32, copy=False))
+    usable = np.asarray(finite.all(-1) if pixels.ndim == 3 else finite)
+    if not usable.any():
+        raise InputError(f"pixels must be finite, {pixels.size} of {pixels.size} values are not")
+    return usable
+
+
+def _extremes(pixels: np.ndarray) -> tuple[float, float]:
+    values = pixels[_usable(pixels)] if pixels.dtype.kind == "f" else pixels
+    return float(values.min()), float(values.max())
+
+
+def _filled(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype.kind != "f" or (usable := _usable(pixels)).all():
+        return pixels
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~usable, return_distances=False, return_indices=True)
+    return pixels[tuple(nearest)]
 
 
 def to_8_bit(values: np.ndarray) -> np.ndarray:
@@ -90,7 +162,7 @@ def to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def grey_8_bit(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def grey_8_bit(pixels: np.ndarray) -> np.ndarray:
     """Return round(0.299 R + 0.587 G + 0.114 B), uint8 HxW, as the release's scripts read a file.
 
     Deep images are brought to 8 bits by `intensities`.
@@ -99,7 +171,7 @@ def grey_8_bit(pixels: np.ndarray, limits: tuple[float, float] | None = None) ->
         InputError: as `intensities`.
     """
     if pixels.dtype != np.uint8:
-        pixels = to_8_bit(intensities(pixels, limits))
+        pixels = to_8_bit(intensities(pixels))
     return pixels if pixels.ndim == 2 else np.rint(pixels @ np.array(LUMA)).astype(np.uint8)
 
 
@@ -116,7 +188,7 @@ def luma(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.nd
     return values[..., 0] * red + values[..., 1] * green + values[..., 2] * blue
 
 
-def network_input(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def network_input(pixels: np.ndarray) -> np.ndarray:
     """Return what the network fuses: float32 HxW in [0, 1].
 
     That is `grey_8_bit` over 255 for 8-bit images, as in the release, and `luma` for all others,
@@ -127,7 +199,7 @@ def network_input(pixels: np.ndarray, limits: tuple[float, float] | None = None)
     """
     if pixels.dtype == np.uint8:
         return grey_8_bit(pixels).astype(np.float32) / np.float32(255)
-    return luma(pixels, limits)
+    return luma(pixels)
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

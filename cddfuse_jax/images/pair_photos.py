@@ -10,8 +10,10 @@ import numpy as np
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import Photo, read_photo, read_size
+from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.images.photo import Photo
+from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.images.registration import Shift
 
 Resize = Literal["visible", "infrared"]
@@ -30,19 +32,73 @@ class PairOfPhotos(NamedTuple):
     infrared: Photo
 
 
-def read_pair(pair: Pair, resize: Resize | None = None) -> PairOfPhotos:
-    """Read both files of a pair and, if asked, resample one to the size of the other.
+def read_pair(
+    pair: Pair,
+    resize: Resize | None = None,
+    ranges: tuple[Range, Range] = (AUTO, AUTO),
+    index: int | None = None,
+) -> PairOfPhotos:
+    """Read both files of a pair as pictures and, if asked, resample one to the size of the other.
+
+    A picture is uint8 or float32 in [0, 1]: ranges are measured before anything is resampled.
+    ``index`` is the page or slice, see `read_photo`.
 
     Raises:
         InputError: a file cannot be read, or the sizes differ and ``resize`` is None.
     """
-    photos = {"visible": read_photo(pair.visible), "infrared": read_photo(pair.infrared)}
+    photos = {
+        "visible": as_picture(pair.visible, ranges[0], index),
+        "infrared": as_picture(pair.infrared, ranges[1], index),
+    }
     sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
     if resize is None:
         _check_same_size(pair, *sizes.values())
     elif sizes["visible"] != sizes["infrared"]:
         photos[resize] = _resized(photos[resize], *sizes[_other(resize)])
     return PairOfPhotos(**photos)
+
+
+def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Photo:
+    """Read a file as a picture, see `read_pair`, with notes on what that took.
+
+    Raises:
+        InputError: it cannot be read, or what is white in it cannot be known.
+    """
+    photo = read_photo(path, index)
+    pixels, notes = photo.pixels, list(photo.notes)
+    with naming(path):
+        limits = levels.limits_for(pixels, given, photo.limits)
+        picture = levels.picture(pixels, limits)
+        bits = None if limits else {255: 8, 1023: 10, 4095: 12}.get(int(levels.white(pixels) or 0))
+    floats, depth = pixels.dtype.kind == "f", 8 * pixels.dtype.itemsize
+    warnings = []
+    if limits and isinstance(given, Percentiles) and limits != photo.limits:
+        low, high = given[:2]
+        notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        inside = picture[(picture > 0) & (picture < 1)]
+        share = np.ptp(np.percentile(inside, (5, 95))) if inside.size else 1
+        if share < NARROW:
+            warnings.append(
+                f"the middle 90 % of its pixels fill {100 * share:.0f} % of {limits[0]:.6g} to "
+                f"{limits[1]:.6g}; --range-vi or --range-ir LOW:HIGH gives other values"
+            )
+    elif limits:
+        notes.append("of its values those of the window become 0 and 1")
+    elif isinstance(given, Values):
+        notes.append("a picture that needs no range, taken as it is")
+    elif floats and (np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1):
+        notes.append("a little beyond [0, 1], which is clipped")
+    elif bits and pixels.dtype != np.uint8:
+        notes.append(f"all values are of {bits} bits and taken so")
+    elif depth == 16 and not floats and picture.max() <= NARROW:
+        warnings.append(
+            f"its colours end at {picture.max():.4f} of 1; if that is white (14 bits of 16), give "
+            "--range-vi or --range-ir 0:16383"
+        )
+    if floats and not np.isfinite(pixels).all():
+        notes.append("pixels without a value are filled from those beside them")
+    kind = "float" if floats else f"{depth}-bit"
+    return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
 
 def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
@@ -62,21 +118,31 @@ def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
     return PairOfPhotos(*(photo._replace(pixels=photo.pixels[r, c]) for photo, r, c in cropped))
 
 
-def notes_on(pair: Pair, photos: PairOfPhotos, percentiles: levels.Percentiles) -> dict[str, str]:
-    """Return what a user should know of how a pair was read: note -> file name."""
+def notes_on(pair: Pair, photos: PairOfPhotos) -> dict[str, str]:
+    """Return what a user should know of how a pair was read: note -> file name, and its range."""
     found: dict[str, str] = {}
     for path, photo in ((pair.visible, photos.visible), (pair.infrared, photos.infrared)):
         notes = list(photo.notes)
-        if levels.is_deep(photo.pixels):
-            low, high = percentiles
-            notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
         if (
             photo is photos.infrared
             and is_coloured(photo.pixels)
             and not {"pet", "spect"} & _words(path)
         ):
             notes.append(FALSE_COLOUR)
-        found |= {note: f"{path.parent.name}/{path.name}" for note in notes}
+        name = f"{path.parent.name}/{path.name}"
+        if photo.limits:
+            name += " {:.6g} to {:.6g}".format(*photo.limits)
+        for note in notes:
+            found[note] = f"{found[note]}, {name}" if note in found else name
+    return found
+
+
+def warnings_on(pair: Pair, photos: PairOfPhotos) -> list[str]:
+    """Return what is probably wrong with the images of a pair: a line for each, with the file."""
+    found = []
+    for path, photo in zip(pair[1:], photos, strict=True):
+        flat = ("every pixel is the same",) if levels.is_flat(photo.pixels) else photo.warnings
+        found += [f"{path}: {warning}" for warning in flat]
     return found
 
 
@@ -96,11 +162,13 @@ def _other(modality: Resize) -> Resize:
 
 def _resized(photo: Photo, height: int, width: int) -> Photo:
     before = photo.pixels.shape[:2]
-    note = f"resized from {before[1]}x{before[0]} to {width}x{height}"
+    note = f"resized from {before[1]}x{before[0]} to {width}x{height}, as of one field of view"
     distortion = (width / height) / (before[1] / before[0])
     if abs(distortion - 1) > ASPECT_TOLERANCE:
         note += f", which stretches its width by {distortion:.2f} against its height"
-    return Photo(levels.resized(photo.pixels, height, width), (*photo.notes, note))
+    return photo._replace(
+        pixels=levels.resized(photo.pixels, height, width), notes=(*photo.notes, note)
+    )
 
 
 def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> None:
@@ -112,18 +180,20 @@ def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> No
     _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
 
 
-def read_pair_size(pair: Pair) -> tuple[int, int]:
+def read_pair_size(pair: Pair, index: int | None = None) -> tuple[int, int]:
     """Read the common (height, width) of a pair from the headers of its two files.
 
     Raises:
         InputError: a file is missing or no image, or the sizes differ.
     """
-    size = read_size(pair.visible)
-    _check_same_size(pair, size, read_size(pair.infrared))
+    size = read_size(pair.visible, index)
+    _check_same_size(pair, size, read_size(pair.infrared, index))
     return size
 
 
-def sizes_of(pairs: list[Pair], resize: Resize | None = None) -> list[tuple[int, int]]:
+def sizes_of(
+    pairs: list[Pair], resize: Resize | None = None, index: int | None = None
+) -> list[tuple[int, int]]:
     """Read the (height, width) that `read_pair` will give each pair, from the headers.
 
     Pairs whose files cannot be read, or whose sizes differ without ``resize``, are left out.
@@ -132,9 +202,9 @@ def sizes_of(pairs: list[Pair], resize: Resize | None = None) -> list[tuple[int,
     for pair in pairs:
         with contextlib.suppress(InputError):
             if resize is None:
-                sizes.append(read_pair_size(pair))
+                sizes.append(read_pair_size(pair, index))
             else:
-                sizes.append(read_size(getattr(pair, _other(resize))))
+                sizes.append(read_size(getattr(pair, _other(resize)), index))
     return sizes
 
 
@@ -144,5 +214,6 @@ def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, 
         raise InputError(
             f"{pair.name}: both images must have one size, {pair.visible} is "
             f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; resize one "
-            "(fuse, check_data and decompose: --resize visible or --resize infrared)"
+            "(fuse, check_data and decompose: --resize visible or --resize infrared) if both show "
+            "one field of view; else register them first"
         )

@@ -2,6 +2,7 @@
 
 A rule is a pattern for each side, in which ``{}`` stands for the scene: ``{}_V`` and ``{}_T``, or
 ``visible/{}`` and ``thermal/{}``. It is about a file's path within its folder, without the ending.
+``*`` stands for what differs, such as a time; without ``{}`` names go together in their order.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import SUFFIXES
 
-PLACE = "{}"
+PLACE, ANY = "{}", "*"
 SEPARATORS = " _-.()[]/"  # between a scene and a mark
 # How people mark the sides; in any case, between separators, digits and the ends of a name.
 _VISIBLE_WORDS = {"v", "vi", "vis", "visible", "visual", "rgb", "color", "colour", "eo", "tv"} | {
@@ -34,6 +35,11 @@ class Rule(NamedTuple):
     visible: str = PLACE
     infrared: str = PLACE
 
+    @property
+    def by_order(self) -> bool:
+        """Whether names go together in their order, for nothing in them is shared."""
+        return PLACE not in self.visible
+
     def __str__(self) -> str:
         return f"--pair {shlex.quote(self.visible)} {shlex.quote(self.infrared)}"
 
@@ -42,7 +48,8 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--pair``; what it gives is for `parse`."""
     parser.add_argument("--pair", nargs=2, metavar=("VI", "IR"),
         help="how the files of a scene are named on each side, {} for what they share, such as "
-        "'{}_V' '{}_T' or 'visible/{}' 'thermal/{}'; both folders may be one then; default: equal "
+        "'{}_V' '{}_T' or 'visible/{}' 'thermal/{}', and * for what differs; 'DJI_*_V' 'DJI_*_T', "
+        "without {}, pairs in the order of names; both folders may be one then; default: equal "
         "names, else what is found and said")  # fmt: skip
 
 
@@ -50,14 +57,16 @@ def parse(patterns: Iterable[str] | None) -> Rule | None:
     """Return the rule of two patterns, None for none.
 
     Raises:
-        InputError: they are not two, or one has no ``{}``.
+        InputError: they are not two, or have neither ``{}`` nor ``*``, or one alone has ``{}``.
     """
     if not patterns:
         return None
     given = tuple(patterns)
-    if len(given) != 2 or not all(PLACE in each for each in given):
+    by_order = not any(PLACE in each for each in given) and all(ANY in each for each in given)
+    if len(given) != 2 or not (by_order or all(PLACE in each for each in given)):
         raise InputError(
             "a rule of pairing is two patterns with {} for the scene, such as '{}_V' and '{}_T', "
+            "or with * instead of it, such as 'DJI_*_V' and 'DJI_*_T', to pair in their order, "
             f"got {' and '.join(map(repr, given))}"
         )
     endings = "|".join(map(re.escape, SUFFIXES))
@@ -75,8 +84,11 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
             pattern is ``{}`` alone has what the other's does not fit.
 
     Raises:
-        InputError: a name in one folder fits both patterns.
+        InputError: a name in one folder fits both patterns, or names that go together in their
+            order are not equally many.
     """
+    if rule.by_order:
+        return _in_order(rule, sorted(visible, key=_numbered), sorted(infrared, key=_numbered), one)
     found: tuple[Scenes, Scenes] = (
         _by_scene(rule.visible, visible), _by_scene(rule.infrared, infrared)
     )  # fmt: skip
@@ -133,9 +145,35 @@ def find_rule(visible: list[str], infrared: list[str], one: bool) -> Rule | None
     return next(iter(best.values()))
 
 
+def _in_order(rule: Rule, visible: list[str], infrared: list[str], one: bool):
+    first, second = (
+        [name for name in names if re.fullmatch(_escaped(pattern), name)]
+        for pattern, names in zip(rule, (visible, infrared), strict=True)
+    )
+    if len(first) != len(second) or (one and set(first) & set(second)):
+        both = f", {len(set(first) & set(second))} of them by both" if one else ""
+        raise InputError(
+            f"names go together in their order by {rule}, but {len(first)} and {len(second)} names "
+            f"fit{both}; leave files without a partner out, or give {{}} for what the names share"
+        )
+    return {name: [name] for name in first}, {
+        name: [other] for name, other in zip(first, second, strict=True)
+    }
+
+
+def _numbered(name: str) -> list[str | int]:
+    """Return what sorts ``img_9`` before ``img_10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _escaped(text: str) -> str:
+    """Return what a part of a pattern matches: ``*`` anything within a folder's name."""
+    return "[^/]*".join(map(re.escape, text.split(ANY)))
+
+
 def _by_scene(pattern: str, names: Iterable[str]) -> Scenes:
     constants = pattern.split(PLACE)
-    shape = re.compile("(.+)".join(map(re.escape, constants)))
+    shape = re.compile("(.+)".join(map(_escaped, constants)))
     # What the parts of a scene's name are joined by, where a mark stood between them.
     joints = ["/" if "/" in c else "_" if c else "" for c in constants[1:-1]] + [""]
     found: Scenes = defaultdict(list)

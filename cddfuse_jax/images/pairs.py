@@ -67,8 +67,8 @@ def find_pairs(
         rule = parse([side.name if side else PLACE for side in patterns])
     one = os.path.isdir(visible) and os.path.realpath(visible) == os.path.realpath(infrared)
     deep = rule is not None and "/" in rule.visible + rule.infrared
-    listed = _unambiguous(visible, deep)
-    first, second = listed, listed if one else _unambiguous(infrared, deep)
+    listed = images_within(visible, deep)
+    first, second = listed, listed if one else images_within(infrared, deep)
     if not silent:
         tell_skipped(visible, *(() if one else (infrared,)))
     if rule is None:
@@ -82,6 +82,11 @@ def find_pairs(
     pairs = [Pair(s, first[parts[0][s][0]], second[parts[1][s][0]]) for s in scenes]
     for pair in pairs:
         refuse_one_file(pair)
+    if rule.by_order and pairs and not silent:
+        shown = ", ".join(f"{p.visible.name} with {p.infrared.name}" for p in pairs[:3])
+        report(
+            f"note: {len(pairs)} pairs in the order of names: {shown}{', ...' * (len(pairs) > 3)}"
+        )
     paired = {file for pair in pairs for file in pair[1:]}
     alone = [[file for file in side.values() if file not in paired] for side in (first, second)]
     if one:  # what fits no pattern is of neither side, and told once
@@ -107,7 +112,8 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
     if one:
         raise InputError(
             f"{folder}: the same folder for both sides, and nothing in the names tells them apart; "
-            "give two folders, or --pair '{}_V' '{}_T' with what marks each side"
+            "give two folders, or --pair '{}_V' '{}_T' with what marks each side (files that hold "
+            "both, as RGB and a fourth band, must be split first: magick FILE -separate %d.png)"
         )
     return Rule()
 
@@ -188,7 +194,12 @@ def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
     return {stem: files[0] for stem, files in found.items()}
 
 
-def _unambiguous(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
+def images_within(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
+    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too.
+
+    Raises:
+        InputError: as `images_by_stem`.
+    """
     found = candidates_by_stem(folder, subfolders=deep)
     found = found or candidates_by_stem(folder, subfolders=True)
     _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))

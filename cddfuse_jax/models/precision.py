@@ -3,6 +3,7 @@
 Parameters, sums over pixels, losses and the optimizer are in float32 whatever the precision.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -23,12 +24,14 @@ def computed(function: Callable, precision: Precision) -> Callable:
     "highest" makes products and convolutions full float32 where the backend's default is coarser:
     bfloat16 on TPUs, TF32 on NVIDIA GPUs. The other two leave JAX's own setting alone.
     """
-    if precision != "highest":
-        return function
 
     @functools.wraps(function)
     def in_context(*arguments, **options):
-        with jax.default_matmul_precision("highest"):
+        with contextlib.ExitStack() as stack:
+            # Vectors are broadcast over maps, whatever the user's JAX_NUMPY_RANK_PROMOTION is.
+            stack.enter_context(jax.numpy_rank_promotion("allow"))
+            if precision == "highest":
+                stack.enter_context(jax.default_matmul_precision("highest"))
             return function(*arguments, **options)
 
     return in_context

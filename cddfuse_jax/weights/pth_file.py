@@ -21,8 +21,18 @@ _DTYPES = {
     ("torch", "FloatStorage"): "f4",
     ("torch", "DoubleStorage"): "f8",
     ("torch", "HalfStorage"): "f2",
+    ("torch", "BFloat16Storage"): "bf2",  # NumPy has none: see `_Reader.storage`
     ("torch", "LongStorage"): "i8",
+    ("torch", "IntStorage"): "i4",
+    ("torch", "ShortStorage"): "i2",
+    ("torch", "CharStorage"): "i1",
+    ("torch", "ByteStorage"): "u1",
+    ("torch", "BoolStorage"): "?",
 }
+SAVE = (
+    "have the program that wrote it save the state dicts alone: torch.save({k: checkpoint[k] for k "
+    "in ('DIDF_Encoder', 'DIDF_Decoder', 'BaseFuseLayer', 'DetailFuseLayer')}, 'weights.pth')"
+)
 
 
 class StoredTensor(NamedTuple):
@@ -118,7 +128,12 @@ class _Reader:
     def storage(self, key: str, dtype: str) -> np.ndarray:
         if key not in self.storages:
             data = self.stored(f"{self.root}/data/{key}")
-            self.storages[key] = np.frombuffer(data, np.dtype(dtype).newbyteorder(self.order))
+            stored = np.frombuffer(
+                data, np.dtype(dtype.replace("bf", "u")).newbyteorder(self.order)
+            )
+            if dtype == "bf2":  # the upper half of a float32
+                stored = (stored.astype(np.uint32) << 16).view(np.float32)
+            self.storages[key] = stored
         return self.storages[key]
 
 
@@ -166,4 +181,4 @@ _ADMITTED = {
 def _found(module: str, name: str) -> Any:
     if (module, name) in _ADMITTED:
         return _ADMITTED[module, name]
-    raise RefusedError(f"it names {module}.{name}, which no state dict of weights needs")
+    raise RefusedError(f"it names {module}.{name}, which no state dict of weights needs; {SAVE}")

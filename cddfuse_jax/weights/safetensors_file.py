@@ -36,12 +36,14 @@ def read_safetensors(
             metadata = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 (the file is no mapping)
                 kind = file.get_slice(name).get_dtype()
-                if kind not in ("F16", "F32", "F64"):
+                if kind not in ("F16", "BF16", "F32", "F64"):
                     raise InputError(
-                        f"{path}: {escaped(name)} is of type {kind}, weights are F16, F32 or F64"
+                        f"{path}: {escaped(name)} is of type {kind}, weights are F16, BF16, F32 or "
+                        "F64"
                     )
                 module, _, key = name.partition(".")
                 array = np.ascontiguousarray(file.get_tensor(name))
+                array = array.astype(np.float32) if kind == "BF16" else array
                 states.setdefault(module, {})[key] = StoredTensor.of(array)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

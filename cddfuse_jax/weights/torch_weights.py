@@ -9,7 +9,7 @@ import numpy as np
 
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.pth_file import StoredTensor, read_pth
+from cddfuse_jax.weights.pth_file import SAVE, StoredTensor, read_pth
 from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.torch_names import (
     from_torch,
@@ -20,6 +20,8 @@ from cddfuse_jax.weights.torch_names import (
 
 MODULES = {"DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer"}
 WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "weights", "net")
+# What DataParallel, torch.compile, Lightning, FSDP and the like put into names, at any place.
+PREFIXES = {"module", "_orig_mod", "model", "_forward_module", "_fsdp_wrapped_module"}
 MOST_TENSORS, MOST_FEATURES, MOST_LAYERS = 10_000, 4096, 256
 SHOWN = 12  # names of a kind in a complaint
 
@@ -37,7 +39,7 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
     """Return the params that four state dicts hold.
 
     Any network sizes are read, as long as all tensors agree on them; keys may start with
-    ``module.`` or not.
+    ``module.`` or not, and have other wrappers' `PREFIXES`.
 
     Args:
         path: the file that errors name.
@@ -98,20 +100,29 @@ def save(params: dict[str, Any], path: str | os.PathLike) -> None:
 def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
     """Return the state dicts of a training program's checkpoint, which has more beside them."""
     for _ in range(3):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        keys = (*WRAPPERS, *PREFIXES)
+        inner = next((content[key] for key in keys if isinstance(content.get(key), dict)), None)
         if inner is None or MODULES & content.keys():
             break
         content = inner
     if not MODULES & content.keys():
         # One state dict of a module of modules: "DIDF_Encoder.patch_embed.proj.weight".
         split: dict[str, Any] = {}
-        for name, tensor in content.items():
-            module, dot, key = str(name).removeprefix("module.").partition(".")
-            if not (dot and module in MODULES):
+        for name, tensor in dict.items(content):  # an OrderedDict's own order is not filled
+            module, dot, key = _bare(str(name)).partition(".")
+            if module in MODULES and isinstance(tensor, dict):
+                split[module] = tensor
+            elif dot and module in MODULES:
+                split.setdefault(module, {})[key] = tensor
+            else:
                 return content
-            split.setdefault(module, {})[key] = tensor
         return split
     return content
+
+
+def _bare(name: str) -> str:
+    """Return a tensor's name without what wrappers put into it."""
+    return ".".join(part for part in name.split(".") if part not in PREFIXES)
 
 
 def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
@@ -120,12 +131,12 @@ def _flatten(path, content) -> dict[tuple[str, str], StoredTensor]:
         if not isinstance(module, str) or not isinstance(state, dict):
             raise InputError(
                 f"{path}: expected a dict of state dicts, as the release saves, "
-                f"found {_name(module)} of type {type(state).__name__}"
+                f"found {_name(module)} of type {type(state).__name__}; {SAVE}"
             )
         for key, tensor in dict.items(state):
             if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
                 raise InputError(f"{path}: {_name(module)} {_name(key)} is no tensor")
-            name = key.removeprefix("module.")
+            name = _bare(key)
             if (module, name) in tensors:
                 raise InputError(
                     f"{path}: {_name(module)} {_name(name)} is there twice, "

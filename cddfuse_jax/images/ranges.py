@@ -1,0 +1,92 @@
+"""Which stored values become black and white, where the type of the numbers does not say it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cddfuse_jax.errors import InputError
+
+FEW = 0.05  # of the pixels: dead and hot ones, a camera's rows of telemetry
+APART = 3  # times the width of most others: so much is empty between these and what is left out
+NARROW = 0.25  # of a range: where the middle 90 % of the pixels fill less, something is wrong
+
+
+class Percentiles(NamedTuple):
+    """The percentiles of the pixels that become 0 and 1; values beyond them are clipped.
+
+    With ``robust`` pixels that `kept` leaves out do not count.
+    """
+
+    low: float = 0.1
+    high: float = 99.9
+    robust: bool = False
+
+
+class Values(NamedTuple):
+    """The stored values that become 0 and 1; with ``always`` those of 8-bit images too."""
+
+    low: float
+    high: float
+    always: bool = False
+
+
+Range = Percentiles | Values
+AUTO = Percentiles(robust=True)
+
+
+def parse_range(text: str, option: str = "--range") -> Range:
+    """Read a range: ``auto``, two percentiles ``LOW,HIGH`` or two stored values ``LOW:HIGH``.
+
+    That of one side (``option`` other than --range) is for 8-bit images too.
+
+    Raises:
+        InputError: none of these, or not LOW < HIGH, or percentiles beyond 0 to 100.
+    """
+    if text == "auto":
+        return AUTO
+    try:
+        low, high = (float(part) for part in text.split(":" if ":" in text else ","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    given: Range = Percentiles(low, high)
+    if ":" in text:
+        given = Values(low, high, always=option != "--range")
+    inside = np.isfinite([low, high]).all() if ":" in text else low >= 0 and high <= 100
+    if not (low < high and inside):
+        raise InputError(
+            f"{option} is auto, two percentiles LOW,HIGH with 0 <= LOW < HIGH <= 100, or two "
+            f"stored values LOW:HIGH, got {text!r}"
+        )
+    return given
+
+
+def kept(values: np.ndarray) -> np.ndarray:
+    """Return sorted finite values without the groups at either end that are no part of a scene.
+
+    A group is left out where an empty gap, `APART` times as wide as what 90 % of the pixels span
+    (those of the least and of the greatest value not counted), lies between it and the rest, and
+    it is of one value (a margin without data, dead pixels) or at most `FEW` of the pixels
+    (telemetry). With it the scene would fill less than a quarter of the range. Hot objects stay:
+    their blurred edges leave no such gap.
+    """
+    ordered = np.sort(values, axis=None)
+    start = np.searchsorted(ordered, ordered[0], "right")
+    stop = np.searchsorted(ordered, ordered[-1])
+    if start >= stop:
+        return ordered
+    most = max(1, int(0.9 * (stop - start)))  # pixels, of the values between
+    spans = ordered[start + most - 1 : stop].astype(np.float64) - ordered[start : stop - most + 1]
+    core = start + int(spans.argmin())
+    gaps = np.flatnonzero(np.diff(ordered.astype(np.float64)) > APART * spans.min()) + 1
+    if not spans.min():
+        return ordered
+    first, last, few = 0, ordered.size, FEW * ordered.size
+    for end in gaps[gaps <= core]:
+        if end - first > few and ordered[first] != ordered[end - 1]:
+            break
+        first = end
+    for begin in gaps[gaps >= core + most][::-1]:
+        if last - begin > few and ordered[begin] != ordered[last - 1]:
+            break
+        last = begin
+    return ordered[first:last]

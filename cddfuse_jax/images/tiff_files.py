@@ -1,0 +1,151 @@
+"""TIFF as tifffile decodes it: any byte order, layout, compression and type of numbers.
+
+What has no plain meaning as grey or as RGB is refused, with its type, bands and what to save.
+"""
+
+import itertools
+import logging
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
+
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of BigTIFF
+MOST_PAGES = 100  # that are counted
+MOST_PIXELS_PER_BYTE = 10_000  # what is beyond would fill the memory with nothing
+_BANDS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "SEPARATED": 4, "YCBCR": 3}
+_ORIENTATION, _NO_DATA, _RAW, _ALPHA = 274, 42113, 50706, (1, 2)
+_ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is said here in one line
+
+
+def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = False) -> Photo:
+    """Read a page of a TIFF, by default the first that is no thumbnail; with ``sizes`` no pixels.
+
+    Raises:
+        InputError: it is neither grey nor RGB, or has no such page.
+        Exception: of any kind, if it is broken.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page, notes = _page(path, file, index)
+        orientation = _tag(page, _ORIENTATION, 1)
+        if sizes:
+            pixels = np.broadcast_to(np.uint8(0), (page.imagelength, page.imagewidth))
+            return Photo(pixels.T if orientation in TRANSPOSING else pixels)
+        kind = getattr(page.photometric, "name", str(page.photometric))
+        colours = _colours(path, page, kind, notes)
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if not all(map(all, parts)) or max(map(sum, parts)) > file.filehandle.size:
+            raise ValueError("parts of the image are missing")
+        planes = page.asarray(squeeze=False)[:, 0]  # planes, height, width, bands
+        bands = np.moveaxis(planes[..., 0], 0, -1) if len(planes) > 1 else planes[0]
+        pixels = _values(page, kind, bands[..., :colours], notes)
+    if orientation in range(2, 9):
+        notes.append(TURNED)
+        pixels = upright(pixels, orientation)
+    return Photo(np.ascontiguousarray(pixels), tuple(notes))
+
+
+def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, list[str]]:
+    """Return a page that is no thumbnail, and a note if there are others."""
+    listed = itertools.islice(file.pages, max(MOST_PAGES, index or 0) + 1)
+    pages = [page for page in listed if not page.is_reduced]
+    if len(pages) == 1:
+        index = None  # of a pair one file may have slices, and the other be an image
+    if not 0 <= (index or 0) < len(pages):
+        raise InputError(f"{path}: pages are counted from 0, it has {len(pages)}, got {index}")
+    page, size = pages[index or 0], file.filehandle.size
+    if page.imagewidth * page.imagelength * page.samplesperpixel > MOST_PIXELS_PER_BYTE * size:
+        raise InputError(
+            f"{path}: claims {page.imagewidth}x{page.imagelength} pixels in {size} bytes, which no "
+            "image fills; save it anew"
+        )
+    if page.imagewidth < 5 and file.is_shaped and file.series[0].shape[1:] == page.shape:
+        raise InputError(f"{path}: each of its pages is a row; write it with photometric='rgb'")
+    count = f"more than {MOST_PAGES}" if len(pages) > MOST_PAGES else len(pages)
+    return page, [f"first of {count} pages read"] if len(pages) > 1 and index is None else []
+
+
+def _tag(page: Any, code: int, default: Any) -> Any:
+    return page.tags[code].value if code in page.tags else default
+
+
+def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) -> int:
+    """Return how many bands a page's colours take, and note what the others are.
+
+    Raises:
+        InputError: it is not read.
+    """
+    if _RAW in page.tags:
+        raise InputError(f"{path}: raw files are not read; develop it to 16-bit TIFF")
+    count, colours, dtype = page.samplesperpixel, _BANDS.get(kind, 0), page.dtype
+    alpha = count == colours + 1 and page.extrasamples and page.extrasamples[0] in _ALPHA
+    if count == 3 and kind.startswith("MINIS"):
+        colours = 3
+        notes.append("three bands taken as red, green and blue")
+    refused = dtype is None or dtype.kind not in "biuf" or not 0 < colours <= count
+    refused |= page.imagedepth > 1 or (colours == 1 < count and not alpha)
+    # tifffile takes interleaved bits of several bands for one band's.
+    refused |= dtype == np.bool_ and count > 1 and page.planarconfig == 1
+    refused |= kind in ("SEPARATED", "YCBCR") and dtype != np.uint8
+    refused |= kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
+    if refused:
+        raise InputError(
+            f"{path}: a TIFF of {dtype or f'{page.bitspersample} bits'}, {count} band"
+            f"{'s' * (count > 1)}, {kind}, is not read; save what is to be fused as grey or RGB of "
+            "uint8, uint16 or float32"
+        )
+    if alpha:
+        notes.append("alpha dropped")
+    elif count > colours:
+        dropped = [_ORDINALS.get(n, str(n)) for n in range(colours + 1, count + 1)]
+        notes.append(f"{' and '.join(dropped)} band dropped")
+    return colours
+
+
+def _values(page: Any, kind: str, stored: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return HxW or HxWx3 of a page's bands HxWxC, with NaN where GDAL's tag declares no data."""
+    if kind == "PALETTE":
+        table = (page.colormap >> 8 if page.colormap.max() > 255 else page.colormap).astype("u1")
+        colours = np.moveaxis(table[:, stored[..., 0].astype(np.intp)], 0, -1)
+        return colours[..., 0] if (table == table[:1]).all() else colours
+    if kind == "SEPARATED":
+        return np.asarray(Image.fromarray(np.ascontiguousarray(stored), "CMYK").convert("RGB"))
+    pixels, most = stored, 2 ** (page.bitspersample if stored.dtype.kind in "bu" else 8) - 1
+    if kind == "MINISWHITE":
+        notes.append("white is zero in it: inverted")
+        if pixels.dtype.kind == "u":
+            pixels = pixels.dtype.type(most) - pixels
+        elif pixels.dtype.kind == "f":
+            pixels = 1 - pixels if pixels.min() >= 0 and pixels.max() <= 1 else -pixels
+        else:
+            pixels = ~pixels
+    grey = pixels.shape[-1] == 1
+    if most < 255 and pixels.dtype.kind in "bu":
+        pixels = np.rint(pixels * (255 / most)).astype(np.uint8)
+    elif 255 < most < 65535 and not grey:  # grey counts stay what they are
+        pixels = np.rint(pixels * (65535 / most)).astype(np.uint16)
+    value = _no_data(page) if grey and stored.dtype not in (np.uint8, np.bool_) else None
+    if value is not None:
+        floats = np.float32 if pixels.dtype.itemsize < 4 else np.float64
+        with np.errstate(over="ignore"):
+            exact = stored.dtype.type(value) if stored.dtype.kind == "f" else value
+        if (stored == exact).any():
+            pixels = np.where(
+                stored == exact, np.nan, pixels.astype(np.result_type(pixels, floats))
+            )
+            notes.append(f"no data where it is {value:g}")
+    return pixels[..., 0] if grey else pixels
+
+
+def _no_data(page: Any) -> float | None:
+    try:
+        return float(_tag(page, _NO_DATA, ""))
+    except ValueError:
+        return None

@@ -1,0 +1,140 @@
+"""Slices of DICOM and NIfTI, in the units and the window of their headers."""
+
+import numpy as np
+import pytest
+
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import medical_files
+from cddfuse_jax.images.image_files import read_photo, read_size
+from cddfuse_jax.images.pair_photos import as_picture
+from cddfuse_jax.images.ranges import Values
+
+nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
+STORED = np.array([[0, 24, 1024, 1064], [1104, 1124, 2024, 3000]], np.uint16)  # HU + 1024
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "ct.dcm"
+
+
+def write_dicom(path, pixels, **fields):
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    data = pydicom.Dataset()
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    colour = pixels.shape[-1] == 3
+    data.Rows, data.Columns = pixels.shape[-3:-1] if colour else pixels.shape[-2:]
+    data.SamplesPerPixel = 3 if colour else 1
+    data.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 8 * pixels.dtype.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    if colour:
+        data.PlanarConfiguration = 0
+    elif pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.PixelData = pixels.tobytes()
+    for name, value in fields.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+
+
+def test_a_window_of_hounsfield_units(file):
+    hounsfield = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    write_dicom(file, STORED, **hounsfield, WindowCenter=40, WindowWidth=80)
+    assert read_photo(file).pixels.tolist() == (STORED.astype(int) - 1024).tolist()
+    assert read_size(file) == (2, 4)
+    photo = as_picture(file)
+    assert photo.limits == (0, 79)  # DICOM's linear window: centre - 0.5 -+ (width - 1) / 2
+    expected = np.clip((STORED.astype(float) - 1024) / 79, 0, 1)
+    np.testing.assert_allclose(photo.pixels, expected, atol=1e-6)
+    assert photo.notes[0] == "window of its header"
+    bone = as_picture(file, Values(-1000, 1000, always=True))
+    np.testing.assert_allclose(bone.pixels, np.clip((STORED - 24.0) / 2000, 0, 1), atol=1e-6)
+    write_dicom(file, STORED, **hounsfield, WindowCenter=[40, 400], WindowWidth=[80, 2000],
+                VOILUTFunction="LINEAR_EXACT")  # fmt: skip
+    assert as_picture(file).limits == (0, 80)
+    write_dicom(file, STORED, **hounsfield)
+    assert as_picture(file).limits == pytest.approx(
+        tuple(np.percentile(STORED - 1024.0, (0.1, 99.9)))
+    )
+
+
+def test_monochrome1_is_inverted_and_padding_left_out(file):
+    write_dicom(file, STORED, PhotometricInterpretation="MONOCHROME1", WindowCenter=1064.5,
+                WindowWidth=81)  # fmt: skip
+    photo = as_picture(file)
+    expected = 1 - np.clip((STORED - 1024.0) / 80, 0, 1)
+    np.testing.assert_allclose(photo.pixels, expected, atol=1e-6)
+    assert "MONOCHROME1: inverted" in photo.notes
+    write_dicom(file, STORED.astype(np.int16), PixelPaddingValue=0)
+    assert np.isnan(read_photo(file).pixels).tolist() == (STORED == 0).tolist()
+
+
+def test_frames_are_chosen_and_colour_is_rgb(file):
+    write_dicom(file, np.stack([STORED, STORED + 1, STORED + 2]))
+    with pytest.raises(InputError, match=r"ct\.dcm: has 3 slices; choose one: --slice 0 to 2$"):
+        read_photo(file)
+    with pytest.raises(InputError, match="--slice 0 to 2, got 3"):
+        read_photo(file, 3)
+    assert read_photo(file, 2).pixels.tolist() == (STORED + 2).tolist()
+    assert read_size(file, 2) == (2, 4)
+    colours = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    write_dicom(file, colours)
+    assert read_photo(file).pixels.tolist() == colours.tolist()
+    write_dicom(file, STORED, PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(InputError, match="grey or RGB pixels is read, this is PALETTE COLOR"):
+        read_photo(file)
+
+
+def test_slices_of_nifti(tmp_path):
+    volume = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 3)).astype(np.int16)
+    for suffix in ("nii", "nii.gz"):
+        file = tmp_path / f"t1.{suffix}"
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), file)
+        for index in range(3):
+            # x to the right, y up: the front above, the left at the left.
+            expected = [[volume[x, 4 - row, index] for x in range(4)] for row in range(5)]
+            assert read_photo(file, index).pixels.tolist() == expected
+        assert read_size(file, 1) == (5, 4)
+        with pytest.raises(InputError, match=r"has 3 slices; choose one: --slice 0 to 2$"):
+            read_photo(file)
+    turned = nibabel.Nifti1Image(volume[::-1], np.diag([-1, 1, 1, 1]))  # stored right to left
+    nibabel.save(turned, tmp_path / "ras.nii")
+    np.testing.assert_array_equal(
+        read_photo(tmp_path / "ras.nii", 1).pixels, np.rot90(volume[..., 1])
+    )
+    flat = nibabel.Nifti1Image(volume[..., 0].astype(np.float32), np.eye(4))
+    flat.header["cal_min"], flat.header["cal_max"] = -100, 300
+    nibabel.save(flat, tmp_path / "flat.nii")
+    photo = as_picture(tmp_path / "flat.nii")
+    expected = np.clip((np.rot90(volume[..., 0]) + 100.0) / 400, 0, 1)
+    np.testing.assert_allclose(photo.pixels, expected, atol=1e-6)
+    many = nibabel.Nifti1Image(np.zeros((4, 5, 3, 2), np.float32), np.eye(4))
+    nibabel.save(many, tmp_path / "4d.nii")
+    with pytest.raises(InputError, match=r"a volume has 2 or 3 axes, this one \(4, 5, 3, 2\)"):
+        read_photo(tmp_path / "4d.nii", 0)
+
+
+def test_without_the_extra_it_is_named(file, monkeypatch):
+    def fail(*_):
+        raise ImportError("No module named 'pydicom'", name="pydicom")
+
+    write_dicom(file, STORED)
+    monkeypatch.setattr(medical_files, "_dicom", fail)
+    with pytest.raises(InputError, match=r"ct\.dcm: its kind needs pydicom: pip install .*medical"):
+        read_photo(file)
+
+
+def test_what_is_broken_is_one_line(file, tmp_path):
+    write_dicom(file, STORED)
+    file.write_bytes(file.read_bytes()[:-3])
+    (tmp_path / "a.nii").write_bytes(b"no volume")
+    for path in (file, tmp_path / "a.nii"):
+        with pytest.raises(InputError, match="broken image file") as caught:
+            read_photo(path)
+        assert str(caught.value).isprintable()
