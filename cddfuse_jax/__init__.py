@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cddfuse_jax.errors import InputError as InputError
     from cddfuse_jax.fusing.fuser import Fuser as Fuser
     from cddfuse_jax.models.cddfuse import CDDFuse as CDDFuse
-    from cddfuse_jax.weights.files import load_params as load_params
-    from cddfuse_jax.weights.files import save_params as save_params
+    from cddfuse_jax.weights.any_format import load_params as load_params
+    from cddfuse_jax.weights.any_format import save_params as save_params
 
 __all__ = ["CDDFuse", "Fuser", "InputError", "load_params", "metrics", "save_params"]
 
@@ -25,8 +25,8 @@ _HOMES = {
     "CDDFuse": "cddfuse_jax.models.cddfuse",
     "Fuser": "cddfuse_jax.fusing.fuser",
     "InputError": "cddfuse_jax.errors",
-    "load_params": "cddfuse_jax.weights.files",
-    "save_params": "cddfuse_jax.weights.files",
+    "load_params": "cddfuse_jax.weights.any_format",
+    "save_params": "cddfuse_jax.weights.any_format",
 }
 
 

@@ -48,7 +48,7 @@ def main() -> None:
 
     import jax
 
-    from cddfuse_jax.weights import files
+    from cddfuse_jax.weights import any_format as files
 
     check_outputs([arguments.target], [arguments.source], arguments.overwrite)
     params = files.load_params(arguments.source)

@@ -62,7 +62,7 @@ def _serve(given: argparse.Namespace) -> None:
             raise
         raise InputError(f"the page needs Gradio: {install('demo')}") from None
     from cddfuse_jax import devices
-    from cddfuse_jax.weights.files import load_meta
+    from cddfuse_jax.weights.any_format import load_meta
 
     try:
         socket.create_server((given.host, given.port)).close()

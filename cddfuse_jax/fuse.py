@@ -60,6 +60,9 @@ def _parser() -> ArgumentParser:
     )
     add = parser.add_argument
     shipped.add_option(parser)
+    add("--best", action="store_true",
+        help="of a training run's checkpoints, take the one with the lowest loss on held-out "
+        "pairs; default: the newest")  # fmt: skip
     add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
     add("--out", required=True, type=Path, metavar="PATH",
@@ -195,6 +198,7 @@ def main() -> int:
     from cddfuse_jax.devices import prepare
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.fusing.records import recording
+    from cddfuse_jax.weights.any_format import best_of
 
     if video:
         from cddfuse_jax.fusing.video import fuse_video
@@ -203,7 +207,7 @@ def main() -> int:
         frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
     prepare()
     fuser = Fuser(
-        given.weights,
+        best_of(given.weights) if given.best else given.weights,
         given.residual,
         given.color or ("none" if given.evaluate else "auto"),
         not given.no_stretch,

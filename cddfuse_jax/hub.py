@@ -20,7 +20,7 @@ from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.files import SIZES, load_meta, load_params, save_params
+from cddfuse_jax.weights.any_format import SIZES, load_meta, load_params, save_params
 from cddfuse_jax.weights.shipped import SHIPPED
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     from cddfuse_jax.release.checkout import load_release
     from cddfuse_jax.release.comparison import compare, table
     from cddfuse_jax.release.features import run_port, run_release, where_it_runs
-    from cddfuse_jax.weights.files import load_params
+    from cddfuse_jax.weights.any_format import load_params
 
     if options.json:
         check_outputs([options.json], (), options.overwrite)

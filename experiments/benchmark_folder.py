@@ -29,7 +29,7 @@ from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.images.pair_photos import read_pair, sizes_of
 from cddfuse_jax.images.pairs import select_pairs
 from cddfuse_jax.weights import shipped
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 RESULT = Path(__file__).parent / "results" / "benchmark_folder.json"
 

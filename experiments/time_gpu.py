@@ -57,7 +57,7 @@ def ours() -> Iterator[Case]:
         starting_params,
     )
     from cddfuse_jax.training.update import init_state, update
-    from cddfuse_jax.weights.files import load_params
+    from cddfuse_jax.weights.any_format import load_params
 
     for precision in ("float32", "bf16"):
         fuse = make_fuse(load_params("ivf"), precision=precision)
@@ -87,7 +87,7 @@ def theirs(release: str, device: str) -> Iterator[Case]:
     """Yield the same, done by the release's modules in PyTorch eager."""
     import rivals
 
-    from cddfuse_jax.weights.files import load_params
+    from cddfuse_jax.weights.any_format import load_params
 
     params, threads = load_params("ivf"), os.cpu_count() or 1
     for height, width in SIZES:

@@ -21,7 +21,7 @@ from rivals import onnx_runtime
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.export.onnx_file import onnx_model, runner
 from cddfuse_jax.fusing.whole import make_fuse
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 RESULT = Path(__file__).parent / "results" / "time_onnx.json"
 SIZES = ((128, 128), (480, 640))

@@ -34,7 +34,8 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.update import init_params
-from cddfuse_jax.weights import files, torch_names, torch_weights
+from cddfuse_jax.weights import any_format as files
+from cddfuse_jax.weights import torch_names, torch_weights
 
 SLOW = [
     f"test_{name}.py"

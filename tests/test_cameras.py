@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.arrays import as_batch
+from cddfuse_jax.fusing.pixels import as_batch
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_photo, read_size
 

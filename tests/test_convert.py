@@ -11,7 +11,7 @@ import pytest
 
 from cddfuse_jax.console import run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights.any_format import load_meta, load_params
 from cddfuse_jax.weights.torch_weights import state_dicts
 
 SCRIPT = Path(__file__).resolve().parents[1] / "convert_torch_weights.py"

@@ -12,7 +12,7 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.decomposed_folder import decompose_file
-from cddfuse_jax.weights.files import load_params, save_params
+from cddfuse_jax.weights.any_format import load_params, save_params
 
 HUGE = 1e38  # finite, and too large for the squares of a norm
 

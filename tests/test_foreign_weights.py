@@ -12,7 +12,7 @@ from pth_writer import Storage, Tensor, write_pth
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.weights import torch_weights
-from cddfuse_jax.weights.files import load, load_params
+from cddfuse_jax.weights.any_format import load, load_params
 
 
 @pytest.fixture

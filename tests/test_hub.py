@@ -10,7 +10,7 @@ import pytest
 import safetensors
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 pytest.importorskip("huggingface_hub", reason="needs the extra [hub]")
 

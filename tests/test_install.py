@@ -11,7 +11,7 @@ import pytest
 
 import cddfuse_jax
 from cddfuse_jax.__main__ import COMMANDS
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from programs import run_together, started
 
-from cddfuse_jax.weights.files import load_meta, load_params, saved_steps
+from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
 
 @pytest.fixture(scope="module", autouse=True)

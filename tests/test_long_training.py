@@ -20,7 +20,7 @@ from cddfuse_jax.training.optimizers import Optimizer, learning_rate, update_cou
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.update import Stage, init_state, update
-from cddfuse_jax.weights.files import load_params, saved_steps
+from cddfuse_jax.weights.any_format import load_params, saved_steps
 
 
 def assert_same(a, b):

@@ -11,7 +11,7 @@ from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.export import onnx_file
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 onnx = pytest.importorskip("onnx", reason="ONNX needs the extra [onnx]")
 pytest.importorskip("onnxruntime", reason="ONNX needs the extra [onnx]")

@@ -12,7 +12,8 @@ import safetensors.numpy
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
-from cddfuse_jax.weights import files, torch_weights
+from cddfuse_jax.weights import any_format as files
+from cddfuse_jax.weights import torch_weights
 from cddfuse_jax.weights.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]

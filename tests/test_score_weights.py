@@ -148,7 +148,7 @@ def test_from_folders_to_tables_and_on_after_an_interruption(
 def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
     sets, tiny_weights, tiny_params, tmp_path, monkeypatch, capsys
 ):
-    from cddfuse_jax.weights.files import save_params
+    from cddfuse_jax.weights.any_format import save_params
 
     other = tmp_path / "other.safetensors"
     changed = dict(tiny_params) | {"decoder": dict(tiny_params["decoder"])}

@@ -16,7 +16,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.weights.files import load_meta, load_params, saved_steps
+from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cddfuse_jax.data.synthetic import synthetic_pair
-from cddfuse_jax.weights.files import load_meta
+from cddfuse_jax.weights.any_format import load_meta
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "train_on_a_gpu.ipynb"
 SMALL = [

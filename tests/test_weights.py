@@ -14,8 +14,8 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights import files
-from cddfuse_jax.weights.files import load_meta, load_params
+from cddfuse_jax.weights import any_format as files
+from cddfuse_jax.weights.any_format import load_meta, load_params
 from cddfuse_jax.weights.shipped import DEFAULT, SHIPPED
 
 

@@ -8,8 +8,8 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.latex import latex_table
 from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
-from cddfuse_jax.evaluation.page import write_report
 from cddfuse_jax.evaluation.ranking import rank
+from cddfuse_jax.evaluation.report_page import write_report
 from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary

@@ -1,65 +1,16 @@
 """Several methods on the same images: ranks, and what of their differences is beyond chance."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy  # whose parts are imported when first used
 
+from cddfuse_jax.evaluation.rows import Comparison, Ranking, Row
 from cddfuse_jax.metrics.record import Metric
-
-if TYPE_CHECKING:
-    from cddfuse_jax.evaluation.rows import Row
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 _FEWEST = 6  # images below which no outcome of the test could reach p = 0.05
-
-
-class Comparison(NamedTuple):
-    """One method against the reference in one score, paired by image.
-
-    Attributes:
-        method: label of the row.
-        score: name of the score.
-        difference: mean over the images of the method's value minus the reference's.
-        effect: matched-pairs rank-biserial correlation, -1 to 1; positive: better than the
-            reference. 1 means better on every image.
-        p: of the two-sided Wilcoxon signed-rank test; NaN with fewer than 6 images.
-        p_holm: after Holm's correction over all comparisons of the table.
-        images: how many pairs of finite values there are.
-    """
-
-    method: str
-    score: str
-    difference: float
-    effect: float
-    p: float
-    p_holm: float
-    images: int
-
-
-class Ranking(NamedTuple):
-    """How the rows that were scored compare.
-
-    ``ranks[label][score]`` is the rank of a row's mean, 1 the best, ties sharing their mean rank;
-    ``mean_ranks[label]`` its mean over the scores; ``intervals[label][score]`` the bootstrap
-    interval of the mean over the images.
-    """
-
-    reference: str | None
-    ranks: dict[str, dict[str, float]]
-    mean_ranks: dict[str, float]
-    intervals: dict[str, dict[str, tuple[float, float]]]
-    comparisons: list[Comparison]
-
-    def place(self, label: str, score: str) -> int:
-        """Return 1 for the best row in a score, 2 for the second, 0 for all others."""
-        rank = self.ranks.get(label, {}).get(score, 0)
-        distinct = sorted({ranks[score] for ranks in self.ranks.values() if score in ranks})
-        return distinct.index(rank) + 1 if rank in distinct[:2] else 0
 
 
 def rank(rows: list[Row], metrics: dict[str, Metric], reference: str | None) -> Ranking:

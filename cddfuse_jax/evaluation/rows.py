@@ -5,7 +5,6 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from cddfuse_jax.evaluation.matching import Run, Scene
-from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.scoring import SceneScores
 from cddfuse_jax.metrics.protocols import Protocol
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -34,6 +33,50 @@ class Row(NamedTuple):
     def per_image(self, score: str) -> list[float]:
         """Scores in the order of the scenes, each the mean over the seeds."""
         return [fmean(image[score] for image in seeds) for seeds in zip(*self.images, strict=True)]
+
+
+class Comparison(NamedTuple):
+    """One method against the reference in one score, paired by image.
+
+    Attributes:
+        method: label of the row.
+        score: name of the score.
+        difference: mean over the images of the method's value minus the reference's.
+        effect: matched-pairs rank-biserial correlation, -1 to 1; positive: better than the
+            reference. 1 means better on every image.
+        p: of the two-sided Wilcoxon signed-rank test; NaN with fewer than 6 images.
+        p_holm: after Holm's correction over all comparisons of the table.
+        images: how many pairs of finite values there are.
+    """
+
+    method: str
+    score: str
+    difference: float
+    effect: float
+    p: float
+    p_holm: float
+    images: int
+
+
+class Ranking(NamedTuple):
+    """How the rows that were scored compare.
+
+    ``ranks[label][score]`` is the rank of a row's mean, 1 the best, ties sharing their mean rank;
+    ``mean_ranks[label]`` its mean over the scores; ``intervals[label][score]`` the bootstrap
+    interval of the mean over the images.
+    """
+
+    reference: str | None
+    ranks: dict[str, dict[str, float]]
+    mean_ranks: dict[str, float]
+    intervals: dict[str, dict[str, tuple[float, float]]]
+    comparisons: list[Comparison]
+
+    def place(self, label: str, score: str) -> int:
+        """Return 1 for the best row in a score, 2 for the second, 0 for all others."""
+        rank = self.ranks.get(label, {}).get(score, 0)
+        distinct = sorted({ranks[score] for ranks in self.ranks.values() if score in ranks})
+        return distinct.index(rank) + 1 if rank in distinct[:2] else 0
 
 
 class Evaluation(NamedTuple):

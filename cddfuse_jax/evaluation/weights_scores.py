@@ -22,7 +22,7 @@ from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.models import Residual
-from cddfuse_jax.weights.files import load
+from cddfuse_jax.weights.any_format import load
 from cddfuse_jax.weights.identity import short_digest
 
 PAPER, MEDICAL_PAPER = "CDDFuse", "CDDFuse*"  # for infrared-visible, for medical pairs

@@ -79,7 +79,7 @@ def main() -> None:
         parser.error("--runtime is for --format page")
 
     from cddfuse_jax.devices import prepare
-    from cddfuse_jax.weights.files import load
+    from cddfuse_jax.weights.any_format import load
 
     inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
     check_outputs([given.out], inputs, given.overwrite)
@@ -87,6 +87,11 @@ def main() -> None:
     loaded = load(given.weights)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
+        if loaded.model.base or loaded.model.detail:
+            raise InputError(
+                f"{given.weights}: ONNX holds the release's network, this has branches of its "
+                "own; give --format stablehlo"
+            )
         from cddfuse_jax.export.onnx_file import onnx_model
         from cddfuse_jax.export.single_file import runtime_parts, single_file
 
@@ -99,7 +104,7 @@ def main() -> None:
         from cddfuse_jax.export.stablehlo import export_fuse, serialized
 
         platforms = given.platforms or DEFAULT_PLATFORMS
-        data = serialized(export_fuse(params, residual, platforms))
+        data = serialized(export_fuse(params, residual, platforms, loaded.model))
         what = f"for {', '.join(platforms)}"
     with replacing(given.out) as temporary:
         temporary.write_bytes(data)

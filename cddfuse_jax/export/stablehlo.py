@@ -16,14 +16,17 @@ LEAST_SIDE = 8
 
 
 def export_fuse(
-    params, residual: Residual = "visible", platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+    params,
+    residual: Residual = "visible",
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    model: CDDFuse | None = None,
 ) -> export.Exported:
     """Lower the network with its weights to StableHLO, for any number and size of images.
 
     The exported function maps visible and infrared, float32 (n, h, w) in [0, 1] with h and w at
     least 8, to the fused luma, float32 (n, h, w) in (0, 1), not stretched.
     """
-    model = CDDFuse.from_params(params)
+    model = model or CDDFuse.from_params(params)
     params = jax.tree.map(jnp.asarray, params)
 
     def fuse(

@@ -12,17 +12,19 @@ from jaxtyping import Float, UInt8
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from cddfuse_jax.console import report
 from cddfuse_jax.devices import named_device
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.arrays import Pixels, as_batches, check_sizes
 from cddfuse_jax.fusing.memory import parse_size
+from cddfuse_jax.fusing.network_check import why_only_whole
+from cddfuse_jax.fusing.pixels import Pixels, as_batches, check_sizes
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights.files import Weights, check_finite, load
+from cddfuse_jax.weights.any_format import Weights, check_finite, load
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT
 
@@ -138,6 +140,9 @@ class PairFuser:
                 of an earlier call.
         """
         self._buckets = self._plan(sizes)
+        if self._buckets and (reason := why_only_whole(self._model)):
+            report(f"note: every size is compiled for by itself: {reason}")
+            self._buckets = {}
 
     def on(self, device: jax.Device, sharing: int = 1) -> "PairFuser":
         """Return this fuser with its computing on a device.
@@ -170,7 +175,7 @@ class PairFuser:
     def __call__(
         self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
     ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
-        """Fuse one pair, or a batch of pairs one by one.
+        """Fuse one pair, or a batch of pairs of one size.
 
         Args:
             visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
@@ -188,11 +193,25 @@ class PairFuser:
         """
         first, second, is_batch = as_batches(visible, infrared)
         as_floats = "f" in (first.dtype.kind, second.dtype.kind)
-        results = [self.fuse_pair(*pair) for pair in zip(first, second, strict=True)]
+        results = self._fuse_pairs(first, second)
         if any(result.ndim == 3 for result in results):
             results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
         fused = np.stack(results) if is_batch else results[0]
         return fused if as_floats else levels.to_8_bit(fused)
+
+    def _fuse_pairs(self, visible: Pixels, infrared: Pixels) -> list[np.ndarray]:
+        pairs = [self._pictures(*pair) for pair in zip(visible, infrared, strict=True)]
+        if len(pairs) == 1:
+            return [self.finished(self.luma(*pairs[0]), *pairs[0])]
+        for pair in pairs:
+            check_sizes(*pair)
+        first, second = (
+            np.stack([levels.network_input(side) for side in sides])
+            for sides in zip(*pairs, strict=True)
+        )
+        lumas = self._fuse(first, second)
+        check_finite_output(lumas)
+        return [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
 
     def fuse_pair(
         self, visible: Pixels, infrared: Pixels
@@ -202,12 +221,15 @@ class PairFuser:
         Raises:
             InputError: the sizes differ, are below 2x2, or a value is not usable.
         """
-        visible, infrared = (
+        pair = self._pictures(visible, infrared)
+        return self.finished(self.luma(*pair), *pair)
+
+    def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
+        first, second = (
             levels.picture(pixels, levels.limits_for(pixels, given))
             for pixels, given in zip((visible, infrared), self.ranges, strict=True)
         )
-        luma = self.luma(visible, infrared)
-        return self.finished(luma, visible, infrared)
+        return first, second
 
     def luma(self, visible: Pixels, infrared: Pixels) -> Float[np.ndarray, "h w"]:
         """Return what the network makes of two pictures' luma: float32 in (0, 1), not stretched.

@@ -12,6 +12,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
 from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
+from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models import Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -23,11 +24,11 @@ class Fuse(Protocol):
 
     def __call__(
         self,
-        visible: Float[np.ndarray, "h w"],
-        infrared: Float[np.ndarray, "h w"],
+        visible: Float[np.ndarray, "*n h w"],
+        infrared: Float[np.ndarray, "*n h w"],
         bucket: Size | None = None,
-    ) -> Float[np.ndarray, "h w"]:
-        """Map two float32 images in [0, 1] to one in (0, 1)."""
+    ) -> Float[np.ndarray, "*n h w"]:
+        """Map two float32 images in [0, 1] to one in (0, 1); a batch in one go if it fits."""
         ...
 
 
@@ -59,16 +60,29 @@ def make_fuse(
     variables = jax.device_put({"params": params}, device)
 
     def fuse(
-        visible: Float[np.ndarray, "h w"],
-        infrared: Float[np.ndarray, "h w"],
+        visible: Float[np.ndarray, "*n h w"],
+        infrared: Float[np.ndarray, "*n h w"],
         bucket: Size | None = None,
-    ) -> Float[np.ndarray, "h w"]:
+    ) -> Float[np.ndarray, "*n h w"]:
+        if visible.ndim == 3:
+            if visible.size > whole_pixels(
+                model.features, visible.dtype.itemsize, max_memory, sharing, device
+            ):
+                return np.stack(
+                    [fuse(*pair, bucket) for pair in zip(visible, infrared, strict=True)]
+                )
+            images = jax.device_put([x[..., None] for x in (visible, infrared)], device)
+            return np.asarray(apply(variables, *images))[..., 0]
         numbers = (model.features, visible.dtype.itemsize, max_memory, sharing, device)
         if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         height, width = visible.shape
         rows = strip_rows(height, width, *numbers, half=half_strips)
         if rows:
+            if reason := why_only_whole(model):
+                raise InputError(
+                    f"{width}x{height} does not fit in memory as a whole, and {reason}"
+                )
             half = half_strips and model.dtype is None  # bfloat16 has half the bytes already
             return fuse_in_strips(model, variables, visible, infrared, residual, rows, half)
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)

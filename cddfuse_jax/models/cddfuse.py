@@ -51,6 +51,11 @@ class Encoder(nn.Module):
         Float[AnyArray, "n h w {self.features}"],
     ]:
         """Map images in [0, 1] to (base, detail, shallow)."""
+        if image.ndim != 4 or image.shape[-1] != self.channels:
+            raise InputError(
+                f"images are (n, h, w, {self.channels}), got shape {image.shape}; a grey image is "
+                "image[None, :, :, None]"
+            )
         shallow = self.blocks(self.embed(image))
         return self.base(shallow), self.detail(shallow), shallow
 

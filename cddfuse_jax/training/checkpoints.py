@@ -20,7 +20,7 @@ from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.training.distributed import gathered, is_first, wait_for_all
 from cddfuse_jax.training.update import TrainState
-from cddfuse_jax.weights.files import checkpoint_root
+from cddfuse_jax.weights.any_format import checkpoint_root
 from cddfuse_jax.weights.identity import digest
 
 

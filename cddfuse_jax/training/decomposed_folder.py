@@ -8,8 +8,8 @@ import numpy as np
 from cddfuse_jax.console import progress, report_error
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.fusing.arrays import check_sizes
 from cddfuse_jax.fusing.jobs import outputs
+from cddfuse_jax.fusing.pixels import check_sizes
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
@@ -20,7 +20,7 @@ from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.decomposing import Decomposition, decompose
 from cddfuse_jax.training.feature_pictures import distribution, labelled_grid
-from cddfuse_jax.weights.files import load
+from cddfuse_jax.weights.any_format import load
 
 _DRAWN = np.zeros((3, 0, 0), np.float32)  # maps that are drawn already: a folder holds many
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")

@@ -1,6 +1,7 @@
 """What the network takes a pair apart into: base and detail features, and how they correlate."""
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,8 @@ class Decomposition(NamedTuple):
     cc_detail² / (1.01 + cc_base). ``inverse_error`` is the largest difference between the shallow
     features of either image and what the closed-form inverse of the detail branch makes of its
     detail features, over the largest shallow value. In float32 the couplings amplify rounding;
-    ``inverse_error_float64`` is the same in double precision, where little is left.
+    ``inverse_error_float64`` is the same in double precision, where little is left. Both are NaN
+    for a detail branch of one's own.
     """
 
     images: Float[np.ndarray, "3 h w"]
@@ -46,10 +48,12 @@ def decompose(
     """Take a pair apart and fuse it; images are in [0, 1], at least 2x2."""
     pair = jnp.stack([visible, infrared])[..., None]
     *parts, shallow = _compiled(model, residual)(params, pair)
-    branch = jax.tree.map(np.float64, params["encoder"]["detail"])
-    # In double precision on the CPU: accelerators have none, or a slow one.
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        error = float(_inverse_error(model)(branch, np.float64(shallow)))
+    error = math.nan
+    if not model.detail:
+        branch = jax.tree.map(np.float64, params["encoder"]["detail"])
+        # In double precision on the CPU: accelerators have none, or a slow one.
+        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            error = float(_inverse_error(model)(branch, np.float64(shallow)))
     images, base, detail, *measured = map(np.asarray, parts)
     cc_base, cc_detail, ratio, inverse_error = map(float, measured)
     return Decomposition(
@@ -67,7 +71,10 @@ def _compiled(model: CDDFuse, residual: Residual):
             {"params": params}, *jnp.split(pair, 2), residual, method="fuse_with_features"
         )
         base, detail, shallow, fused_base, fused_detail, fused = fusion
-        inverted = branch.apply({"params": params["encoder"]["detail"]}, detail, method="inverse")
+        own = {"params": params["encoder"]["detail"]}
+        inverted: Any = jnp.nan * shallow
+        if not model.detail:
+            inverted = branch.apply(own, detail, method="inverse")
         measured = decomposition(base, detail)
         return (
             jnp.concatenate([pair, fused])[..., 0],

@@ -1,24 +1,44 @@
 """What a config says about a run: the network, its first weights, two stages, four optimisers."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from cddfuse_jax.config import release
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.precision import features_dtype
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate, muon
 from cddfuse_jax.training.update import Stage, init_params
-from cddfuse_jax.weights.files import load
+from cddfuse_jax.weights.any_format import load, load_meta, saved_steps
 
 
 def make_model(config: ConfigDict) -> CDDFuse:
     """Return the network that a config describes, once `config.check` has found it good."""
     return CDDFuse(**config.model, dtype=features_dtype(config.precision))
+
+
+def take_sizes(config: ConfigDict, workdir: Path) -> None:
+    """Set ``config.model``, where it is at its default, to the network that the run starts from.
+
+    That is the one of its newest checkpoint, or else of ``config.init_from``.
+
+    Raises:
+        InputError: there are no weights there.
+    """
+    if not config.init_from or config.model != release().model:
+        return
+    if saved_steps(workdir):
+        config.model.update(load_meta(workdir)["config"]["model"])
+    else:
+        found = load(config.init_from).model
+        sizes = {field: getattr(found, field) for field in config.model if field != "remat"}
+        config.model.update(sizes)
 
 
 def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:

@@ -21,7 +21,13 @@ from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.parallel import Devices
 from cddfuse_jax.training.profiling import Profile
-from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages, starting_params
+from cddfuse_jax.training.recipe import (
+    make_model,
+    make_optimizers,
+    make_stages,
+    starting_params,
+    take_sizes,
+)
 from cddfuse_jax.training.update import TrainState, init_params, init_state, update
 
 
@@ -50,8 +56,10 @@ def train_and_evaluate(
         CheckpointError: a checkpoint cannot be written.
         NonFiniteError: a loss part or gradient is no longer finite.
     """
-    check(config)
+    config = config.copy_and_resolve_references()
     workdir = Path(workdir)
+    take_sizes(config, workdir)
+    check(config)
     devices = Devices(config.parallel, config.batch_size, config.accumulate)
     source, held_out_source = make_sources(config)
     epoch = steps_per_epoch(source, config.batch_size, config.data.crops_per_pair)
@@ -78,6 +86,7 @@ def train_and_evaluate(
         "steps_per_epoch": epoch,
         "pairs": len(source),
         "held out": len(held_out_source or ()),
+        "held out names": held_out_source.names() if held_out_source else [],
     }
 
     def first_state(params):
@@ -95,6 +104,9 @@ def train_and_evaluate(
         f"{len(source)} pairs, {epoch} update{'s' * (epoch != 1)} an epoch, {total} in all, on "
         f"{devices}"
     )
+    if held_out_source:
+        names = meta["held out names"]
+        report(f"held out: {len(names)} pairs ({', '.join(names[:5])}{', ...' * (len(names) > 5)})")
 
     log = TrainLog(
         workdir,
@@ -116,6 +128,9 @@ def train_and_evaluate(
 
     step, stopping, steps = start, False, prefetch(dataset, start)
     with log, contextlib.closing(profile):
+        if held_out and start == 0:  # what the run begins with
+            stage = stages[0 if fusion_start else 1]
+            log.held_out(0, stage.name, held_out.loss(stage, state.fusing_params))
         for stage, end in zip(stages, (fusion_start, total), strict=True):
             apply_update = None
             while step < end and not stopping:

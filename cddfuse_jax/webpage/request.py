@@ -27,7 +27,7 @@ from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.decomposing import decompose
 from cddfuse_jax.training.feature_pictures import labelled_grid
-from cddfuse_jax.weights.files import load_params
+from cddfuse_jax.weights.any_format import load_params
 
 BASELINES = ("max", "mean")
 PROTOCOL = "release"

@@ -33,7 +33,7 @@ from cddfuse_jax.errors import InputError, escaped  # noqa: E402
 from cddfuse_jax.images.image_files import FORMATS, read_image, read_photo  # noqa: E402
 from cddfuse_jax.models.cddfuse import CDDFuse  # noqa: E402
 from cddfuse_jax.weights import torch_weights  # noqa: E402
-from cddfuse_jax.weights.files import load_meta, load_params, save_params  # noqa: E402
+from cddfuse_jax.weights.any_format import load_meta, load_params, save_params  # noqa: E402
 
 VALUES = (
     "0",

@@ -121,6 +121,19 @@ def load(weights: str | os.PathLike) -> Weights:
     return Weights(_network(path, params, meta), params, meta)
 
 
+def best_of(run: str | os.PathLike) -> Path:
+    """Return the folder of a run's checkpoint with the lowest loss on held-out pairs.
+
+    Raises:
+        InputError: it is no run, or one without held-out pairs.
+    """
+    best = load_meta(run).get("best")
+    folder = Path(run) / CHECKPOINTS / str(best[0] if best else "")
+    if not best or not folder.is_dir():
+        raise InputError(f"{run}: no run that kept its best checkpoint; it needs held-out pairs")
+    return folder
+
+
 def load_params(weights: str | os.PathLike) -> dict[str, Any]:
     """Return the params of `load`."""
     return load(weights).params

@@ -1,0 +1,178 @@
+"""A branch of one's own: one file and one option, trained, resumed, fused and exported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from numerics import draw_params
+from PIL import Image
+
+from cddfuse_jax import Fuser, console
+from cddfuse_jax.config import release
+from cddfuse_jax.convert import main as convert
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.export.__main__ import main as export
+from cddfuse_jax.fusing import memory
+from cddfuse_jax.fusing.jobs import Files, find_jobs
+from cddfuse_jax.fusing.network_check import check_network
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.weights.any_format import load, load_meta
+
+BRANCH = '''
+from flax import linen as nn
+from cddfuse_jax.models.convolutions import torch_uniform
+from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
+
+class Plain(nn.Module):
+    """A 3x3 convolution with a residual, weighed by how far channels agree over all pixels."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        c = self.features
+        y = conv3x3(LayerNorm(name="norm")(x), kernel(self, "kernel", (3, 3, c, c), x))
+        z = conv3x3(x, kernel(self, "other", (3, 3, c, c), x))
+        found = sums(y, z)
+        weight = nn.sigmoid(found.qk.mean(-1) / (1 + found.qq))
+        return x + y * weight[:, None, None].astype(x.dtype)
+
+class Careless(Plain):
+    """The same with a convolution of Flax's, which does not know where the image ends."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x + nn.Conv(self.features, (3, 3), name="conv")(LayerNorm(name="norm")(x))
+'''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_of_ones_own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "mine.py").write_text(BRANCH)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+SIZES = {"features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1}
+
+
+def test_our_network_is_fused_in_parts_as_a_whole(x64):
+    model = CDDFuse(**SIZES)
+    check_network(model, draw_params(model, *np.zeros((2, 1, 2, 2, 1))), tolerance=1e-6)
+
+
+def test_a_branch_that_asks_the_layers_is_too_and_a_careless_one_is_found_out():
+    check_network(CDDFuse(**SIZES, base="mine:Plain", detail="mine:Plain"))
+    for branches in ({"base": "mine:Careless"}, {"detail": "mine:Careless"}):
+        with pytest.raises(InputError, match="other pixels inside a larger array than as a whole"):
+            check_network(CDDFuse(**SIZES, **branches))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere:Block", "no such branch"), ("mine:Missing", "no such branch"),
+     ("os:getcwd", "flax.linen.Module"), ("mine", "flax.linen.Module")],
+)  # fmt: skip
+def test_what_is_no_branch_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        CDDFuse(**SIZES, base=name).init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1)))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """20 updates by the option, resumed after 8."""
+    workdir = tmp_path_factory.mktemp("own") / "run"
+    config = release()
+    config.model.update(SIZES | {"base": "mine:Plain"})
+    config.batch_size, config.reconstruction_epochs, config.fusion_epochs = 2, 2, 3
+    config.data.update(source="synthetic", count=10, height=24, width=24, crop=16)
+    config.held_out.every_nth, config.picture_every, config.checkpoint_every = 5, 100, 100
+    train_and_evaluate(config, workdir, lambda step: step == 8)
+    state = train_and_evaluate(config, workdir)
+    assert int(state.step) == 20
+    return workdir
+
+
+def test_a_run_is_loaded_as_what_it_is(run):
+    weights = load(run)
+    assert weights.model.base == "mine:Plain" and weights.model.features == 8
+    assert "kernel" in weights.params["encoder"]["base"]
+    assert load_meta(run)["held out names"] == ["4", "9"]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(((25, 31), (26, 31), (25, 30))):
+        for side in ("vi", "ir"):
+            file = tmp_path / side / f"{number}.png"
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(file)
+    return tmp_path
+
+
+def test_a_pair_a_folder_and_strips_are_fused_alike(run, folder, monkeypatch):
+    pair = [np.asarray(Image.open(folder / side / "0.png")) for side in ("vi", "ir")]
+    whole = Fuser(run, stretch=False)(*map(np.float32, (pair[0] / 255, pair[1] / 255)))
+    fuser = Fuser(run, stretch=False)
+    fuser.expect([(25, 31), (26, 31), (25, 30)] * 9)
+    assert fuser._buckets  # in one shape
+    floats = [np.float32(side / 255) for side in pair]
+    np.testing.assert_allclose(fuser(*floats), whole, atol=1e-5)
+    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
+    limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
+    strips = Fuser(run, stretch=False, max_memory=limit)(*floats)
+    np.testing.assert_allclose(strips, whole, atol=1e-5)
+    jobs = find_jobs(Files(folder / "vi", folder / "ir", folder / "out"))
+    assert [each.error for each in Fuser(run).fuse(jobs.todo)] == [None] * 3
+
+
+def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, capsys, monkeypatch):
+    model = CDDFuse(**SIZES, base="mine:Careless")
+    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1)))["params"]
+    fuser = Fuser(params, model=model)
+    fuser.expect([(25, 31), (26, 31)] * 9)
+    assert not fuser._buckets
+    assert "note: every size is compiled for by itself: this network" in capsys.readouterr().err
+    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
+    limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
+    with pytest.raises(
+        InputError, match="does not fit in memory as a whole, and this network fuses"
+    ):
+        Fuser(params, model=model, max_memory=limit)(*np.zeros((2, 25, 31), np.uint8))
+
+
+def ends(main, monkeypatch, *words) -> int:
+    monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        console.run(main)
+    return end.value.code
+
+
+def test_it_is_exported_or_refused_in_a_line(run, tmp_path, monkeypatch, capsys):
+    out = ["--weights", run, "--out", tmp_path / "m"]
+    assert ends(export, monkeypatch, *out, "--platforms", "cpu") == 0
+    capsys.readouterr()
+    assert ends(export, monkeypatch, *out, "--format", "onnx", "--overwrite") == 2
+    assert ends(convert, monkeypatch, run, tmp_path / "m.pth") == 2
+    assert ends(convert, monkeypatch, run, tmp_path / "m.safetensors") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all("the release's network" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_commands_find_the_module_in_the_current_folder(run, folder, module_of_ones_own):
+    done = subprocess.run(
+        [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", run, "--vi", folder / "vi",
+         "--ir", folder / "ir", "--out", folder / "fused", "--best"],
+        cwd=module_of_ones_own, capture_output=True, text=True, timeout=200,
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "3 fused, 0 failed" in done.stdout
