@@ -8,7 +8,7 @@ import pytest
 import reference
 from numerics import assert_close, draw, draw_params, evaluate, gradients
 
-from cddfuse_jax.models import attention, base, convolutions, detail, layers, restormer
+from cddfuse_jax.models import attention, base, convolutions, derivatives, detail, layers, restormer
 from cddfuse_jax.models.cddfuse import Decoder, Encoder
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
@@ -205,3 +205,26 @@ def test_attention_of_nothing_has_a_finite_gradient(dtype):
     np.testing.assert_allclose(result, means @ arguments[-1], atol=100 * np.finfo(dtype).eps)
     for gradient in gradients(attend, *arguments):
         assert np.isfinite(gradient).all()
+
+
+def test_plain_derivatives_have_second_ones_and_forward_mode():
+    """A gradient penalty through a scan of blocks, beside the formula's by XLA."""
+    x = draw(np.random.default_rng(0), (1, 4, 3, C))
+    module = restormer.RestormerBlocks(2, HEADS)
+    params = draw_params(module, x)
+
+    def penalty(apply):
+        return lambda x: (jax.grad(lambda x: (apply(x) ** 2).sum())(x) ** 2).sum()
+
+    def ours(x):
+        return module.apply({"params": params}, x)
+
+    def formula(x):
+        return reference.restormer_blocks(params, x)
+
+    expected = jax.jit(jax.grad(penalty(formula)))(x)
+    with derivatives.plain_derivatives():
+        found = jax.jit(jax.grad(penalty(ours)))(x)
+        _, forward = jax.jvp(jax.jit(ours), (x,), (x,))
+    assert_close(found, expected, 1e-10)
+    assert_close(forward, jax.jvp(jax.jit(formula), (x,), (x,))[1], 1e-10)

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cddfuse_jax.models.convolutions import AnyArray, channel_products, mix_channels, summing_dtype
+from cddfuse_jax.models.derivatives import or_plain
 
 
 class GramSums(NamedTuple):
@@ -51,6 +52,7 @@ def _gram_sums_backward(saved, cotangent):
 
 
 gram_sums.defvjp(_gram_sums_forward, _gram_sums_backward)
+gram_sums = or_plain(gram_sums)  # type: ignore[assignment]
 
 
 def attention_kernel(

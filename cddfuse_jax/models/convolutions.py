@@ -20,6 +20,7 @@ from cddfuse_jax.models.derivatives import (
     correlate,
     correlate_depthwise,
     depthwise_backward,
+    or_plain,
     pad,
     summing_dtype,
 )
@@ -59,6 +60,7 @@ def _conv1x1_backward_of(x, kernel, cotangent):
 
 
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
+conv1x1 = or_plain(conv1x1)  # type: ignore[assignment]
 
 
 @jax.custom_vjp
@@ -91,6 +93,7 @@ def _bordered_backward_inside(padded, kernel, cotangent):
 
 
 conv1x1_bordered.defvjp(_bordered_forward, _bordered_backward)
+conv1x1_bordered = or_plain(conv1x1_bordered)  # type: ignore[assignment]
 
 
 def _inside(padded: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h-2 w-2 c"]:
@@ -126,6 +129,7 @@ def _mix_backward(saved, cotangent):
 
 
 mix_channels.defvjp(_mix_forward, _mix_backward)
+mix_channels = or_plain(mix_channels)  # type: ignore[assignment]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -150,6 +154,7 @@ def _depthwise_forward(padded, kernel, mode):
 
 
 depthwise3x3.defvjp(_depthwise_forward, depthwise_backward)
+depthwise3x3 = or_plain(depthwise3x3)  # type: ignore[assignment]
 
 
 @jax.custom_vjp
@@ -165,3 +170,4 @@ def _conv3x3_forward(x, kernel):
 
 
 conv3x3.defvjp(_conv3x3_forward, conv3x3_backward)
+conv3x3 = or_plain(conv3x3)  # type: ignore[assignment]

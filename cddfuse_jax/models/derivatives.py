@@ -5,7 +5,10 @@ caches. TPUs want sums and convolutions that the compiler can fuse, and no borde
 done without: a row of 130 pixels takes as much room there as one of 256.
 """
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,33 @@ from jax import lax
 from jaxtyping import Array, Float
 
 AnyArray = jax.Array | np.ndarray
+_plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_derivatives() -> Iterator[None]:
+    """Differentiate what is traced in the block by JAX alone.
+
+    For forward mode and for second derivatives, which the derivatives here do not have; reverse
+    mode takes more memory and time so.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def or_plain(function: jax.custom_vjp) -> Callable:
+    """Return a function with a derivative of its own, without it in `plain_derivatives`."""
+
+    @functools.wraps(function.fun)
+    def chosen(*arguments):
+        return function.fun(*arguments) if _plain.get() else function(*arguments)
+
+    return chosen
+
+
 _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
