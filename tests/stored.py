@@ -1,7 +1,10 @@
 """Pairs on disk as the sources of `cddfuse_jax.data` read them, and how two are compared."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
+import orbax.checkpoint as ocp
 from PIL import Image
 
 from cddfuse_jax.data.sources import FolderPairs
@@ -32,3 +35,13 @@ def assert_equal(first, second):
     assert first.keys() == second.keys() == {"visible", "infrared"}
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
+
+
+def write_checkpoint(workdir: Path, params, meta: dict) -> Path:
+    """Write a checkpoint of step 0 as a training run does; return the workdir."""
+    with ocp.CheckpointManager(workdir.absolute() / "checkpoints") as manager:
+        args = ocp.args.Composite(
+            params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta)
+        )
+        manager.save(0, args=args)
+    return workdir

@@ -1,6 +1,7 @@
 """The converter as a command: what it writes, what it refuses, and that refusing writes nothing."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,29 +35,18 @@ def convert(monkeypatch, capsys):
     return call
 
 
-def test_converts_to_a_checkpoint_of_the_same_values(
-    convert, release_pth, release_params, tmp_path
-):
-    code, out, _ = convert(release_pth, tmp_path / "converted")
-    assert code == 0
-    assert "158 tensors, 1,188,272 parameters" in out
-    loaded = load_params(tmp_path / "converted")
-    jax.tree.map(np.testing.assert_array_equal, loaded, release_params)
-    jax.tree.map(np.testing.assert_array_equal, load_params(release_pth), release_params)
-    assert load_meta(tmp_path / "converted") == {"converted_from": release_pth.name}
-    assert load_meta(release_pth) == {}
-
-
 def test_to_safetensors_and_from_there(convert, release_pth, release_params, tmp_path):
-    whole, folder = tmp_path / "w.safetensors", tmp_path / "converted"
+    whole, again = tmp_path / "w.safetensors", tmp_path / "again.safetensors"
     code, out, _ = convert(release_pth, whole, "--note", "data=none", "--note", "by=a=b")
     assert code == 0 and "158 tensors, 1,188,272 parameters" in out
     jax.tree.map(np.testing.assert_array_equal, load_params(whole), release_params)
+    jax.tree.map(np.testing.assert_array_equal, load_params(release_pth), release_params)
+    assert load_meta(release_pth) == {}
     told = {"data": "none", "by": "a=b", "converted_from": release_pth.name}
     assert told.items() <= load_meta(whole).items()
-    assert convert(whole, folder)[0] == 0
-    jax.tree.map(np.testing.assert_array_equal, load_params(folder), release_params)
-    assert load_meta(folder) == load_meta(whole) | {"converted_from": whole.name}
+    assert convert(whole, again)[0] == 0
+    jax.tree.map(np.testing.assert_array_equal, load_params(again), release_params)
+    assert load_meta(again) == load_meta(whole) | {"converted_from": whole.name}
 
 
 def test_a_run_s_residual_goes_with_its_weights(convert, tiny_run, tmp_path):
@@ -66,11 +56,11 @@ def test_a_run_s_residual_goes_with_its_weights(convert, tiny_run, tmp_path):
     assert "digest" in saved and "digest" not in meta
 
 
-def test_never_overwrites_a_checkpoint(convert, release_pth, tmp_path):
-    assert convert(release_pth, tmp_path)[0] == 0
-    code, _, err = convert(release_pth, tmp_path)
+def test_another_ending_is_refused(convert, release_pth, tmp_path):
+    code, _, err = convert(release_pth, tmp_path / "converted")
     assert code == 2
-    assert err == f"error: {tmp_path}: already holds a checkpoint; name another folder\n"
+    line = f"error: {tmp_path}/converted: weights are written to FILE.safetensors or FILE.pth\n"
+    assert err == line and not (tmp_path / "converted").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
@@ -98,13 +88,13 @@ def test_places_without_weights(tmp_path):
         load_params(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_one_line(convert, release_pth, tmp_path):
-    assert convert(release_pth, tmp_path / "converted")[0] == 0
-    for file in (tmp_path / "converted").rglob("*"):
+def test_a_damaged_checkpoint_is_one_line(tiny_run, tmp_path):
+    shutil.copytree(tiny_run[0] / "checkpoints" / "8", tmp_path / "8")
+    for file in (tmp_path / "8").rglob("*"):
         if file.is_file() and file.stat().st_size > 1000:
             file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(InputError, match="broken checkpoint") as error:
-        load_params(tmp_path / "converted")
+        load_params(tmp_path / "8")
     assert "\n" not in str(error.value)
 
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from stored import write_checkpoint
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.folder import fuse_file
@@ -29,7 +30,8 @@ def spoiled(params, value: float):
 def test_weights_that_are_not_finite_are_refused_in_every_format(
     tmp_path, tiny_params, name, value
 ):
-    save_params(tmp_path / name, spoiled(tiny_params, value), {})
+    write = write_checkpoint if name == "checkpoint" else save_params
+    write(tmp_path / name, spoiled(tiny_params, value), {})
     with pytest.raises(InputError) as error:
         load_params(tmp_path / name)
     assert str(error.value) == (

@@ -43,7 +43,7 @@ def test_every_number_and_what_is_told_of_them_come_back(written, tiny_params):
     meta = files.load_meta(written)
     assert meta["config"] == {"residual": "none", "seed": 3}
     assert meta["data"] == "none at all"
-    assert files.trained_residual(written) == "none"
+    assert files.load(written).residual == "none"
     assert Fuser(written).residual == "none"
 
 
@@ -70,9 +70,9 @@ def test_files_of_other_programs(written, tiny_params, tmp_path):
     other = tmp_path / "other.safetensors"
     safetensors.numpy.save_file(plain, other)
     assert_equal(files.load_params(other), tiny_params)
-    assert files.load_meta(other) == {} and files.trained_residual(other) is None
+    assert files.load_meta(other) == {} and files.load(other).residual is None
     safetensors.numpy.save_file(plain, other, {"config": "no JSON", "residual": "sideways"})
-    assert files.trained_residual(other) is None
+    assert files.load(other).residual is None
     halves = {name: array.astype(np.float16) for name, array in tensors.items()}
     safetensors.numpy.save_file(halves, other)
     expected = jax.tree.map(lambda x: x.astype(np.float16).astype(np.float32), tiny_params)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.ndimage import sobel
+from stored import write_checkpoint
 
 from cddfuse_jax import console, fuse
 from cddfuse_jax.data.synthetic import synthetic_pair
@@ -53,7 +54,7 @@ def test_names(tmp_path, monkeypatch, tiny_params):
     )
     # A name is a name wherever one stands; a folder called so is named by a path.
     monkeypatch.chdir(tmp_path)
-    files.save_params("ivf", tiny_params, {})
+    write_checkpoint(Path("ivf"), tiny_params, {})
     jax.tree.map(np.testing.assert_array_equal, load_params("ivf"), params)
     for path in ("./ivf", Path("ivf")):
         jax.tree.map(np.testing.assert_array_equal, load_params(path), tiny_params)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.ranges import AUTO, Range, Values, kept
+from cddfuse_jax.images.ranges import AUTO, Range, Values, kept, scene_rows
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601 weights of red, green and blue
 OVERSHOOT = 0.05  # what resampling leaves beyond [0, 1], of images that were within
@@ -52,8 +52,12 @@ def measured_range(
     if isinstance(given, Values):
         return given.low, given.high
     pixels = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels
-    values = pixels[_usable(pixels)]
-    low, high = np.percentile(kept(values) if given[2:] == (True,) else values, given[:2])
+    robust = given[2:] == (True,)
+    rows = scene_rows(pixels) if robust else slice(None)
+    values = pixels[rows][_usable(pixels)[rows]]
+    if not values.size:  # of a scene in a few rows only
+        values = pixels[_usable(pixels)]
+    low, high = np.percentile(kept(values) if robust else values, given[:2])
     return float(low), float(high)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from cddfuse_jax.errors import InputError
 
-FEW = 0.05  # of the pixels: dead and hot ones, a camera's rows of telemetry
+FEW = 0.05  # of the pixels: dead and hot ones
 APART = 3  # times the width of most others: so much is empty between these and what is left out
+MOST_ROWS = 4  # of telemetry, at either end
 NARROW = 0.25  # of a range: where the middle 90 % of the pixels fill less, something is wrong
 
 
@@ -60,14 +61,43 @@ def parse_range(text: str, option: str = "--range") -> Range:
     return given
 
 
+def scene_rows(pixels: np.ndarray) -> slice:
+    """Return the rows (of HxW) that show the scene: a camera's rows of telemetry are left out.
+
+    Such rows are at most `MOST_ROWS` at the top or the bottom, of numbers that have nothing to do
+    with the rows beside them: the median step from them to the scene is `APART` times as large as
+    what most pixels of the scene span.
+    """
+    height = len(pixels)
+    if height < 8 * MOST_ROWS:
+        return slice(None)
+    inside = pixels[MOST_ROWS:-MOST_ROWS].astype(np.float64)
+    inside = inside[np.isfinite(inside)]
+    if not inside.size:
+        return slice(None)
+    low, high = np.percentile(kept(inside), (5, 95))
+    limit = max(float(high - low), 1e-30)
+
+    def strange(row: int, beside: int) -> bool:
+        with np.errstate(invalid="ignore"):  # infinite ones beside each other
+            step = np.abs(pixels[row].astype(np.float64) - pixels[beside].astype(np.float64))
+        return bool(np.median(step) > APART * limit)
+
+    top = max((n for n in range(1, MOST_ROWS + 1) if strange(n - 1, n)), default=0)
+    bottom = max(
+        (n for n in range(1, MOST_ROWS + 1) if strange(height - n, height - n - 1)), default=0
+    )
+    return slice(top, height - bottom)
+
+
 def kept(values: np.ndarray) -> np.ndarray:
     """Return sorted finite values without the groups at either end that are no part of a scene.
 
     A group is left out where an empty gap, `APART` times as wide as what 90 % of the pixels span
     (those of the least and of the greatest value not counted), lies between it and the rest, and
-    it is of one value (a margin without data, dead pixels) or at most `FEW` of the pixels
-    (telemetry). With it the scene would fill less than a quarter of the range. Hot objects stay:
-    their blurred edges leave no such gap.
+    it is of one value (a margin without data, dead pixels) or at most `FEW` of the pixels. With it
+    the scene would fill less than a quarter of the range. Hot objects stay where their blurred
+    edges leave no such gap; smaller and much hotter ones are clipped to white.
     """
     ordered = np.sort(values, axis=None)
     start = np.searchsorted(ordered, ordered[0], "right")

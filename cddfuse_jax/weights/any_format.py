@@ -157,7 +157,8 @@ def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
 
 
 def _network(path: Path, params: Any, meta: dict[str, Any]) -> CDDFuse:
-    sizes = (meta.get("config") or {}).get("model") or {}
+    # Branches of one's own are code that is imported: a run's folder may name them, no file may.
+    sizes = ((meta.get("config") or {}).get("model") or {}) if path.is_dir() else {}
     if not (sizes.get("base") or sizes.get("detail")):
         try:
             return CDDFuse.from_params(params)
