@@ -1,7 +1,6 @@
 r"""What the paper states (CVPR 2023, section 4.1), where it differs from the release's code.
 
-    python -m cddfuse_jax.train --config=configs/ivf_paper.py --workdir=runs/ivf_paper \
-        --config.data.file=msrs.h5
+    cddfuse train --config=configs/ivf_paper.py --workdir=runs/ivf_paper --config.data.file=msrs.h5
 
 |                              | paper (this config) | release (`ivf`)          |
 |------------------------------|---------------------|--------------------------|

@@ -1,14 +1,13 @@
 r"""Medical fusion: MRI with CT, PET or SPECT, from two folders; the decoder adds nothing.
 
-    python -m cddfuse_jax.train --config=configs/mif.py --workdir=runs/mif \
+    cddfuse train --config=configs/mif.py --workdir=runs/mif \
         --config.data.visible=MRI --config.data.infrared=CT
 
 MRI takes the visible image's place and CT, PET or SPECT the infrared one's, as in the release. Each
 epoch takes four random 128x128 windows of every pair. Fuse with what it saves as with any weights:
-the checkpoint remembers that the residual is "none". The weights `mif` were made by 2,084 updates
-of batch 1 from infrared-visible weights (docs/weights.md has the command and the result to expect:
-a loss of 0.381 on whole cases held out) and 863 of batch 8 on a GPU, which took it to 0.280; the
-full recipe from random weights was not run.
+the checkpoint remembers that the residual is "none". docs/weights.md has the command and the data
+of the weights `mif`, which start from infrared-visible ones; the full recipe from random weights
+was not run.
 """
 
 from cddfuse_jax import config as base

@@ -1,13 +1,13 @@
 """The release's recipe on RoadScene's pairs, read from two folders.
 
-    python -m cddfuse_jax.train --config=configs/roadscene.py --workdir=runs/roadscene
+    cddfuse train --config=configs/roadscene.py --workdir=runs/roadscene
 
 The pairs are looked for in data/RoadScene_train/{vi,ir}; other places are named with
 --config.data.visible=DIR --config.data.infrared=DIR.
 
 Each epoch takes three random 128x128 windows, mirrored at random, of every pair: with the 171 pairs
 that are not in the paper's test set, 64 updates an epoch and 7,680 in all, about what the release
-makes on MSRS. docs/weights.md tells what a run gave.
+makes on MSRS. docs/training.md has the command for pairs of your own camera.
 """
 
 from cddfuse_jax import config as base
