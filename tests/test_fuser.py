@@ -79,16 +79,18 @@ def test_stretch_residual_and_percentiles_are_honoured(tiny_params, pair):
     visible, infrared = pair[0][..., 0], pair[1]
     plain = Fuser(tiny_params, stretch=False)
     values = np.float32(visible) / 255, np.float32(infrared) / 255
-    raw = make_fuse(tiny_params)(*values)
+    raw = make_fuse(CDDFuse.from_params(tiny_params), tiny_params)(*values)
     np.testing.assert_array_equal(plain(visible, infrared), np.rint(raw * 255))
-    summed = make_fuse(tiny_params, "sum")(*values)
+    summed = make_fuse(CDDFuse.from_params(tiny_params), tiny_params, "sum")(*values)
     assert np.abs(summed - raw).max() > 0.05
     as_sum = Fuser(tiny_params, "sum", stretch=False)
     np.testing.assert_array_equal(as_sum(visible, infrared), np.rint(summed * 255))
     deep = np.linspace(7000, 8000, 120).reshape(10, 12).astype(np.uint16)
     narrow = Fuser(tiny_params, stretch=False, percentiles=(20, 80))
     limits = levels.measured_range(deep, Percentiles(20, 80))
-    expected = make_fuse(tiny_params)(values[0], levels.intensities(deep, limits))
+    expected = make_fuse(CDDFuse.from_params(tiny_params), tiny_params)(
+        values[0], levels.intensities(deep, limits)
+    )
     np.testing.assert_array_equal(narrow(visible, deep), np.rint(expected * 255))
 
 

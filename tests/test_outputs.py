@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from cddfuse_jax.export import __main__ as export
 from cddfuse_jax import console, convert, evaluate, fuse
 from cddfuse_jax.data import patches
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.image_files import write_png
 

@@ -93,7 +93,10 @@ def test_highest_is_in_every_product_of_an_update(tiny_params, precision):
 
 def test_fusing_honours_the_precision(tiny_params):
     pair = np.random.default_rng(0).random((2, 9, 6), np.float32)
-    fused = {each: make_fuse(tiny_params, precision=each)(*pair) for each in PRECISIONS}
+    fused = {
+        each: make_fuse(CDDFuse.from_params(tiny_params), tiny_params, precision=each)(*pair)
+        for each in PRECISIONS
+    }
     np.testing.assert_array_equal(fused["highest"], fused["float32"])  # a CPU has no other
     narrow = CDDFuse.from_params(tiny_params, dtype=jnp.bfloat16)
     variables = {"params": tiny_params}
@@ -113,7 +116,9 @@ def test_error_of_bf16_on_the_release_network(release_params):
     golden = np.load(GOLDEN / "forward.npz")
     pair = [golden[f"odd/{name}"].squeeze() for name in ("vis", "ir")]
     truth = golden["odd/truth/fused_visible_residual"].squeeze()
-    error = 255 * abs(np.float64(make_fuse(release_params, precision="bf16")(*pair)) - truth)
+    error = 255 * abs(
+        np.float64(make_fuse(CDDFuse(), release_params, precision="bf16")(*pair)) - truth
+    )
     assert 0.01 < error.max() < 0.25
     assert error.mean() < 0.05
 
