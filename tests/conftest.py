@@ -37,27 +37,6 @@ from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights import any_format as files
 from cddfuse_jax.weights import torch_names, torch_weights
 
-SLOW = [
-    f"test_{name}.py"
-    for name in (
-        "killed_runs", "golden", "parallel", "long_training", "precision", "train", "faults",
-        "streaming", "buckets", "spread", "install", "convert", "speed_log", "export", "plan",
-        "reproduce", "score_weights", "hub", "initial_weights", "training_notebook", "segment",
-    )
-]  # fmt: skip
-# What takes longest and looks at what shorter tests look at too: CI runs them.
-LONG = (
-    "test_trajectory[float32]",
-    "test_bf16_trains_to_the_same_losses",
-    "test_fusing_honours_the_precision",
-    "test_a_folder_of_48_sizes_compiles_six_times",
-    "test_a_wheel_trains_from_a_config_by_name_in_an_empty_folder",
-    "test_stopped_and_resumed_is_bit_identical_with_all_of_it",
-    "test_a_damaged_newest_checkpoint_is_set_aside[emptied]",
-    "test_killed_at_random_moments_it_ends_bit_for_bit_alike",
-    "test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one",
-    "test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back",
-)
 ONES = ("weight", "scale", "temperature")  # params that are near 1, not near 0
 
 
@@ -80,19 +59,15 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark, skip and order the tests by how long they take.
+    """Begin with the slow files, and leave the long tests to who asks for them.
 
-    The longest files come first, or one worker would end long after the other.
+    Or one worker would end long after the other.
     """
-    for item in items:
-        if item.path.name in SLOW:
-            item.add_marker(pytest.mark.slow)
-    places = {name: place for place, name in enumerate(SLOW)}
-    items.sort(key=lambda item: places.get(item.path.name, len(SLOW)))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not os.environ.get("CDDFUSE_TEST_ALL"):
         skip = pytest.mark.skip(reason="15 s and more, and a sister: CDDFUSE_TEST_ALL asks")
         for item in items:
-            if item.name in LONG:
+            if item.get_closest_marker("long"):
                 item.add_marker(skip)
 
 

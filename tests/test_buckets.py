@@ -20,7 +20,7 @@ from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner, of_arrays
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
@@ -137,6 +137,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_folder_of_48_sizes_compiles_six_times(folder, tiny_params, monkeypatch):
     monkeypatch.setattr(buckets, "COMPILING_PIXELS", 0)
     pairs = find_pairs(folder / "vi", folder / "ir").pairs

@@ -117,6 +117,8 @@ def test_to_torch_and_back(convert, release_pth, release_params, tmp_path, monke
 FULL_DISK = """
 import resource, signal, sys
 from cddfuse_jax import console, convert
+
+pytestmark = pytest.mark.slow
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # bytes, of any file
 for target in ("a.safetensors", "a.pth"):
@@ -129,7 +131,6 @@ for target in ("a.safetensors", "a.pth"):
 """
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_weights, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tiny_weights)],

@@ -18,6 +18,8 @@ from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
 from cddfuse_jax.training.distributed import Address, joined
 from cddfuse_jax.training.run import train_and_evaluate
 
+pytestmark = pytest.mark.slow
+
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
@@ -42,7 +44,10 @@ def newest_files(workdir) -> list[Path]:
     return sorted(path for path in (workdir / "checkpoints" / "8").rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("damage", ["deleted", "truncated", "emptied"])
+@pytest.mark.parametrize(
+    "damage",
+    ["deleted", *(pytest.param(each, marks=pytest.mark.long) for each in ("truncated", "emptied"))],
+)
 def test_a_damaged_newest_checkpoint_is_set_aside(finished, damage, capsys):
     """File by file: the one before is used with a warning, or nothing of the state was lost."""
     workdir, state = finished

@@ -8,6 +8,7 @@ from stored import write_checkpoint
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.folder import fuse_file
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import Pair
@@ -68,7 +69,7 @@ def test_what_is_computed_is_checked_before_it_is_written(tmp_path, tiny_params)
     pair = Pair("pair", tmp_path / "visible.npy", tmp_path / "infrared.npy")
     rule = r"^pair: the network's output must be finite, \d+ of \d+ values are not"
     with pytest.raises(InputError, match=rule):
-        fuse_file(Fuser(params), pair, tmp_path / "fused.png")
+        fuse_file(Fuser(params), Job(pair, tmp_path / "fused.png"))
     assert not (tmp_path / "fused.png").exists()
     with pytest.raises(InputError, match=rule):
         decompose_file(CDDFuse.from_params(params), params, pair, "visible")

@@ -16,7 +16,7 @@ from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.torch_names import name_table, to_torch
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = ("square", "odd", "wide")

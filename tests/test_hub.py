@@ -16,6 +16,8 @@ pytest.importorskip("huggingface_hub", reason="needs the extra [hub]")
 
 from cddfuse_jax import hub
 
+pytestmark = pytest.mark.slow
+
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 

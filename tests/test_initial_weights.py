@@ -8,6 +8,8 @@ import pytest
 
 from cddfuse_jax.models.cddfuse import CDDFuse
 
+pytestmark = pytest.mark.slow
+
 # What takes time is the compiler, not the drawing.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 

@@ -13,6 +13,8 @@ import cddfuse_jax
 from cddfuse_jax.__main__ import COMMANDS
 from cddfuse_jax.weights.any_format import load_params
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -72,7 +74,7 @@ def test_every_command_answers_under_its_name(unpacked, tmp_path, command):
     assert told.stdout.startswith(f"usage: cddfuse {command} ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_wheel_trains_from_a_config_by_name_in_an_empty_folder(unpacked, tmp_path):
     sizes = ("features=8", "heads=2", "blocks=1", "coupling_layers=1", "remat=True")
     fields = [*(f"model.{size}" for size in sizes), "data.count=4", "data.crop=16"]

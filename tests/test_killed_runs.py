@@ -16,6 +16,8 @@ from programs import run_together, started
 
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
@@ -103,7 +105,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     assert re.fullmatch(r"stopped after step \d+, saved; .*", last)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, victim):
     workdir = tmp_path / "run"
     with training(workdir, 4000, 2) as processes:
@@ -130,6 +132,7 @@ def train_until(step: int, count: int, devices: int, workdir: Path, config) -> N
     assert all(f"\n{step} {count} {count * devices}\n" in f"\n{output}" for output in outputs)
 
 
+@pytest.mark.long
 def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, tmp_path):
     """One device, then two processes of two devices each, then one device again: 8 updates."""
     config = tiny_config.copy_and_resolve_references()
@@ -137,6 +140,7 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
 
 
+@pytest.mark.long
 def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_config, tmp_path):
     config = tiny_config.copy_and_resolve_references()
     config.batch_size, config.data.count, config.picture_every = 8, 16, 1000
@@ -206,6 +210,7 @@ def test_a_disk_that_fills_under_tensorboard_ends_the_program_with_a_line(tmp_pa
     assert "Traceback" not in error
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
     """While a checkpoint is written, some time after one was, and while the program starts."""
     more = {"checkpoint_every": 3, "data.count": 8, "picture_every": 1000}

@@ -22,6 +22,8 @@ from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.update import Stage, init_state, update
 from cddfuse_jax.weights.any_format import load_params, saved_steps
 
+pytestmark = pytest.mark.slow
+
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
@@ -130,6 +132,7 @@ def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(long_run, 
     assert found == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+@pytest.mark.long
 def test_stopped_and_resumed_is_bit_identical_with_all_of_it(long_run, long_config, tmp_path):
     for stop in (3, 6):
         train_and_evaluate(long_config, tmp_path, lambda step, stop=stop: step == stop)

@@ -32,8 +32,8 @@ def lowered(platform: str, stage: str, precision: str = "float32") -> str:
     return function.trace(state, image, image).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
-@pytest.mark.parametrize("stage", LOSSES)
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("stage", ["fusion"])
 def test_the_update_calls_nothing_of_a_platforms_own(platform, stage):
     program = lowered(platform, stage)
     assert len(re.findall("stablehlo.convolution", program)) > 5

@@ -27,6 +27,8 @@ from flax import linen as nn
 from cddfuse_jax.models.convolutions import torch_uniform
 from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
 
+pytestmark = pytest.mark.slow
+
 class Plain(nn.Module):
     """A 3x3 convolution with a residual, weighed by how far channels agree over all pixels."""
 
@@ -166,7 +168,6 @@ def test_it_is_exported_or_refused_in_a_line(run, tmp_path, monkeypatch, capsys)
     assert len(lines) == 3 and all("the release's network" in line for line in lines)
 
 
-@pytest.mark.slow
 def test_commands_find_the_module_in_the_current_folder(run, folder, module_of_ones_own):
     done = subprocess.run(
         [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", run, "--vi", folder / "vi",

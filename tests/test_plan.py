@@ -13,6 +13,8 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training import hlo, planned
 from cddfuse_jax.training.update import init_params
 
+pytestmark = pytest.mark.slow
+
 # A loop of 4 turns, each of which reads a slice of a stack and sends 32 bytes; then a copy.
 PROGRAM = """HloModule hand_written
 
@@ -91,7 +93,6 @@ def test_a_topology_that_there_is_not_is_refused_in_a_line():
 
 
 @needs_libtpu
-@pytest.mark.slow
 def test_a_small_update_is_planned_for_four_chips(tmp_path):
     file = tmp_path / "plan.json"
     done = plan("--topology=v5e:2x2", "--per_chip_batch=1", "--config.data.crop=16",

@@ -25,7 +25,7 @@ from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.update import Stage, init_state, update
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 IMAGE = jnp.zeros((1, 16, 16, 1), jnp.float32)
 
@@ -91,6 +91,7 @@ def test_highest_is_in_every_product_of_an_update(tiny_params, precision):
     assert bool(default) == (precision == "float32")
 
 
+@pytest.mark.long
 def test_fusing_honours_the_precision(tiny_params):
     pair = np.random.default_rng(0).random((2, 9, 6), np.float32)
     fused = {
@@ -123,6 +124,7 @@ def test_error_of_bf16_on_the_release_network(release_params):
     assert error.mean() < 0.05
 
 
+@pytest.mark.long
 def test_bf16_trains_to_the_same_losses(release_params):
     """Stage I of the release's updates: each loss near the float64 one.
 

@@ -13,6 +13,8 @@ from cddfuse_jax.evaluation import reproducing
 from cddfuse_jax.images.image_files import read_grey, write_png
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 
+pytestmark = pytest.mark.slow
+
 
 def test_intensity_and_gradient_by_hand():
     visible = np.full((20, 20), 51.0)  # 0.2

@@ -14,6 +14,8 @@ from cddfuse_jax.training import log as log_module
 from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.run import train_and_evaluate
 
+pytestmark = pytest.mark.slow
+
 
 def test_speed_is_per_step_and_chip(tmp_path, monkeypatch):
     clock = iter([0.0, 8.0, 8.0])  # made, written, started again

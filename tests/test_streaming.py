@@ -17,7 +17,7 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30

@@ -18,6 +18,8 @@ from cddfuse_jax.training.log import NonFiniteError
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.weights.any_format import load_meta
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "train_on_a_gpu.ipynb"
 SMALL = [
     *("--config.batch_size=4", "--config.reconstruction_epochs=0", "--config.fusion_epochs=1"),
@@ -41,6 +43,7 @@ def msrs(tmp_path):
     return tmp_path / "MSRS"
 
 
+@pytest.mark.long
 def test_from_settings_to_a_fused_pair(msrs, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))

@@ -43,6 +43,8 @@ def synthetic_scene(seed: int, height: int, width: int) -> Scene:
     for _ in range(rng.integers(1, 3 + int(2 * span))):
         _tree(canvas, rng.uniform(0, span), horizon + rng.uniform(0.01, 0.1))
     _road(canvas, horizon)
+    for _ in range(rng.integers(2, 4 + int(2 * span))):
+        _post(canvas, rng.uniform(0, span), horizon + rng.uniform(0.04, 0.2))
     # Nearer things are lower in the image and hide what is behind: paint from far to near.
     for depth in sorted(rng.uniform(0.08, 0.92, rng.integers(3, 5 + int(2 * span))).tolist()):
         nearness = depth**1.3
@@ -199,6 +201,15 @@ def _tree(canvas: _Canvas, x: float, foot: float) -> None:
     reach = np.hypot((x_all - x) / spread, (y - foot + 0.65 * tall) / (0.42 * tall))
     cover = np.clip((1 - reach - 0.22 * clumps) * 12 + 0.5, 0, 1)
     canvas.paint(((rows, columns), cover), 0.17 + 0.13 * leaves, 0.33 + 0.04 * clumps)
+
+
+def _post(canvas: _Canvas, x: float, foot: float) -> None:
+    """Paint a cold lamp post, whose lamp burns when it is dark."""
+    tall, thick = canvas.rng.uniform(0.3, 0.45), max(0.012, 1.5 / canvas.height)
+    top = max(foot - tall, 0.03)
+    canvas.paint(canvas.box(x - thick / 2, top, x + thick / 2, foot), 0.65, 0.1)
+    head = canvas.box(x - 0.025, top - 0.01, x + 0.025, top + 0.015, 0.01)
+    canvas.paint(head, 0.7, 0.75 if canvas.lit else 0.2, 1.2 * canvas.lit)
 
 
 def _person(canvas: _Canvas, x: float, foot: float, nearness: float) -> None:

@@ -37,6 +37,9 @@ def read_meta(folder: epath.Path) -> dict[str, Any]:
         InputError: the checkpoint is broken.
     """
     try:
-        return ocp.JsonCheckpointHandler().restore(folder / "meta")
+        meta = ocp.JsonCheckpointHandler().restore(folder / "meta")
+        if not isinstance(meta, dict) or not isinstance(meta.get("config") or {}, dict):
+            raise ValueError("its meta is no table")
+        return meta
     except Exception as error:  # as above
         raise InputError(f"{folder}: broken checkpoint ({one_line(error)})") from None
