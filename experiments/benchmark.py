@@ -34,8 +34,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import rivals
-from cddfuse_jax.runtime import huge_pages
 
+from cddfuse_jax import huge_pages
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
@@ -87,7 +87,9 @@ def ours(case: str, params) -> Callable[[], Any]:
     """Return what is timed here; its first call compiles."""
     visible, infrared = random_pairs(case)
     if case.startswith("fuse"):
-        return functools.partial(make_fuse(params), visible[0], infrared[0])
+        return functools.partial(
+            make_fuse(CDDFuse.from_params(params), params), visible[0], infrared[0]
+        )
     model = CDDFuse()
     optimizers = dict.fromkeys(MODULES, adam(learning_rate(100)))
     stage = Stage("fusion", functools.partial(fusion_loss, model=model), MODULES)

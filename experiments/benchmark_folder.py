@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from cddfuse_jax.runtime import huge_pages
 
+from cddfuse_jax import huge_pages
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing

@@ -24,7 +24,6 @@ from cddfuse_jax.images.image_files import read_photo, write_png
 from cddfuse_jax.images.levels import grey_8_bit, resized
 from cddfuse_jax.metrics.fidelity import fidelity, mean_fidelity
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.scalars import read_scalars
 
 RESULT = Path(__file__).parent / "results" / "fine_tune.json"
 PAIRS, HEIGHT, WIDTH = 10, 512, 640
@@ -91,7 +90,6 @@ def main() -> None:
         "pairs": PAIRS,
         "updates": int(state.step),
         "cpu_minutes": round((time.process_time() - clock) / 60, 1),
-        "held_out": read_scalars(given.work / "run")["held_out/fusion/total"],
         "before": measured("ivf", test),
         "after": measured(given.work / "run", test),
     }

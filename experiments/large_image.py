@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from benchmark import THREADS, memory, random_params
-from cddfuse_jax.runtime import huge_pages
 
+from cddfuse_jax import huge_pages
 from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.memory import parse_size, strip_rows
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 
 
 def main() -> None:
@@ -35,7 +36,10 @@ def main() -> None:
         raise InputError(f"--size is WIDTHxHEIGHT in pixels, got {given.size!r}") from None
     limit = parse_size(given.max_memory)
     pair = np.random.default_rng(0).random((2, height, width), np.float32)
-    fuse = make_fuse(random_params(), max_memory=limit, half_strips=given.half_strips)
+    params = random_params()
+    fuse = make_fuse(
+        CDDFuse.from_params(params), params, max_memory=limit, half_strips=given.half_strips
+    )
     before, start = memory("VmRSS"), time.perf_counter()
     fused = fuse(*pair)
     result = {

@@ -49,6 +49,7 @@ def ours() -> Iterator[Case]:
 
     from cddfuse_jax import config as configs
     from cddfuse_jax.fusing.whole import make_fuse
+    from cddfuse_jax.models.cddfuse import CDDFuse
     from cddfuse_jax.models.precision import computed
     from cddfuse_jax.training.recipe import (
         make_model,
@@ -60,7 +61,8 @@ def ours() -> Iterator[Case]:
     from cddfuse_jax.weights.any_format import load_params
 
     for precision in ("float32", "bf16"):
-        fuse = make_fuse(load_params("ivf"), precision=precision)
+        params = load_params("ivf")
+        fuse = make_fuse(CDDFuse.from_params(params), params, precision=precision)
         for height, width in SIZES:
             yield (
                 f"fuse {height}x{width}, {precision}",

@@ -21,6 +21,7 @@ from rivals import onnx_runtime
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.export.onnx_file import onnx_model, runner
 from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.any_format import load_params
 
 RESULT = Path(__file__).parent / "results" / "time_onnx.json"
@@ -42,7 +43,7 @@ def main() -> None:
         params = load_params(name)
         data, errors = onnx_model(params)
         half, half_errors = onnx_model(params, dtype="float16")
-        fuse, run = make_fuse(params), runner(data)
+        fuse, run = make_fuse(CDDFuse.from_params(params), params), runner(data)
         row = {
             "megabytes": len(data) / 1e6, "largest_difference": max(errors.values()),
             "float16_megabytes": len(half) / 1e6,

@@ -13,9 +13,7 @@ import statistics
 import time
 from pathlib import Path
 
-from cddfuse_jax.runtime import huge_pages
-
-from cddfuse_jax import Fuser
+from cddfuse_jax import Fuser, huge_pages
 from cddfuse_jax.data.synthetic import synthetic_pair
 
 TURNS = 7
