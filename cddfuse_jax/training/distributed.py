@@ -24,20 +24,8 @@ JOIN_SECONDS = 300
 _DAY_MS = 24 * 3600 * 1000
 
 
-class ProcessLostError(InputError):
-    """Another process of the run cannot be reached."""
-
-    exit_code = 1
-
-
 class Address(NamedTuple):
-    """Where the processes meet, where neither Slurm nor a TPU pod says so.
-
-    Attributes:
-        coordinator: HOST:PORT of process 0, the same for all.
-        num_processes: how many there are.
-        process_id: which this one is, from 0.
-    """
+    """HOST:PORT of process 0, how many processes there are, and which this is, from 0."""
 
     coordinator: str | None = None
     num_processes: int | None = None
@@ -46,14 +34,11 @@ class Address(NamedTuple):
 
 @contextlib.contextmanager
 def joined(address: Address, configuration: str) -> Iterator[None]:
-    """Join the other processes; must come before anything else asks JAX for devices.
+    """Join the other processes, by an address or else as Slurm or a TPU pod says.
 
-    JAX joins them and watches over them: when one is lost, it ends the others with its own text and
-    exit code. An error in the block ends this process at once, since the others may wait for it.
-
-    Args:
-        address: where they meet; where it is empty, Slurm or a TPU pod says so, if there is one.
-        configuration: text that must be the same for all, as must versions.
+    Must come before anything else asks JAX for devices. When a process is lost, JAX ends the others
+    with its own text and exit code. An error in the block ends this process at once, since the
+    others may wait for it. ``configuration`` is text that must be the same for all.
 
     Raises:
         InputError: the address is wrong, the others do not come, or have another configuration.
@@ -62,6 +47,8 @@ def joined(address: Address, configuration: str) -> Iterator[None]:
     if jax.process_count() == 1:
         yield
         return
+    if jax.default_backend() == "cpu":
+        _silence_gloo()
     if jax.process_index():
         console.speak_only_of_errors(f"process {jax.process_index()}")
     try:
@@ -77,13 +64,13 @@ def joined(address: Address, configuration: str) -> Iterator[None]:
     except BaseException as error:
         code = 1
         if isinstance(error, jax.errors.JaxRuntimeError):  # before JAX itself has noticed
-            error = ProcessLostError(
-                f"a process of this run was lost ({one_line(error)}); start all of them again"
-            )
-        try:
-            code = console.code_of(error)
-        except BaseException:
-            traceback.print_exc()
+            lost = f"a process of this run was lost ({one_line(error)}); start all of them again"
+            console.report_error(lost)
+        else:
+            try:
+                code = console.code_of(error)
+            except BaseException:
+                traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)
     jax.distributed.shutdown()
@@ -125,6 +112,15 @@ def _initialize(address: Address) -> None:
         raise InputError(f"the processes cannot join ({one_line(error)})") from None
 
 
+def _silence_gloo() -> None:
+    """Keep from standard output what Gloo, which joins CPUs, writes there of its ranks."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def _in_a_cluster() -> bool:
     """Tell whether JAX can find the others by itself: several tasks of srun, or a TPU machine."""
     if "SLURM_STEP_NODELIST" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1":
@@ -153,12 +149,9 @@ def gathered(value: np.ndarray) -> np.ndarray:
 
 
 class StopSignal:
-    """Ask a run to save and stop at Ctrl-C or SIGTERM.
+    """Ask a run to save and stop at Ctrl-C or SIGTERM, which ``received`` then names.
 
     Among several processes one to any of them stops all, after one and the same update.
-
-    Attributes:
-        received: number of the signal; SIGTERM's where another process got it; None before.
     """
 
     def __init__(self) -> None:
