@@ -118,7 +118,6 @@ FULL_DISK = """
 import resource, signal, sys
 from cddfuse_jax import console, convert
 
-pytestmark = pytest.mark.slow
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # bytes, of any file
 for target in ("a.safetensors", "a.pth"):

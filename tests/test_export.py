@@ -17,7 +17,6 @@ import sys
 import jax
 import numpy as np
 
-pytestmark = pytest.mark.slow
 fuse = jax.export.deserialize(open(sys.argv[1], "rb").read())
 for name in ("small", "odd"):
     pair = np.load(f"{sys.argv[2]}/{name}.npy")

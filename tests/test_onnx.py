@@ -25,8 +25,8 @@ def run(monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize("residual", ["visible", "sum", "none"])
-def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual, tiny_params):
-    params = tiny_params
+def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
+    params = load_params("small")
     fused = onnx_file.runner(onnx_file.onnx_model(params, residual)[0])
     fuse = make_fuse(CDDFuse.from_params(params), params, residual)
     rng = np.random.default_rng(1)

@@ -27,7 +27,6 @@ from flax import linen as nn
 from cddfuse_jax.models.convolutions import torch_uniform
 from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
 
-pytestmark = pytest.mark.slow
 
 class Plain(nn.Module):
     """A 3x3 convolution with a residual, weighed by how far channels agree over all pixels."""
