@@ -27,6 +27,8 @@ install_import_hook("cddfuse_jax", "array_checks.check_arrays")
 import jax
 import numpy as np
 import pytest
+from jax._src import compiler
+from programs import compiler_options
 from pth_writer import write_pth
 
 from cddfuse_jax import config as configs
@@ -46,6 +48,20 @@ def named(variable: str, what: str) -> Path:
     if not path:
         pytest.skip(f"needs {what}; {variable} tells where")
     return Path(path)
+
+
+def compile_options(*args, **kwargs):
+    """Return JAX's options for the compiler, which makes the simplest code where it hurries."""
+    asked = kwargs.get("env_options_overrides") or {}
+    if jax.config.read("jax_disable_most_optimizations") and not asked:
+        kwargs["env_options_overrides"] = compiler_options()
+    return OPTIONS(*args, **kwargs)
+
+
+# JAX has no public setting for options of all programs; without this the suite is only slower.
+OPTIONS = getattr(compiler, "get_compile_options", None)
+if OPTIONS:
+    compiler.get_compile_options = compile_options
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -79,14 +79,9 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     for stage in make_stages(config, model):
         bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
         mapped = jax.jit(bound)
-        if count:
-            first = dataset[0]
-            images = first["visible"], first["infrared"]
-            mapped = devices.compiled(bound, state, *images)
+        images = dataset[0]["visible"], dataset[0]["infrared"]
         if how == "shard_map" and count > 1 and share == (0, 1):
-            batch = dataset[0]
-            program = devices.jitted(bound).lower(state, batch["visible"], batch["infrared"])
-            mapped = program = program.compile()
+            mapped = program = devices.jitted(bound).lower(state, *images).compile()
             sent = collectives(program.as_text())
             result[f"collectives/{stage.name}"] = np.asarray(json.dumps(sent))
             sizes = {
@@ -94,6 +89,8 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
                 for name in stage.modules
             }
             result[f"parameters/{stage.name}"] = np.asarray(sum(sizes.values()))
+        elif count:
+            mapped = devices.compiled(bound, state, *images)
         for _ in range(STEPS):
             batch = dataset[int(state.step)]
             state, metrics = mapped(state, batch["visible"], batch["infrared"])

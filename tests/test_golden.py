@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 from pathlib import Path
 
 import jax
@@ -156,10 +155,9 @@ def test_losses_and_gradients(params, dtype, stage):
     assert checked == {1: 136, 2: 158}[stage]
 
 
+@pytest.mark.long
 def test_trajectory(params, dtype):
     """18 updates through both stages, as the release's training loop makes them."""
-    if dtype == np.float32 and not os.environ.get("CDDFUSE_TEST_ALL"):
-        pytest.skip("long, and float64 finds more; CDDFUSE_TEST_ALL asks for it")
     golden = np.load(GOLDEN / "trajectory.npz")
     records = json.loads((GOLDEN / "trajectory.json").read_text())
     visible, infrared = (nhwc(golden[name], dtype) for name in ("vis", "ir"))
