@@ -1,6 +1,5 @@
 """Any source of pairs -> batches that are a pure function of (seed, step), so a step resumes."""
 
-import difflib
 import os
 from collections.abc import Iterator
 
@@ -17,7 +16,7 @@ from cddfuse_jax.data.sources import (
     SyntheticPairs,
 )
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local
 from cddfuse_jax.images import pair_rules
 
@@ -86,8 +85,7 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
         case "synthetic":
             return [SyntheticPairs(data.count, data.height, data.width)]
-    near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(str(data.source), SOURCES)
     raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
 
 
