@@ -107,16 +107,16 @@ class _Lines(tqdm):
     """A progress bar for what is no terminal, such as a log: a line every `EVERY` seconds."""
 
     def __init__(self, *arguments, **options):
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
         shape = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"
-        drawn = io.StringIO()  # what a bar would draw goes nowhere
-        options |= {"file": drawn, "mininterval": EVERY, "bar_format": shape}
+        nowhere = io.StringIO()  # takes what a bar would draw
+        options |= {"file": nowhere, "mininterval": EVERY, "bar_format": shape}
         super().__init__(*arguments, **options)
 
     def display(self, *_, **__) -> bool:
         """Print the line if the last one is old enough."""
-        if time.monotonic() - self._told >= EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._printed >= EVERY:
+            self._printed = time.monotonic()
             print(self, file=sys.stderr, flush=True)
         return True
 

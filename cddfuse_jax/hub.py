@@ -24,7 +24,14 @@ from cddfuse_jax.weights.any_format import SIZES, load_meta, load_params, save_p
 from cddfuse_jax.weights.shipped import SHIPPED
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-OWN = ("config", "residual", "sizes", "format", "name", "digest")  # told elsewhere in the card
+OWN = (
+    "config",
+    "residual",
+    "sizes",
+    "format",
+    "name",
+    "digest",
+)  # elsewhere in the card, or of the file alone
 RELEASE = "https://github.com/Zhaozixiang1228/MMIF-CDDFuse"
 PAPER = "https://arxiv.org/abs/2211.14461"
 
@@ -54,7 +61,7 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None, **op
     params = load_params(folder / WEIGHTS)
     model = CDDFuse.from_params(params)
     if sizes != (found := {name: getattr(model, name) for name in SIZES}):
-        raise InputError(f"{source}: {CONFIG} tells of sizes {sizes}, {WEIGHTS} has {found}")
+        raise InputError(f"{source}: {CONFIG} says sizes {sizes}, {WEIGHTS} has {found}")
     return Fuser(params, **{"residual": residual, **options})
 
 
@@ -121,7 +128,7 @@ def model_card(
     config: dict[str, Any],
     scores: dict[str, Any],
 ) -> str:
-    """Return a model card: what the weights tell of themselves, and scores in the Hub's format."""
+    """Return a model card: what the weights say of themselves, and scores in the Hub's format."""
     hub = _library()
     name = str(meta.get("name") or Path(weights).name)
     results = [
@@ -146,7 +153,7 @@ def model_card(
         pipeline_tag="image-to-image",
         eval_results=results or None,
     )
-    told = [f"- **{key.replace('_', ' ')}**: {meta[key]}" for key in meta if key not in OWN]
+    recorded = [f"- **{key.replace('_', ' ')}**: {meta[key]}" for key in meta if key not in OWN]
     notice = SHIPPED[str(weights)].file.with_name(f"{weights}.NOTICE.md") if (
         str(weights) in SHIPPED
     ) else None  # fmt: skip
@@ -172,7 +179,7 @@ dict it belongs to.
 
 ## Training
 
-{chr(10).join(told) or "The weights do not tell how they were trained."}
+{chr(10).join(recorded) or "How they were trained is not recorded."}
 """
     if notice is not None:
         text += "\n" + notice.read_text(encoding="utf-8").replace("# Notice", "## Notice", 1)
@@ -201,7 +208,9 @@ def _fetched(repository: str, revision: str | None) -> Path:
             f"{repository}: neither a folder nor the name of a repository, owner/name"
         ) from None
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        raise InputError(f"{repository}: cannot be had from the Hub ({one_line(error)})") from None
+        raise InputError(
+            f"{repository}: cannot be fetched from the Hub ({one_line(error)})"
+        ) from None
 
 
 def _library() -> Any:

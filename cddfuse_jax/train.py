@@ -3,7 +3,7 @@
     python -m cddfuse_jax.train --config=configs/roadscene.py --workdir=DIR [--config.FIELD=VALUE]
 
 Started again with the same workdir, it goes on where it stopped. Ctrl-C saves and stops. All
-devices are used; docs/pods.md tells how to use several machines.
+devices are used; for several machines see docs/pods.md.
 """
 
 import argparse

@@ -41,7 +41,7 @@ def cut(image: np.ndarray, size: int, stride: int) -> np.ndarray:
 
 
 def is_low_contrast(patches: np.ndarray) -> np.ndarray:
-    """Tell which patches are nearly flat: (patches, size, size) in [0, 1] -> (patches,) booleans.
+    """Find nearly flat patches: (patches, size, size) in [0, 1] -> (patches,) booleans.
 
     Flat means (p90 - p10) / p90 < 0.1 with linearly interpolated percentiles. A patch whose p90 is
     0 has no such ratio and counts as not flat, as in the release.
@@ -84,7 +84,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 class _Sink:
     """A file for HDF5 that remembers the first failed write and pretends that all was well.
 
-    Told that its disk is full, the HDF5 library crashes when it closes the file.
+    Where the disk is full, the HDF5 library crashes when it closes the file.
     """
 
     def __init__(self, path: Path):

@@ -38,7 +38,7 @@ def evaluate(
     """Score runs on the scenes all of them have, and rank them.
 
     Writes scores.csv, means.csv, summary.json and report.html. Leftovers, files that cannot be
-    scored and what was changed in reading are told in one line each on standard error. A scene
+    scored and what was changed in reading get one line each on standard error. A scene
     that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
     is written before all is scored, and then all files or none.
 

@@ -154,7 +154,7 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
 
 
 def _nested(scenes: Iterable[str]) -> bool:
-    """Tell whether scenes lie in subfolders, as ``train/0001``, and fused images too."""
+    """Return whether scenes lie in subfolders, as ``train/0001``, and fused images too."""
     return any("/" in scene for scene in scenes)
 
 

@@ -40,7 +40,7 @@ RELEASE = (
 
 
 class Reproduced(NamedTuple):
-    """One line made again; ``images`` tells how the images compare with others', where given."""
+    """One line made again; ``images`` says how the images compare with others', where given."""
 
     line: Printed
     figures: tuple[str, ...]
@@ -75,7 +75,7 @@ def reproduce(
 
 
 def compare_images(ours: Path, theirs: Path) -> str:
-    """Tell in a few words how the images of two folders, of the same names, differ."""
+    """Say in a few words how the images of two folders, of the same names, differ."""
     found = {file.stem: file for file in sorted(theirs.iterdir()) if file.is_file()}
     names = [file.stem for file in sorted(ours.glob("*.png")) if file.stem in found]
     if not names:
@@ -94,9 +94,10 @@ def compare_images(ours: Path, theirs: Path) -> str:
     if equal == len(names):
         return f"all {equal} equal"
     share = 100 * differing / pixels
-    told = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+    percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
     return (
-        f"{equal} of {len(names)} equal, {told} % of pixels differ, by at most {largest:.0f} of 255"
+        f"{equal} of {len(names)} equal, {percent} % of pixels differ, "
+        f"by at most {largest:.0f} of 255"
     )
 
 

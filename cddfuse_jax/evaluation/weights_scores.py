@@ -184,7 +184,7 @@ def as_json(scored: dict[str, SetScores]) -> str:
 def found_sets(
     names: list[str], data: list[Path], elsewhere: dict[str, Path]
 ) -> dict[str, tuple[Path, Path]]:
-    """Return the folders of the test sets that are there, and tell of the others.
+    """Return the folders of the test sets that are there, and report the others.
 
     Args:
         names: keys of `TEST_SETS`.

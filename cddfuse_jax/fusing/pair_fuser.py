@@ -46,7 +46,7 @@ class PairFuser:
             themselves. A folder named "ivf" is "./ivf".
         residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
             infrared-visible weights) or "none" (medical weights). None takes what the weights were
-            trained with if they tell, else "visible".
+            trained with if that is recorded, else "visible".
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
@@ -61,7 +61,7 @@ class PairFuser:
             level of 255 (docs/speed.md).
         precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
             products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
-            which is an approximation (docs/speed.md tells how near).
+            which is an approximation (docs/speed.md says how near).
         device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
             and for all of them in `folder`.
 
@@ -166,10 +166,10 @@ class PairFuser:
         model = self._model
         options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
         options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
-        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return (
             f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
-            f"{model.coupling_layers} coupling layers; {told})"
+            f"{model.coupling_layers} coupling layers; {listed})"
         )
 
     def __call__(

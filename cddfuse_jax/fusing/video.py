@@ -117,19 +117,17 @@ def fuse_video(
         return levels.picture(pixels, limits and smoothed.update(*limits))
 
     count = 0
-    with replacing(out) as temporary, _telling(out), contextlib.ExitStack() as stack:
+    with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
         pairs = progress(
             paired(visible, infrared, sync), "fusing", total=visible.count, unit="frame"
         )
         for frames in pairs:
             sides = (frame.pixels for frame in frames), fuser.ranges, smoothed_ranges
-            seen, warm = _of_one_size(
-                *(picture(*side) for side in zip(*sides, strict=True)), resize
-            )
-            luma = fuser.luma(seen, warm)
+            images = _of_one_size(*(picture(*side) for side in zip(*sides, strict=True)), resize)
+            luma = fuser.luma(*images)
             spread = stretch.update(float(luma.min()), float(luma.max()))
-            fused = levels.to_8_bit(fuser.finished(luma, seen, warm, spread))
+            fused = levels.to_8_bit(fuser.finished(luma, *images, spread))
             if writer is None:
                 writer = stack.enter_context(Writer(temporary, visible.rate, fused.shape[:2]))
                 writer.copy_sound(_with_sound(visible, infrared), out)
@@ -153,7 +151,7 @@ def _of_one_size(
 
 
 @contextlib.contextmanager
-def _telling(out: Path) -> Iterator[None]:
+def _naming_the_output(out: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:

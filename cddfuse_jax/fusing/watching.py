@@ -37,16 +37,16 @@ def watch(
     for folder in (home(files.visible), home(files.infrared)):
         if not folder.is_dir():
             raise InputError(f"--watch looks into folders, {folder} is none")
-    seen: dict[Pair, object] = {}
+    before: dict[Pair, object] = {}
     tried: dict[Pair, object] = {}
     with alone_in(files.out, "fuse"):
         for _ in waits or _a_look_a_second():
             for pair, out in _not_fused(files, treatment):
                 state = [_state(file) for file in pair[1:]]
-                if None not in state and seen.get(pair) == state != tried.get(pair):
+                if None not in state and before.get(pair) == state != tried.get(pair):
                     tried[pair] = state
                     yield from fuse_jobs(fuser, [Job(pair, out)], treatment)
-                seen[pair] = state
+                before[pair] = state
 
 
 def _a_look_a_second() -> Iterator[None]:

@@ -83,9 +83,9 @@ class VideoFrames:
         with opened(path) as container:
             stream = container.streams.video[0]
             if not stream.average_rate:
-                raise InputError(f"{path}: the video tells no frame rate")
+                raise InputError(f"{path}: the video has no frame rate")
             self.rate = Fraction(stream.average_rate)
-            # Counted, not believed: many files do not tell, and packets are quickly skipped.
+            # Counted, not believed: many files do not say, and packets are quickly skipped.
             self.count = sum(packet.size > 0 for packet in container.demux(stream))
             self.has_sound = bool(container.streams.audio)
 

@@ -276,7 +276,7 @@ def _deep_png(image: Image.Image) -> np.ndarray:
 
 
 def _is_radiometric(image: Image.Image) -> bool:
-    """Tell whether a JPEG holds a thermal camera's counts beside its picture."""
+    """Return whether a JPEG holds a thermal camera's counts beside its picture."""
     segments = getattr(image, "applist", [])
     if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
         return True

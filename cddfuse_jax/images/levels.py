@@ -112,7 +112,7 @@ def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np
 
 
 def is_flat(pixels: np.ndarray) -> bool:
-    """Tell whether every pixel of an image, grey or colour, is the same."""
+    """Return whether every pixel of an image, grey or colour, is the same."""
     return bool((pixels == pixels[:1, :1]).all())
 
 

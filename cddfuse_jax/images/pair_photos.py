@@ -147,7 +147,7 @@ def warnings_on(pair: Pair, photos: PairOfPhotos) -> list[str]:
 
 
 def looks_medical(pair: Pair) -> bool:
-    """Tell by the names of files and their folders whether a pair is MRI with CT, PET or SPECT."""
+    """Return, by the names of files and folders, whether a pair is MRI with CT, PET or SPECT."""
     scanned = {"ct", "pet", "spect"} & _words(pair.infrared)
     return bool({"mri", "mr"} & _words(pair.visible) and scanned)
 

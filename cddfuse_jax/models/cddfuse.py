@@ -231,7 +231,7 @@ class CDDFuse(nn.Module):
     def reconstruct(
         self, image: Float[AnyArray, "n h w {self.channels}"], residual: bool = True
     ) -> Float[AnyArray, "n h w {self.channels}"]:
-        """Encode and decode one modality; ``residual`` tells whether the decoder adds the image."""
+        """Encode and decode one modality; ``residual`` says whether the decoder adds the image."""
         base, detail, _ = self.encode(image)
         return self.decode(base, detail, image if residual else None)
 

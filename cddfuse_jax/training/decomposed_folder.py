@@ -22,7 +22,7 @@ from cddfuse_jax.training.decomposing import Decomposition, decompose
 from cddfuse_jax.training.feature_pictures import distribution, labelled_grid
 from cddfuse_jax.weights.any_format import load
 
-_DRAWN = np.zeros((3, 0, 0), np.float32)  # maps that are drawn already: a folder holds many
+_EMPTY = np.zeros((3, 0, 0), np.float32)  # replaces maps once drawn: a folder holds many
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
 
@@ -90,7 +90,7 @@ def decompose_files(
             report_error(str(error))
             continue
         write_png(file, labelled_grid(parts, pair.name))
-        measured[pair.name] = parts._replace(images=_DRAWN, base=_DRAWN, detail=_DRAWN)
+        measured[pair.name] = parts._replace(images=_EMPTY, base=_EMPTY, detail=_EMPTY)
     if measured:
         write_table(table, measured)
         base, detail = ([getattr(p, m) for p in measured.values()] for m in MEASURES[:2])

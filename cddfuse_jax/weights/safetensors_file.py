@@ -1,4 +1,4 @@
-"""safetensors files: the release's tensors by name, and strings that tell of them. No PyTorch.
+"""safetensors files: the release's tensors by name, and strings about them. No PyTorch.
 
 A tensor is called as in the release's state dicts, after the module whose state dict it is in:
 ``DIDF_Encoder.module.patch_embed.proj.weight``. So one file serves both worlds.

@@ -182,7 +182,7 @@ def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
         "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
         "misshapen": [
             f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
-            for name, shape in shapes.items()  # what tells the sizes comes first
+            for name, shape in shapes.items()  # what gives the sizes comes first
             if name in tensors and tensors[name].shape != shape
         ],
     }

@@ -1,4 +1,4 @@
-"""FMI: how much grey values of small windows tell of the same windows of either source."""
+"""FMI: how much grey values of small windows say of the same windows of either source."""
 
 import numpy as np
 from jaxtyping import Bool, Float
