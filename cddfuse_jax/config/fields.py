@@ -175,11 +175,7 @@ RULES: dict[str, Rule] = {
 
 
 def check(config: ConfigDict) -> None:
-    """Check every field against `RULES`, and the network's sizes against each other.
-
-    Raises:
-        InputError: naming all that break theirs.
-    """
+    """Check every field against `RULES`, and the network's sizes against each other."""
     values = dict(flat(config))
     broken = [
         f"config.{field} must be {rule.words}, got {values[field]!r}"

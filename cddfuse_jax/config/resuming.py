@@ -21,9 +21,6 @@ def check_resumable(saved: dict, now: dict) -> None:
 
     Precision may change: a checkpoint is float32 with each. What changes the course of the
     training without making it another's, such as the learning rate, is reported.
-
-    Raises:
-        InputError: naming every field that shapes model or data and differs.
     """
     # A checkpoint of before a field existed was made as that field's default says.
     defaults = dict(flat(release()))

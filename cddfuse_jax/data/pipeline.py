@@ -24,11 +24,7 @@ SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
-    """Open the pairs to train on, and those held out, as a config's ``data`` and ``held_out`` say.
-
-    Raises:
-        InputError: as `make_source`; or no pair is left to train on, or a list names others.
-    """
+    """Open the pairs to train on, and those held out, that a config describes."""
     held_out = config.held_out
     sources = _open(config.data, config.skip_bad_pairs)
     source = Joined(sources)
@@ -182,9 +178,6 @@ def prefetch(
         threads: How many batches are made at a time; by default half as many as there are cores,
             from 2 to 16.
         ahead: How many batches wait ready at most.
-
-    Raises:
-        InputError: as ``dataset[step]``, when its turn comes.
     """
     threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 16)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(ahead, threads))

@@ -98,11 +98,7 @@ class FolderPairs:
 
 
 class SyntheticPairs:
-    """Procedural scenes, all of one size; different seeds share no scene.
-
-    Raises:
-        InputError: a number is not positive, or the seed is negative.
-    """
+    """Procedural scenes, all of one size; different seeds share no scene."""
 
     def __init__(self, count: int, height: int, width: int, seed: int = 0):
         if min(count, height, width) < 1 or seed < 0:

@@ -55,18 +55,7 @@ class Reproduced(NamedTuple):
 def reproduce(
     line: Printed, weights: Path, sides: tuple[Path, Path], out: Path, theirs: Path | None = None
 ) -> Reproduced:
-    """Fuse a test set as the release does and score it as the release does.
-
-    Args:
-        line: what the release prints.
-        weights: the release's .pth file.
-        sides: folders of visible (MRI) and infrared images.
-        out: takes the fused images.
-        theirs: a folder of others' fused images to compare with.
-
-    Raises:
-        InputError: the weights or an image cannot be used.
-    """
+    """Fuse and score a test set as the release does, and compare with ``theirs``, if given."""
     scored = score_set(line.dataset, sides, [weights], out, "fused", residual=line.residual)
     means = scored.evaluation.rows[0].means
     figures = tuple(str(np.round(means[score], 2)) for score in PAPER_SCORES)
@@ -121,11 +110,7 @@ Ready = tuple[Printed, Path, tuple[Path, Path]]
 
 
 def found_lines(models: Path, test_img: Path) -> tuple[list[Ready], list[str]]:
-    """Return what can be made again, and a line for each that cannot.
-
-    Raises:
-        InputError: nothing can.
-    """
+    """Return what can be made again, and a line for each that cannot."""
     ready, missing = [], []
     for line in RELEASE:
         weights = models / f"{line.weights}.pth"

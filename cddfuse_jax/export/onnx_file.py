@@ -69,11 +69,7 @@ def onnx_model(
 def runner(
     data: bytes,
 ) -> Callable[[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]], Float[np.ndarray, "n h w"]]:
-    """Return the model as a function of visible and infrared, run by ONNX Runtime on the CPU.
-
-    Raises:
-        InputError: ONNX Runtime is not installed.
-    """
+    """Return the model as a function of visible and infrared, run by ONNX Runtime on the CPU."""
     try:
         import onnxruntime
     except ImportError:

@@ -26,8 +26,8 @@ class Fuser(PairFuser):
 
     Args:
         weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
-            file of the release, a training run's workdir, a converted checkpoint, or the params
-            themselves. A folder named "ivf" is "./ivf".
+            file of the release, a training run's workdir, or the params themselves. A folder
+            named "ivf" is "./ivf".
         residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
             infrared-visible weights) or "none" (medical weights). None takes what the weights were
             trained with if that is recorded, else "visible".

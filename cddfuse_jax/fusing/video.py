@@ -70,11 +70,7 @@ def paired(visible: Frames, infrared: Frames, sync: bool) -> Iterator[tuple[Fram
 
 
 def check_timing(visible: Frames, infrared: Frames, sync: bool) -> None:
-    """Refuse streams that differ in rate or number of frames, unless they are to be synchronised.
-
-    Raises:
-        InputError: naming both rates and both numbers.
-    """
+    """Refuse streams of other rates or numbers of frames, unless they are to be synchronised."""
     differ = abs(visible.rate / infrared.rate - 1) > RATE_TOLERANCE
     if (differ or visible.count != infrared.count) and not sync:
         raise InputError(
@@ -214,11 +210,7 @@ class Writer:
         self._packets = _moved(self._sound.demux(stream), copy)
 
     def write(self, image: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append one frame, grey or RGB.
-
-        Raises:
-            InputError: its size is another than the first one's.
-        """
+        """Append one frame, grey or RGB."""
         if image.shape[:2] != self._size:
             sizes = " and ".join(
                 f"{width}x{height}" for height, width in (self._size, image.shape[:2])

@@ -20,19 +20,7 @@ def watch(
     """Fuse every pair whose output does not exist, and go on looking for new ones.
 
     A file counts as arrived when it is the same in two looks. A pair that failed is tried again
-    when one of its files has changed.
-
-    Args:
-        fuser: fuses.
-        files: folders, which may be empty at first; ``skip_existing`` is taken for granted.
-        treatment: as for `fuse_jobs`.
-        waits: waits at each step; it ends with these. None: a look a second, for ever.
-
-    Yields:
-        What became of each pair.
-
-    Raises:
-        InputError: one is no folder, or outputs would lie among the inputs.
+    when one of its files has changed. It looks once for each of ``waits``, by default every second.
     """
     for folder in (home(files.visible), home(files.infrared)):
         if not folder.is_dir():

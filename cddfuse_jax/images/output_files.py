@@ -48,11 +48,7 @@ def is_video(path: Path) -> bool:
 
 
 def format_for(out: Path, name: str | None = None) -> Format:
-    """Return the format called ``name``, or else that of the ending of ``out``; PNG for a folder.
-
-    Raises:
-        InputError: there is no such format, or the ending of ``out`` is of another one.
-    """
+    """Return the format called ``name``, or that of the ending of ``out``; PNG for a folder."""
     if out.suffix.lower() in _OTHERS and not out.is_dir():
         raise InputError(
             f"fused images are stored as PNG, JPEG or TIFF, got --out {out}; end it in .png, .jpg "

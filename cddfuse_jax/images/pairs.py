@@ -119,11 +119,7 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
 
 
 def refuse_one_file(pair: Pair) -> None:
-    """Refuse a pair whose two files are one.
-
-    Raises:
-        InputError: they are, by whatever names.
-    """
+    """Refuse a pair whose two files are one."""
     if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
         raise InputError(
             f"{pair.visible}: the same file for both sides; give the visible image and the "
@@ -147,12 +143,7 @@ def tell_skipped(*folders: str | os.PathLike) -> None:
 def select_pairs(
     visible: Path, infrared: Path, rule: Rule | None = None
 ) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two files or two folders, and a line for each file without a partner.
-
-    Raises:
-        InputError: one is a file and the other a folder, one is missing, both are one file, or
-            there is no pair; and as `find_pairs`.
-    """
+    """Return the pairs of two files or two folders, and a line for each file without a partner."""
     for path in (home(visible), home(infrared)):
         if not path.exists():
             raise InputError(missing(path))
@@ -184,22 +175,14 @@ def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
 
 
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
-    """Image files of a folder (not of its subfolders), sorted, by the name without its ending.
-
-    Raises:
-        InputError: the folder is missing, or holds two images of one stem; all such are listed.
-    """
+    """Image files of a folder (not of its subfolders), sorted, by the name without its ending."""
     found = candidates_by_stem(folder)
     _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
     return {stem: files[0] for stem, files in found.items()}
 
 
 def images_within(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
-    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too.
-
-    Raises:
-        InputError: as `images_by_stem`.
-    """
+    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too."""
     found = candidates_by_stem(folder, subfolders=deep)
     found = found or candidates_by_stem(folder, subfolders=True)
     _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
@@ -223,9 +206,6 @@ def candidates_by_stem(
 
     With ``subfolders`` those in them too; the stem is then the path within the folder, as
     ``day/a``, without the ending.
-
-    Raises:
-        InputError: the folder is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():

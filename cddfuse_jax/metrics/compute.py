@@ -52,11 +52,7 @@ def compute(
 
 
 def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, float]:
-    """Score what `planes` split: each score by its own rule for channels.
-
-    Raises:
-        InputError: as `Metric`.
-    """
+    """Score what `planes` split: each score by its own rule for channels."""
     scores = {}
     for metric in metrics:
         if metric.channels == "beside" and len(split) > 1:

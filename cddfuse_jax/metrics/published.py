@@ -93,11 +93,7 @@ PUBLISHED = {
 
 
 def published_name(name: str) -> str:
-    """Return the key of `PUBLISHED` that ``name`` means, whatever its case, with - or _.
-
-    Raises:
-        InputError: no rows are published for it.
-    """
+    """Return the key of `PUBLISHED` that ``name`` means, whatever its case, with - or _."""
     wanted = name.lower().replace("_", "-")
     for key in PUBLISHED:
         if key.lower() == wanted:

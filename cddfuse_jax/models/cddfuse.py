@@ -292,9 +292,6 @@ def own_branch(name: str, **sizes: Any) -> nn.Module:
     """Return a branch by "MODULE:CLASS": a Linen module of features to features, (n, h, w, c).
 
     It is given those of ``sizes`` that are fields of it.
-
-    Raises:
-        InputError: there is no such class, or it is no Linen module.
     """
     module, colon, kind = name.partition(":")
     try:

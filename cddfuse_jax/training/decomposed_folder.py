@@ -30,11 +30,7 @@ TABLE, PICTURE = "decomposition.csv", "distribution.png"
 def decompose_file(
     model: CDDFuse, params, pair: Pair, residual: Residual, resize: Resize | None = None
 ) -> Decomposition:
-    """Read a pair as fuse does and take it apart.
-
-    Raises:
-        InputError: a file cannot be read, or the sizes differ or are below 2x2.
-    """
+    """Read a pair as fuse does and take it apart."""
     photos = read_pair(pair, resize)
     with naming(pair.name):
         visible, infrared = (levels.network_input(photo.pixels) for photo in photos)
@@ -64,11 +60,7 @@ def decompose_files(
     overwrite: bool = False,
     rule: Rule | None = None,
 ) -> int:
-    """Take a pair of files, or every pair of two folders, apart; return the number of failures.
-
-    Raises:
-        InputError: weights or inputs cannot be used, or outputs exist.
-    """
+    """Take a pair of files, or every pair of two folders, apart; return the number of failures."""
     if out.suffix or (out.exists() and not out.is_dir()):
         raise InputError(f"--out is a folder for pictures and a table, got {out}; name a folder")
     pairs, alone = select_pairs(visible, infrared, rule)

@@ -55,9 +55,6 @@ def learning_rate(
         floor: the lowest rate.
         warmup: updates at the beginning in which the rate rises evenly, initial · (k + 1) / warmup;
             they count as updates of the schedule.
-
-    Raises:
-        InputError: there is no such schedule, or a cosine's warm-up is longer than the run.
     """
     match schedule:
         case "staircase":

@@ -33,12 +33,7 @@ class Limits(NamedTuple):
 
 
 def page(weights: list[str], limits: Limits) -> gr.Blocks:
-    """Return the page, which one visitor's request at a time works for.
-
-    Args:
-        weights: names or paths to choose from; the first is chosen.
-        limits: see there.
-    """
+    """Return the page, which one visitor's request at a time works for."""
     # Gradio removes what is older each time that many seconds have passed, and all at the end.
     with gr.Blocks(
         title="CDDFuse",

@@ -26,9 +26,6 @@ def read_safetensors(
 
     Returns:
         The state dicts by module, and the metadata, {} where the file has none.
-
-    Raises:
-        InputError: no such file, truncated, no safetensors file, or numbers that are not floats.
     """
     states: dict[str, dict[str, StoredTensor]] = {}
     try:
@@ -61,11 +58,7 @@ def read_safetensors(
 def write_safetensors(
     path: str | os.PathLike, states: dict[str, dict[str, Any]], metadata: dict[str, str]
 ) -> None:
-    """Write state dicts by module, of NumPy arrays, and strings about them.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write state dicts by module, of NumPy arrays, and strings about them."""
     tensors = {
         f"{module}.{key}": array for module, state in states.items() for key, array in state.items()
     }
