@@ -111,7 +111,7 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
         return rule
     if one:
         raise InputError(
-            f"{folder}: the same folder for both sides, and the names do not say which is which; "
+            f"{folder}: the same folder for both sides, and nothing in the names says which is; "
             "give two folders, or --pair '{}_V' '{}_T' with what marks each side (files that hold "
             "both, as RGB and a fourth band, must be split first: magick FILE -separate %d.png)"
         )
