@@ -30,6 +30,16 @@ class ArgumentParser(argparse.ArgumentParser):
             prog = sys.argv[0]
         super().__init__(prog, **options)
 
+    def parse_with_fields(self) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the arguments; return those of the form --config.FIELD=VALUE apart."""
+        given, fields = self.parse_known_args()
+        for argument in fields:
+            if not (argument.startswith("--config.") and "=" in argument):
+                self.error(
+                    f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
+                )
+        return given, fields
+
     def error(self, message: str):
         """Print ``message`` on one line and exit with 2."""
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")

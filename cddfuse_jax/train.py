@@ -49,12 +49,7 @@ def main() -> int:
     )
     group.add_argument("--process_id", type=int, metavar="I",
         help="with --coordinator: which of them this is, from 0")  # fmt: skip
-    arguments, overrides = parser.parse_known_args()
-    for argument in overrides:
-        if not (argument.startswith("--config.") and "=" in argument):
-            parser.error(
-                f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
-            )
+    arguments, overrides = parser.parse_with_fields()
     from cddfuse_jax.config import load
 
     config = load(arguments.config, overrides)
