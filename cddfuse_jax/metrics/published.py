@@ -6,6 +6,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 
 PAPER = "CDDFuse, CVPR 2023, tables 1, 2 and 5"
+DIGITS = 2  # of every value
 RETRAINED = "reported by a user who retrained the release on MSRS"
 
 
