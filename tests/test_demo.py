@@ -58,8 +58,9 @@ def test_16_bits_strips_and_no_stretch(pair, tmp_path):
     *_, last = answers(*pair, options, tmp_path, MOST)
     fused = np.asarray(Image.open(last.fused))
     assert fused.dtype == np.uint16 and len(np.unique(fused)) > 256
-    photos = [read_photo(path).pixels for path in pair]
-    whole = Fuser("small", stretch=False).fuse_pair(*photos)
+    visible, infrared = (read_photo(path).pixels for path in pair)
+    assert infrared.dtype == np.uint16  # as floats, which are fused to floats
+    whole = Fuser("small", stretch=False)(visible, infrared.astype(np.float32))
     assert np.abs(fused / 65535 - whole).max() < 2e-5
     assert last.maps is None and "no maps" in last.lines[-1]
 

@@ -172,17 +172,6 @@ class PairFuser:
         check_finite_output(lumas)
         return [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
 
-    def fuse_pair(
-        self, visible: Pixels, infrared: Pixels
-    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Fuse two images to float32 in [0, 1].
-
-        Raises:
-            InputError: the sizes differ, are below 2x2, or a value is not usable.
-        """
-        pair = self._pictures(visible, infrared)
-        return self.finished(self.luma(*pair), *pair)
-
     def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
         first, second = (
             levels.picture(pixels, levels.limits_for(pixels, given))
