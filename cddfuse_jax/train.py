@@ -23,24 +23,13 @@ def main() -> int:
         epilog="Every field of the config is an option: --config.batch_size=4, "
         "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config/fields.py.",
     )
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="a config file, or the name of one that comes with the package, such as ivf",
-    )
-    parser.add_argument(
-        "--workdir",
-        required=True,
-        metavar="DIR",
-        help="takes checkpoints, TensorBoard scalars and pictures",
-    )
-    parser.add_argument(
-        "--profile_steps",
-        type=_steps,
-        metavar="FIRST:LAST",
-        help="write a trace of these updates, counted from 1, to DIR/profile",
-    )
+    add = parser.add_argument
+    add("--config", required=True, metavar="FILE",
+        help="a config file, or the name of one in the package, such as ivf")  # fmt: skip
+    add("--workdir", required=True, metavar="DIR",
+        help="takes checkpoints, TensorBoard scalars and pictures")  # fmt: skip
+    add("--profile_steps", type=_steps, metavar="FIRST:LAST",
+        help="write a trace of these updates, counted from 1, to DIR/profile")  # fmt: skip
     group = parser.add_argument_group("several processes (docs/pods.md)")
     group.add_argument("--coordinator", metavar="HOST:PORT",
         help="of process 0, where neither a TPU pod nor Slurm says it")  # fmt: skip
