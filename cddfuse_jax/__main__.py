@@ -5,6 +5,7 @@ import sys
 
 from cddfuse_jax import console
 from cddfuse_jax._version import __version__
+from cddfuse_jax.errors import did_you_mean
 
 COMMANDS = {
     "fuse": ("cddfuse_jax.fuse", "fuse pairs of images, folders of pairs, or videos"),
@@ -44,12 +45,21 @@ def main() -> None:
         print(f"error: {GONE[command]}", file=sys.stderr)
         sys.exit(2)
     elif arguments:
-        print(f"error: {console.PROGRAM} has no command {arguments[0]!r}; see --help",
-              file=sys.stderr)  # fmt: skip
+        hint = _nearest(command) or "; see --help"
+        print(f"error: {console.PROGRAM} has no command {arguments[0]!r}{hint}", file=sys.stderr)
         sys.exit(2)
     else:
         print(_usage(), file=sys.stderr)
         sys.exit(2)
+
+
+def _nearest(command: str) -> str:
+    """Return the command meant, which may have been given as a module: data.patches."""
+    modules = {
+        module.replace("_", "-").removeprefix("cddfuse-jax."): name
+        for name, (module, _) in COMMANDS.items()
+    }
+    return did_you_mean(command.removeprefix("cddfuse-jax."), COMMANDS, modules)
 
 
 def _usage() -> str:

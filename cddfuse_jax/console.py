@@ -30,6 +30,16 @@ class ArgumentParser(argparse.ArgumentParser):
             prog = sys.argv[0]
         super().__init__(prog, **options)
 
+    def parse_with_fields(self) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the arguments; return those of the form --config.FIELD=VALUE apart."""
+        given, fields = self.parse_known_args()
+        for argument in fields:
+            if not (argument.startswith("--config.") and "=" in argument):
+                self.error(
+                    f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
+                )
+        return given, fields
+
     def error(self, message: str):
         """Print ``message`` on one line and exit with 2."""
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
@@ -107,16 +117,16 @@ class _Lines(tqdm):
     """A progress bar for what is no terminal, such as a log: a line every `EVERY` seconds."""
 
     def __init__(self, *arguments, **options):
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
         shape = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"
-        drawn = io.StringIO()  # what a bar would draw goes nowhere
-        options |= {"file": drawn, "mininterval": EVERY, "bar_format": shape}
+        nowhere = io.StringIO()  # takes what a bar would draw
+        options |= {"file": nowhere, "mininterval": EVERY, "bar_format": shape}
         super().__init__(*arguments, **options)
 
     def display(self, *_, **__) -> bool:
         """Print the line if the last one is old enough."""
-        if time.monotonic() - self._told >= EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._printed >= EVERY:
+            self._printed = time.monotonic()
             print(self, file=sys.stderr, flush=True)
         return True
 

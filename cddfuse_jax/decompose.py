@@ -1,4 +1,4 @@
-"""See and measure what the network takes pairs apart into.
+"""Draw and measure what the network takes pairs apart into.
 
     python -m cddfuse_jax.decompose --vi FILE_OR_DIR --ir FILE_OR_DIR --out DIR
 
@@ -49,7 +49,7 @@ def _parser() -> ArgumentParser:
 
 
 def main() -> int:
-    """Read the arguments, take every pair apart, and write what was seen."""
+    """Read the arguments, take every pair apart, and write pictures and table."""
     given = _parser().parse_args()
 
     from cddfuse_jax.devices import prepare

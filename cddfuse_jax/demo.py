@@ -37,7 +37,7 @@ def main() -> int:
         help="when visitors' files are deleted; default: %(default)s")  # fmt: skip
     given = parser.parse_args()
 
-    # Before Gradio is imported: it and the Hub's library report home unless told not to.
+    # Before Gradio is imported: it and the Hub's library report home unless this is set.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="cddfuse-demo-") as folder:

@@ -21,11 +21,7 @@ def keep_compiled() -> None:
 
 
 def check_platform() -> None:
-    """Check that JAX has the platform that JAX_PLATFORMS names.
-
-    Raises:
-        InputError: it has not.
-    """
+    """Check that JAX has the platform that JAX_PLATFORMS names."""
     try:
         jax.local_devices()
     except Exception as error:  # of several types, one of them an assertion
@@ -43,11 +39,7 @@ def prepare() -> None:
 
 
 def named_device(name: str) -> jax.Device:
-    """Return this process's device called ``name``: a platform, and which of it, as "gpu:1".
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return this process's device called ``name``: a platform, and which of it, as "gpu:1"."""
     platform, _, number = name.partition(":")
     try:
         return jax.local_devices(backend=platform)[int(number or 0)]

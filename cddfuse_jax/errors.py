@@ -1,5 +1,9 @@
 """The error that a user can mend, and the words that its line is made of."""
 
+import difflib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
 
 class InputError(Exception):
     """What the user gave cannot be used.
@@ -23,6 +27,14 @@ def install(extra: str) -> str:
     The project is in no registry, so it is installed from where it lies.
     """
     return f"pip install -e '.[{extra}]' in the folder of the repository"
+
+
+def did_you_mean(
+    given: str, names: Iterable[str], others: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return "; did you mean NAME?", or "" where none is near; ``others`` stand for a name."""
+    near = difflib.get_close_matches(given, [*names, *others], n=1, cutoff=0.5)
+    return f"; did you mean {others.get(near[0], near[0])}?" if near else ""
 
 
 def escaped(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, report, run
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.matching import PLACE, Run
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
 from cddfuse_jax.images import pair_rules
@@ -48,7 +49,8 @@ def _parser() -> ArgumentParser:
             in all folders are scored; what is left over is listed. Sources whose names differ by an
             ending (04_vi.png, 04_ir.png) are paired without it; where no rule does it, patterns do:
             --vi DIR/{}_vis --ir DIR/{}_ir.
-            Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json and OUT/report.html.
+            Writes OUT/scores.csv (per image), OUT/means.csv, OUT/summary.json, OUT/report.html and,
+            with --latex, a table.
             Exit code: 0 all scored, 1 some images failed, 2 nothing could be scored.
 
             Images are scored on all CPUs, never on an accelerator.
@@ -70,6 +72,8 @@ def _parser() -> ArgumentParser:
     add("--reference", metavar="NAME",
         help="run that all others are compared with; default: the first of several")  # fmt: skip
     add("--latex", type=Path, metavar="FILE", help="write the table of means as LaTeX too")
+    add("--columns", metavar="NAME,...",
+        help="scores of the LaTeX table; default: the terminal's, eight at most")  # fmt: skip
     add("--baselines", default=",".join(DEFAULT_BASELINES), metavar="NAME,...",
         help=f"any of {', '.join(BASELINES)}, or none; default: %(default)s")  # fmt: skip
     add("--dataset", metavar="NAME",
@@ -85,9 +89,11 @@ def main() -> int:
     arguments = _parser().parse_args()
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers is at least 1, got {arguments.workers}")
-    named, scores = (
+    if arguments.columns and not arguments.latex:
+        raise InputError("--columns are those of the LaTeX table: give --latex FILE, too")
+    named, scores, columns = (
         tuple(name.strip() for name in (text or "").split(",") if name.strip())
-        for text in (arguments.baselines, arguments.metrics)
+        for text in (arguments.baselines, arguments.metrics, arguments.columns)
     )
     if scores == ("all",):
         scores = tuple(dict.fromkeys((*PROTOCOLS[arguments.protocol].metrics, *METRICS)))
@@ -107,11 +113,13 @@ def main() -> int:
         names=scores or None,
         reference=arguments.reference,
         latex=arguments.latex,
+        columns=columns,
         overwrite=arguments.overwrite,
         rule=pair_rules.parse(arguments.pair),
     )
     print(terminal_table(evaluation))
-    report(f"wrote {arguments.out / 'report.html'}, scores.csv, means.csv, summary.json")
+    written = [*(arguments.out / name for name in REPORT_FILES), arguments.latex]
+    report(f"wrote {', '.join(str(path) for path in written if path)}")
     return 1 if evaluation.errors else 0
 
 

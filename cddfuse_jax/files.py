@@ -20,11 +20,7 @@ _renaming = threading.Lock()
 
 
 def check_local(path: str | os.PathLike) -> None:
-    """Check that a path is no address such as gs://BUCKET/NAME: a folder "gs:" would be made.
-
-    Raises:
-        InputError: it is one.
-    """
+    """Check that a path is no address such as gs://BUCKET/NAME: a folder "gs:" would be made."""
     if _ADDRESS.match(os.fspath(path)):
         raise InputError(
             f"{path}: an address is not read or written; mount the bucket and give the path "

@@ -18,6 +18,7 @@ from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.colour import COLORS
+from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
 from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
 from cddfuse_jax.images.ranges import parse_range
@@ -28,7 +29,8 @@ from cddfuse_jax.weights import shipped
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
-        description="Fuse pairs of images: PNG, JPEG, TIFF, BMP, WebP or .npy in, 8-bit PNG out.",
+        description="Fuse pairs of images or videos.\n\nIn: "
+        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, video.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -46,9 +48,9 @@ def _parser() -> ArgumentParser:
 
             Images of two folders are paired by name without ending, or by --pair. The luma of both
             is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
-            that cannot be fused is told in a line, and the others are fused. A video keeps rate and
-            sound of the visible one, and its stretch follows the light slowly, so that it does not
-            flicker; frames are matched by their order. Nothing is overwritten unless asked for.
+            that cannot be fused gets an error line, and the others are fused. A video keeps rate
+            and sound of the visible one, and its stretch follows the light slowly, so that it does
+            not flicker; frames are matched by their order. Nothing is overwritten unless asked for.
 
             The pairs of folders are spread over all devices. Several processes, on one machine or
             many, share a folder by --shard. A video stays on one device.
@@ -101,14 +103,14 @@ def _parser() -> ArgumentParser:
         "without it such a pair is an error")  # fmt: skip
     add("--align", action="store_true",
         help="where the infrared image is certainly shifted against the visible one, undo it: both "
-        "are cropped to the pixels that they share, which is told")  # fmt: skip
+        "are cropped to the pixels that they share, and a note says so")  # fmt: skip
     add("--no-stretch", action="store_true",
         help="leave out the release's stretch of every fused image to 0-255, as the protocol "
         "corrected expects")  # fmt: skip
     add("--residual", choices=RESIDUALS,
         help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
-        "default: what the weights were trained with if they tell, else visible")  # fmt: skip
+        "default: as the weights were trained if that is recorded, else visible")  # fmt: skip
     add("--max-memory", metavar="SIZE",
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip

@@ -24,7 +24,14 @@ from cddfuse_jax.weights.any_format import SIZES, load_meta, load_params, save_p
 from cddfuse_jax.weights.shipped import SHIPPED
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-OWN = ("config", "residual", "sizes", "format", "name", "digest")  # told elsewhere in the card
+OWN = (
+    "config",
+    "residual",
+    "sizes",
+    "format",
+    "name",
+    "digest",
+)  # elsewhere in the card, or of the file alone
 RELEASE = "https://github.com/Zhaozixiang1228/MMIF-CDDFuse"
 PAPER = "https://arxiv.org/abs/2211.14461"
 
@@ -39,52 +46,41 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None, **op
         options: of `Fuser`; ``residual`` is the weights' own unless given.
 
     Raises:
-        InputError: there is no such folder or repository, the Hub cannot be reached, or the files
-            are not what `save_pretrained` writes.
+        InputError: it cannot be fetched, or is not what `save_pretrained` writes.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(str(source), revision)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        residual = config["residual"]
+        options = {"residual": config["residual"], **options}
         sizes = {name: config[name] for name in SIZES}
     except FileNotFoundError:
         raise InputError(f"{source}: no {CONFIG} there; save_pretrained writes one") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{source}: {CONFIG} cannot be used ({one_line(repr(error))})") from None
     params = load_params(folder / WEIGHTS)
-    model = CDDFuse.from_params(params)
-    if sizes != (found := {name: getattr(model, name) for name in SIZES}):
-        raise InputError(f"{source}: {CONFIG} tells of sizes {sizes}, {WEIGHTS} has {found}")
-    return Fuser(params, **{"residual": residual, **options})
+    if sizes != (found := _sizes(params)):
+        raise InputError(f"{source}: {CONFIG} says sizes {sizes}, {WEIGHTS} has {found}")
+    return Fuser(params, **options)
 
 
 def save_pretrained(
     weights: str | os.PathLike, folder: str | os.PathLike, scores: str | os.PathLike | None = None
 ) -> Path:
-    """Write weights as a folder for the Hub; files that are there already are replaced.
+    """Write weights as a folder for the Hub, replacing files that are there; return the folder.
 
     Args:
         weights: whatever `Fuser` takes but params.
         folder: made if missing.
         scores: the scores.json of ``python -m cddfuse_jax.score_weights``, for the model card.
 
-    Returns:
-        The folder.
-
     Raises:
         InputError: the weights or scores cannot be read, or the folder cannot be written.
     """
     folder = Path(folder)
     params, meta = load_params(weights), load_meta(weights)
-    residual = (meta.get("config") or {}).get("residual", "visible")
-    model = CDDFuse.from_params(params)
-    config = {
-        "model_type": "cddfuse",
-        "library_name": "cddfuse-jax",
-        "residual": residual,
-        **{name: getattr(model, name) for name in SIZES},
-    }
-    card = model_card(weights, meta, config, _read_scores(scores) if scores else {})
+    own = {"residual": (meta.get("config") or {}).get("residual", "visible"), **_sizes(params)}
+    config = {"model_type": "cddfuse", "library_name": "cddfuse-jax", **own}
+    card = _card(str(weights), meta, own, _read_scores(scores) if scores else {})
     save_params(folder / WEIGHTS, params, meta)
     for name, text in ((CONFIG, json.dumps(config, indent=2) + "\n"), (CARD, card)):
         with replacing(folder / name) as file:
@@ -100,10 +96,8 @@ def push_to_hub(
 ) -> str:
     """Write weights as `save_pretrained` does and upload them; return the address of the commit.
 
-    Logging in is huggingface_hub's: ``hf auth login``, or the variable HF_TOKEN.
-
-    Raises:
-        InputError: as `save_pretrained`; or the Hub refuses or cannot be reached.
+    Logging in is huggingface_hub's: ``hf auth login``, or the variable HF_TOKEN. Where the Hub
+    refuses, that is an `InputError`.
     """
     hub = _library()
     with tempfile.TemporaryDirectory() as folder:
@@ -115,15 +109,15 @@ def push_to_hub(
             raise InputError(f"{repository}: not uploaded ({one_line(error)})") from None
 
 
-def model_card(
-    weights: str | os.PathLike,
-    meta: dict[str, Any],
-    config: dict[str, Any],
-    scores: dict[str, Any],
-) -> str:
-    """Return a model card: what the weights tell of themselves, and scores in the Hub's format."""
+def _sizes(params: Any) -> dict[str, int]:
+    model = CDDFuse.from_params(params)
+    return {name: getattr(model, name) for name in SIZES}
+
+
+def _card(weights: str, meta: dict[str, Any], own: dict[str, Any], scores: dict[str, Any]) -> str:
+    """Return the model card: what the weights say of themselves, and scores in the Hub's format."""
     hub = _library()
-    name = str(meta.get("name") or Path(weights).name)
+    name = meta.get("name") or Path(weights).name
     results = [
         hub.EvalResult(
             task_type="image-to-image",
@@ -135,8 +129,7 @@ def model_card(
             metric_name=f"{metric}, protocol {found['protocol']}",
         )
         for dataset, found in scores.items()
-        for row in [next(iter(found["rows"].values()))]
-        for metric, value in row["scores"].items()
+        for metric, value in next(iter(found["rows"].values()))["scores"].items()
     ]
     data = hub.ModelCardData(
         model_name=f"cddfuse {name}",
@@ -146,11 +139,12 @@ def model_card(
         pipeline_tag="image-to-image",
         eval_results=results or None,
     )
-    told = [f"- **{key.replace('_', ' ')}**: {meta[key]}" for key in meta if key not in OWN]
-    notice = SHIPPED[str(weights)].file.with_name(f"{weights}.NOTICE.md") if (
-        str(weights) in SHIPPED
-    ) else None  # fmt: skip
-    text = f"""---
+    recorded = [f"- **{key.replace('_', ' ')}**: {meta[key]}" for key in meta if key not in OWN]
+    training = "\n".join(recorded) or "How they were trained is not recorded."
+    if weights in SHIPPED:
+        notice = SHIPPED[weights].file.with_name(f"{weights}.NOTICE.md")
+        training += "\n\n" + notice.read_text(encoding="utf-8").strip().replace("# N", "## N", 1)
+    return f"""---
 {data.to_yaml()}
 ---
 
@@ -158,7 +152,7 @@ def model_card(
 
 Fuses a visible and an infrared image, or two medical ones, into one. The network is that of
 [CDDFuse]({PAPER}) (Zhao et al., CVPR 2023), as its [PyTorch release]({RELEASE}) computes it;
-sizes: {", ".join(f"{size} {config[size]}" for size in SIZES)}; residual: {config["residual"]}.
+{", ".join(f"{key} {value}" for key, value in own.items())}.
 
 ```python
 from cddfuse_jax.hub import from_pretrained
@@ -172,11 +166,8 @@ dict it belongs to.
 
 ## Training
 
-{chr(10).join(told) or "The weights do not tell how they were trained."}
+{training}
 """
-    if notice is not None:
-        text += "\n" + notice.read_text(encoding="utf-8").replace("# Notice", "## Notice", 1)
-    return text
 
 
 def _read_scores(path: str | os.PathLike) -> dict[str, Any]:
@@ -192,16 +183,14 @@ def _read_scores(path: str | os.PathLike) -> dict[str, Any]:
 def _fetched(repository: str, revision: str | None) -> Path:
     """Return the folder of the local cache that holds a repository's files."""
     hub = _library()
+    patterns = [WEIGHTS, CONFIG]
     try:
-        return Path(
-            hub.snapshot_download(repository, revision=revision, allow_patterns=[WEIGHTS, CONFIG])
-        )
+        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except hub.errors.HFValidationError:
-        raise InputError(
-            f"{repository}: neither a folder nor the name of a repository, owner/name"
-        ) from None
+        message = "neither a folder nor the name of a repository, owner/name"
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        raise InputError(f"{repository}: cannot be had from the Hub ({one_line(error)})") from None
+        message = f"cannot be fetched from the Hub ({one_line(error)})"
+    raise InputError(f"{repository}: {message}")
 
 
 def _library() -> Any:

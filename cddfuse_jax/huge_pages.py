@@ -39,8 +39,8 @@ def wanted(
         return None
     if tuple(map(int, libc[1].split(".")[:2])) < (2, 35):  # has no such tunable
         return None
-    told = ":".join(filter(None, (tunables, f"{TUNABLE}=1")))
-    return {**environment, "GLIBC_TUNABLES": told}
+    value = ":".join(filter(None, (tunables, f"{TUNABLE}=1")))
+    return {**environment, "GLIBC_TUNABLES": value}
 
 
 def _mode() -> str:

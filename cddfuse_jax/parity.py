@@ -46,16 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--release", required=True, metavar="DIR", help="checkout with net.py")
-    parser.add_argument("--weights", required=True, metavar="W", help="a .pth file or a checkpoint")
+    parser.add_argument(
+        "--weights", required=True, metavar="W", help="a .pth file or a training run"
+    )
     parser.add_argument("--vi", metavar="FILE", help="visible image (default: a synthetic pair)")
     parser.add_argument("--ir", metavar="FILE", help="infrared image of the same size")
     parser.add_argument("--json", metavar="FILE", help="write the table there as well")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="of the port; on TPUs and NVIDIA GPUs only highest is float32 throughout",
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32",
+        help="of the port; on TPUs and NVIDIA GPUs only highest is float32 throughout")  # fmt: skip
     console.add_overwrite(parser)
     options = parser.parse_args(arguments)
 

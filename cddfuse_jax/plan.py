@@ -14,8 +14,6 @@ from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 
-GIB = 2**30
-
 
 def main() -> None:
     """Read the arguments, compile, print the figures and write the JSON."""
@@ -37,12 +35,7 @@ def main() -> None:
         help="compile the fusing of pairs of this size instead of an update")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     add_overwrite(parser)
-    given, overrides = parser.parse_known_args()
-    for argument in overrides:
-        if not (argument.startswith("--config.") and "=" in argument):
-            parser.error(
-                f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
-            )
+    given, overrides = parser.parse_with_fields()
     if given.json:
         check_outputs([given.json], (), given.overwrite)
 
@@ -54,9 +47,9 @@ def main() -> None:
     check(config)
     devices = planned.topology(given.topology)
     if given.fuse:
-        what = f"fusing {given.fuse[0]}x{given.fuse[1]}"
+        what, pairs = f"fusing {given.fuse[0]}x{given.fuse[1]}", given.per_chip_batch or 1
         program = planned.fusing(
-            make_model(config), devices[0], config.precision, given.per_chip_batch or 1, *given.fuse
+            make_model(config), devices[0], config.precision, pairs, *given.fuse
         )
     else:
         pairs = given.per_chip_batch or config.batch_size // len(devices)
@@ -68,27 +61,20 @@ def main() -> None:
         side = config.data.crop or 128
         what = f"an update of stage {given.stage} on patches of {side}x{side}"
         program = planned.training_update(config, devices, given.stage, pairs, side)
-    sent = program.totals.collectives
-    figures = {
-        "what": f"{what}, {config.precision}, {program.pairs} pairs a chip, {given.topology}",
-        "compiling_seconds": round(program.seconds, 1),
-        "memory": program.memory,
-        "bytes_moved": program.totals.bytes,
-        "compilers_cycles": program.totals.cycles,
-        "collectives": sent,
-    }
+    what = f"{what}, {config.precision}, {pairs} pairs a chip, {given.topology}"
     if given.json:
         with replacing(given.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n")
-    memory = {kind: f"{size / GIB:.2f}" for kind, size in program.memory.items()}
-    print(f"{figures['what']} (compiled in {program.seconds:.0f} s)")
+            temporary.write_text(json.dumps({"what": what} | program, indent=1) + "\n")
+    sizes = {kind: size / 2**30 for kind, size in program["memory"].items()}
+    sent = [size for _, size in program["collectives"]]
     print(
-        f"fits: {sum(program.memory.values()) / GIB:.2f} GiB (arguments {memory['arguments']}, "
-        f"temporary {memory['temporary']}, program {memory['code']})"
+        f"{what} (compiled in {program['compiling_seconds']:.0f} s)\n"
+        f"fits: {sum(sizes.values()):.2f} GiB (arguments {sizes['arguments']:.2f}, "
+        f"temporary {sizes['temporary']:.2f}, program {sizes['code']:.2f})\n"
+        f"sent: {sum(sent) / 1e6:.2f} MB in {len(sent)} collectives\n"
+        f"moved: {program['bytes_moved'] / 1e9:.1f} GB of main memory, padding included\n"
+        f"instructions: {program['compilers_cycles'] / 1e6:.0f} million cycles by the compiler"
     )
-    print(f"sent: {sum(size for _, size in sent) / 1e6:.2f} MB in {len(sent)} collectives")
-    print(f"moved: {program.totals.bytes / 1e9:.1f} GB of main memory, padding included")
-    print(f"instructions: {program.totals.cycles / 1e6:.0f} million cycles by the compiler")
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Judge weights on the paper's test sets: its scores, and what scores do not tell.
+"""Judge weights on the paper's test sets: its scores, and measures beside them.
 
     python -m cddfuse_jax.score_weights --weights W --data DIR --out DIR
 

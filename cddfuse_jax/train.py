@@ -3,7 +3,7 @@
     python -m cddfuse_jax.train --config=configs/roadscene.py --workdir=DIR [--config.FIELD=VALUE]
 
 Started again with the same workdir, it goes on where it stopped. Ctrl-C saves and stops. All
-devices are used; docs/pods.md tells how to use several machines.
+devices are used; for several machines see docs/pods.md.
 """
 
 import argparse
@@ -23,24 +23,13 @@ def main() -> int:
         epilog="Every field of the config is an option: --config.batch_size=4, "
         "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config/fields.py.",
     )
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="a config file, or the name of one that comes with the package, such as ivf",
-    )
-    parser.add_argument(
-        "--workdir",
-        required=True,
-        metavar="DIR",
-        help="takes checkpoints, TensorBoard scalars and pictures",
-    )
-    parser.add_argument(
-        "--profile_steps",
-        type=_steps,
-        metavar="FIRST:LAST",
-        help="write a trace of these updates, counted from 1, to DIR/profile",
-    )
+    add = parser.add_argument
+    add("--config", required=True, metavar="FILE",
+        help="a config file, or the name of one in the package, such as ivf")  # fmt: skip
+    add("--workdir", required=True, metavar="DIR",
+        help="takes checkpoints, TensorBoard scalars and pictures")  # fmt: skip
+    add("--profile_steps", type=_steps, metavar="FIRST:LAST",
+        help="write a trace of these updates, counted from 1, to DIR/profile")  # fmt: skip
     group = parser.add_argument_group("several processes (docs/pods.md)")
     group.add_argument("--coordinator", metavar="HOST:PORT",
         help="of process 0, where neither a TPU pod nor Slurm says it")  # fmt: skip
@@ -49,12 +38,7 @@ def main() -> int:
     )
     group.add_argument("--process_id", type=int, metavar="I",
         help="with --coordinator: which of them this is, from 0")  # fmt: skip
-    arguments, overrides = parser.parse_known_args()
-    for argument in overrides:
-        if not (argument.startswith("--config.") and "=" in argument):
-            parser.error(
-                f"unexpected argument {argument!r}; fields are set by --config.FIELD=VALUE"
-            )
+    arguments, overrides = parser.parse_with_fields()
     from cddfuse_jax.config import load
 
     config = load(arguments.config, overrides)

@@ -2,7 +2,7 @@
 
     python examples/fuse_arrays.py [OUT.png] [WEIGHTS]
 
-A drawn scene is fused with the weights that come with the package, or with those named.
+A synthetic scene is fused with the weights that come with the package, or with those named.
 """
 
 import sys
@@ -18,7 +18,7 @@ def main(out=None, weights="ivf"):
     """Fuse one pair in colour and a batch of two; return both."""
     fuser = Fuser(weights)
 
-    # Any uint8 or float arrays will do; here a drawn scene, its visible image tinted.
+    # Any uint8 or float arrays will do; here a synthetic scene, its visible image tinted.
     visible, infrared = synthetic_pair(seed=1, height=96, width=128)
     visible = np.rint(255 * visible[..., None] * [1.0, 0.8, 0.6]).astype(np.uint8)
     infrared = np.rint(255 * infrared).astype(np.uint8)

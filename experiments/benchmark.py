@@ -51,7 +51,7 @@ TURN = 1.0  # seconds
 PAUSE = 0.5  # seconds before each run: other libraries' threads wait for work by spinning
 MATRIX = 2048  # rows and columns of the product that gives the machine's rate
 RIVALS_CASE = "fuse128"
-CASES = {  # pairs, height, width; a name tells what is done with them
+CASES = {  # pairs, height, width; a name says what is done with them
     "fuse128": (1, 128, 128),
     "fuse256": (1, 256, 256),
     "fuse480x640": (1, 480, 640),

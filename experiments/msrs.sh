@@ -5,7 +5,7 @@
 #
 # DATA  holds MSRS/train/{vi,ir} and RoadScene_train/{vi,ir} (pairs that are in no test set), and
 #       TNO/{vi,ir} and RoadScene/{vi,ir}, which the result is scored on
-# OUT   takes a folder for each leg (the last holds the weights) and the scores
+# OUT   takes a folder for each part (the last holds the weights) and the scores
 #
 # Small windows first, because they make many updates in little time; larger ones then, because
 # attention's sums over a whole image are others than over a window (docs/training.md). MSRS's 180
@@ -19,15 +19,15 @@ if [[ ! -d $data/MSRS/train/vi || ! -d $data/RoadScene_train/vi || -z $out ]]; t
 fi
 repository=$(cd "$(dirname "$0")/.." && pwd)
 
-leg() {
+part() {
     python -m cddfuse_jax.train --config="$repository/configs/msrs.py" --workdir="$out/$1" \
         --config.data.visible="$data/MSRS/train/vi,$data/RoadScene_train/vi" \
         --config.data.infrared="$data/MSRS/train/ir,$data/RoadScene_train/ir" \
         --config.held_out.names="$repository/experiments/splits/msrs_held_out.txt" "${@:2}"
 }
 
-leg windows32
-leg windows64 --config.init_from="$out/windows32" --config.data.crop=64 \
+part windows32
+part windows64 --config.init_from="$out/windows32" --config.data.crop=64 \
     --config.fusion_epochs=3 --config.learning_rate.initial=1e-3 \
     --config.learning_rate.floor=1e-5 --config.learning_rate.warmup=50
 python -m cddfuse_jax.score_weights --weights "$out/windows64" --data "$data" \

@@ -46,8 +46,8 @@ def test_a_request_gives_what_the_command_does_and_then_more(pair, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(first.fused)), expected)
     np.testing.assert_array_equal(np.asarray(Image.open(first.shown[2])), expected)
     assert np.asarray(Image.open(first.shown[1])).dtype == np.uint8
-    assert first.told[0].startswith("64x48, fused in ")
-    assert "deeper than 8 bits" in first.told[1]
+    assert first.lines[0].startswith("64x48, fused in ")
+    assert "deeper than 8 bits" in first.lines[1]
     assert [row[0] for row in second.scores] == ["fused", "max", "mean"]
     assert float(second.scores[0][1]) > float(second.scores[2][1]) > 0  # EN
     assert second.maps is None and Image.open(third.maps).size[0] >= 3 * 64
@@ -58,10 +58,11 @@ def test_16_bits_strips_and_no_stretch(pair, tmp_path):
     *_, last = answers(*pair, options, tmp_path, MOST)
     fused = np.asarray(Image.open(last.fused))
     assert fused.dtype == np.uint16 and len(np.unique(fused)) > 256
-    photos = [read_photo(path).pixels for path in pair]
-    whole = Fuser("small", stretch=False).fuse_pair(*photos)
+    visible, infrared = (read_photo(path).pixels for path in pair)
+    assert infrared.dtype == np.uint16  # as floats, which are fused to floats
+    whole = Fuser("small", stretch=False)(visible, infrared.astype(np.float32))
     assert np.abs(fused / 65535 - whole).max() < 2e-5
-    assert last.maps is None and "no maps" in last.told[-1]
+    assert last.maps is None and "no maps" in last.lines[-1]
 
 
 def test_what_does_not_fit_is_one_line(pair, tmp_path):
@@ -71,7 +72,7 @@ def test_what_does_not_fit_is_one_line(pair, tmp_path):
     with pytest.raises(InputError, match="one size"):
         next(answers(pair[0], other, Options("small"), tmp_path, MOST))
     *_, last = answers(pair[0], other, Options("small", resize="infrared"), tmp_path, MOST)
-    assert Image.open(last.fused).size == (64, 48) and "no scores" in last.told[-1]
+    assert Image.open(last.fused).size == (64, 48) and "no scores" in last.lines[-1]
     noise = tmp_path / "noise.png"
     noise.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 50)
     with pytest.raises(InputError, match=r"noise\.png"):
@@ -143,7 +144,7 @@ def upload(tab, visible: Path, infrared: Path) -> None:
 
 
 def wait_for_text(tab, text: str) -> str:
-    box = "document.querySelector('#told textarea').value"
+    box = "document.querySelector('#lines textarea').value"
     tab.wait_for_function(f"{box}.includes({text!r})", timeout=120_000)
     return tab.evaluate(box)
 

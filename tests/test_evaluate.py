@@ -27,8 +27,14 @@ def folders(tmp_path):
 
 
 def test_one_run_end_to_end(folders, monkeypatch, capsys):
-    assert run_command(folders, monkeypatch, "--dataset", "tno", "--protocol", "corrected") == 0
+    tex = folders / "t.tex"
+    arguments = ("--dataset", "tno", "--protocol", "corrected", "--latex", str(tex))
+    assert run_command(folders, monkeypatch, *arguments, "--columns", "SD, EN") == 0
     out, err = capsys.readouterr()
+    names = ("scores.csv", "means.csv", "summary.json", "report.html")
+    written = [*(folders / "out" / name for name in names), tex]
+    assert err.endswith(f"wrote {', '.join(map(str, written))}\n")
+    assert "published CDDFuse & 46.00 & 7.12 & --" in tex.read_text()
     lines = out.splitlines()
     assert "protocol corrected" in lines[0]
     assert "TNO; means over 3 images" in lines[0]

@@ -71,12 +71,12 @@ def test_through_the_cache_offline(tiny_run, tmp_path, pair, offline):
     np.testing.assert_array_equal(
         hub.from_pretrained("me/cddfuse")(*pair), hub.from_pretrained(saved)(*pair)
     )
-    with pytest.raises(InputError, match="me/other: cannot be had from the Hub") as error:
+    with pytest.raises(InputError, match="me/other: cannot be fetched from the Hub") as error:
         hub.from_pretrained("me/other")
     assert "\n" not in str(error.value)
 
 
-def test_the_card_tells_scores_as_the_hub_reads_them(tmp_path):
+def test_the_card_has_scores_as_the_hub_reads_them(tmp_path):
     from huggingface_hub import ModelCard
 
     rows = {"cddfuse-jax": {"scores": {"EN": 7.16543, "SD": 47.0}}, "published CDDFuse": {}}
@@ -108,11 +108,11 @@ def test_a_folder_that_is_no_such_layout(tiny_run, tmp_path, spoil, message):
     assert "\n" not in str(error.value)
 
 
-def test_other_sizes_than_the_config_tells(tiny_run, tmp_path):
+def test_other_sizes_than_the_config_says(tiny_run, tmp_path):
     folder = hub.save_pretrained(tiny_run[0], tmp_path / "mine")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"blocks": 7}))
-    with pytest.raises(InputError, match="tells of sizes"):
+    with pytest.raises(InputError, match="says sizes"):
         hub.from_pretrained(folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cddfuse_jax
-from cddfuse_jax.__main__ import COMMANDS
+from cddfuse_jax.__main__ import COMMANDS, main
 from cddfuse_jax.weights.any_format import load_params
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,25 @@ def test_the_program_tells_version_and_commands(unpacked, tmp_path):
     assert all(f"  {name} " in told.stdout for name in COMMANDS)
     wrong = run(unpacked, tmp_path, "fusee")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "error: cddfuse has no command 'fusee'; see --help\n"
+    assert wrong.stderr == "error: cddfuse has no command 'fusee'; did you mean fuse?\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("check_dat", "; did you mean check-data?"),
+        ("data.patches", "; did you mean patches?"),
+        ("cddfuse_jax.data.tfds_builder", "; did you mean tfds?"),
+        ("evalute", "; did you mean evaluate?"),
+        ("zzzz", "; see --help"),
+    ],
+)
+def test_an_unknown_command_gets_the_nearest_name(given, hint, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cddfuse", given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: cddfuse has no command {given!r}{hint}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

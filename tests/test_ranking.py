@@ -9,13 +9,14 @@ import pytest
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.evaluating import evaluate
-from cddfuse_jax.evaluation.latex import escape
+from cddfuse_jax.evaluation.latex import check_columns, escape, latex_table
 from cddfuse_jax.evaluation.matching import Run, find_scenes, matched
 from cddfuse_jax.evaluation.ranking import by_disagreement, holm, rank
-from cddfuse_jax.evaluation.rows import Row
+from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.evaluation.tables import terminal_table
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.metrics import METRICS
+from cddfuse_jax.metrics.protocols import protocol_named
 
 SCENES = ["man", "manCall", "walking", "walking2"]
 
@@ -197,6 +198,59 @@ def test_several_methods_end_to_end(tmp_path, capsys):
     assert page.count('role="tab"') == page.count('role="tabpanel"') == 7
     with pytest.raises(InputError, match="--reference is the name of a run, got 'x'"):
         evaluate(runs, tmp_path / "vi", tmp_path / "ir", tmp_path / "out", reference="x")
+
+
+def evaluated(names: str, *published: Row) -> Evaluation:
+    """Two images by two methods; the second is better in every score but SD."""
+    metrics = {name: protocol_named("release").metric(name) for name in names.split()}
+
+    def row(name: str, by: float) -> Row:
+        images = [
+            {score: x + (by if score != "SD" else -by) for score in metrics} for x in (1.0, 2.25)
+        ]
+        means = {score: sum(image[score] for image in images) / 2 for score in metrics}
+        return Row(name, "run", name, means, {}, [images])
+
+    rows = [row("a_1", 0), row("b", 0.5), *published]
+    return Evaluation(
+        protocol_named("release"), metrics, "TNO", [], [None] * 2, 2, rows,
+        rank(rows, metrics, None), {}, [], [],
+    )  # fmt: skip
+
+
+def test_a_latex_table_is_this_one():
+    published = Row("CDDFuse", "published", "paper", {"EN": 7.12, "SD": 46.0}, {}, [])
+    summary = protocol_named("release").summary
+    assert latex_table(evaluated("EN SD", published)) == (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table}\n"
+        "\\centering\n"
+        f"\\caption{{protocol release ({summary}); TNO; means over 2 images. "
+        "Best in bold, second underlined.}\n"
+        "\\label{tab:tno}\n"
+        "\\begin{tabular}{lccc}\n"
+        "\\toprule\n"
+        "Method & EN $\\uparrow$ & SD $\\uparrow$ & Mean rank $\\downarrow$ \\\\\n"
+        "\\midrule\n"
+        "a\\_1 & \\underline{1.625} & \\textbf{1.625} & 1.50 \\\\\n"
+        "b & \\textbf{2.125} & \\underline{1.125} & 1.50 \\\\\n"
+        "\\midrule\n"
+        "published CDDFuse & 7.12 & 46.00 & -- \\\\\n"
+        "\\bottomrule\n"
+        "\\end{tabular}\n"
+        "\\end{table}\n"
+    )
+
+
+def test_a_latex_table_has_nine_columns_of_numbers_or_those_that_are_named():
+    names = "EN SD SF MI SCD VIF Qabf SSIM CC MSE"
+    table = latex_table(evaluated(names))
+    assert "{lccccccccc}" in table and "% left out, see --columns: CC, MSE\n" in table
+    table = latex_table(evaluated(names), ("MSE", "EN"))
+    assert "Method & MSE $\\downarrow$ & EN $\\uparrow$ & Mean rank" in table
+    check_columns(("EN",), ("EN", "SD"))
+    with pytest.raises(InputError, match="got CC, XY; these are EN, SD"):
+        check_columns(("CC", "EN", "XY"), ("EN", "SD"))
 
 
 def test_latex_escapes():

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from programs import environment
 from scalars import read_scalars
 
 from cddfuse_jax import config as configs
@@ -148,7 +149,8 @@ def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, 
     train = [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
     train += [f"--workdir={workdir}"]
     train += [f"--config.{field}={value}" for field, value in configs.flat(tiny_config)]
-    process = subprocess.Popen(train, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    alike = {"cwd": REPOSITORY, "env": environment(1), "text": True}  # bit for bit as here
+    process = subprocess.Popen(train, stderr=subprocess.PIPE, **alike)
     for line in process.stderr:
         if line.startswith("epoch 0"):
             process.send_signal(signal.SIGINT)
@@ -159,7 +161,7 @@ def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, 
     stopped = saved_steps(workdir)[-1]
     assert 2 <= stopped < 8
 
-    finished = subprocess.run(train, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(train, capture_output=True, timeout=300, **alike)
     assert finished.returncode == 0, finished.stderr
     assert f"resuming {workdir} after step {stopped} of 8" in finished.stderr
     printed = [line.split()[-1] for line in finished.stdout.splitlines()[:3]]

@@ -75,7 +75,7 @@ def release() -> ConfigDict:
                 "width": 0,
                 "crop": 0,  # side of a random window; 0 takes whole images, all of one size
                 "flip": False,
-                # How far each image is varied, as data.augmentation.CameraVariation tells.
+                # How far each image is varied, see data.augmentation.CameraVariation.
                 "cameras": {"gamma": 0.0, "contrast": 0.0, "noise": 0.0, "polarity": 0.0},
                 "crops_per_pair": 1,  # in one epoch
             },
@@ -175,11 +175,7 @@ RULES: dict[str, Rule] = {
 
 
 def check(config: ConfigDict) -> None:
-    """Check every field against `RULES`, and the network's sizes against each other.
-
-    Raises:
-        InputError: naming all that break theirs.
-    """
+    """Check every field against `RULES`, and the network's sizes against each other."""
     values = dict(flat(config))
     broken = [
         f"config.{field} must be {rule.words}, got {values[field]!r}"

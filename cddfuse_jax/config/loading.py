@@ -1,6 +1,5 @@
 """Reading `--config=FILE --config.field=value`."""
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cddfuse_jax.config.fields import flat
-from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.errors import InputError, did_you_mean, one_line
 
 
 def load(path: str, overrides: list[str]) -> ConfigDict:
@@ -75,10 +74,8 @@ def _parse(path: str, overrides: list[str]) -> ConfigDict:
 
 def _nearest(field: str, known: dict[str, Any]) -> str:
     by_last = {name.rpartition(".")[2]: name for name in known}
-    for candidates, wanted in ((known, field), (by_last, field.rpartition(".")[2])):
-        if near := difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.5):
-            return f"; did you mean {by_last.get(near[0], near[0])}?"
-    return f"; it has {', '.join(known)}"
+    last = did_you_mean(field.rpartition(".")[2], (), by_last)
+    return did_you_mean(field, known) or last or f"; it has {', '.join(known)}"
 
 
 def _wrong_value(overrides: list[str], known: dict[str, Any], error: Exception) -> str:

@@ -20,10 +20,7 @@ def check_resumable(saved: dict, now: dict) -> None:
     """Refuse to go on with another model or other data than the checkpoint was trained with.
 
     Precision may change: a checkpoint is float32 with each. What changes the course of the
-    training without making it another's, such as the learning rate, is told.
-
-    Raises:
-        InputError: naming every field that shapes model or data and differs.
+    training without making it another's, such as the learning rate, is reported.
     """
     # A checkpoint of before a field existed was made as that field's default says.
     defaults = dict(flat(release()))

@@ -1,4 +1,4 @@
-"""What is drawn anew each time a pair comes: window, mirroring, and how a camera would see it."""
+"""What is varied anew each time a pair comes: window, mirroring, and how a camera would see it."""
 
 from typing import NamedTuple
 

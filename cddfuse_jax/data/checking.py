@@ -40,12 +40,7 @@ class Findings(NamedTuple):
 def check_folders(
     visible: Path, infrared: Path, resize: Resize | None = None, rule: Rule | None = None
 ) -> Findings:
-    """Read every pair of two folders and check it, with a progress bar.
-
-    Raises:
-        InputError: a folder is missing, or holds no image; or as `find_pairs`, where names are not
-            simply equal.
-    """
+    """Read every pair of two folders and check it, with a progress bar."""
     findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
     pairs = _pairs(visible, infrared, rule, findings.errors)
     for pair in progress(pairs, "checking", unit="pair"):

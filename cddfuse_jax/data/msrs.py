@@ -78,11 +78,7 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
 
 
 def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
-    """Find the pairs of each split that the folder has; files without a partner are reported.
-
-    Raises:
-        InputError: there is neither split, a folder of one is missing, or one has no pair.
-    """
+    """Find the pairs of each split that the folder has; files without a partner are reported."""
     root, found = Path(folder), {}
     for split in SPLITS:
         if not (root / split).is_dir():

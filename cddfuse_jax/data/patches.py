@@ -29,9 +29,6 @@ def cut(image: np.ndarray, size: int, stride: int) -> np.ndarray:
     """Cut the whole windows of an image, row by row: HxW -> (patches, size, size), a view or copy.
 
     Windows start at multiples of stride; what is left at the right and lower edge is not used.
-
-    Raises:
-        InputError: the image is smaller than one window.
     """
     height, width = image.shape
     if min(height, width) < size:
@@ -41,7 +38,7 @@ def cut(image: np.ndarray, size: int, stride: int) -> np.ndarray:
 
 
 def is_low_contrast(patches: np.ndarray) -> np.ndarray:
-    """Tell which patches are nearly flat: (patches, size, size) in [0, 1] -> (patches,) booleans.
+    """Find nearly flat patches: (patches, size, size) in [0, 1] -> (patches,) booleans.
 
     Flat means (p90 - p10) / p90 < 0.1 with linearly interpolated percentiles. A patch whose p90 is
     0 has no such ratio and counts as not flat, as in the release.
@@ -58,9 +55,6 @@ def pair_patches(
 
     Returns:
         Visible and infrared patches, (kept, size, size) each, and the number dropped.
-
-    Raises:
-        InputError: the images are smaller than one window.
     """
     visible, infrared = cut(visible, size, stride), cut(infrared, size, stride)
     kept = ~(is_low_contrast(visible) | is_low_contrast(infrared))
@@ -71,9 +65,6 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Read (visible, infrared) as the release prepares them: float32 HxW in [0, 1].
 
     Visible is luma that was never rounded, infrared is grey over 255.
-
-    Raises:
-        InputError: a file cannot be read, or the sizes differ.
     """
     visible = image_files.read_luma(pair.visible)
     infrared = image_files.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
@@ -84,7 +75,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 class _Sink:
     """A file for HDF5 that remembers the first failed write and pretends that all was well.
 
-    Told that its disk is full, the HDF5 library crashes when it closes the file.
+    Where the disk is full, the HDF5 library crashes when it closes the file.
     """
 
     def __init__(self, path: Path):
@@ -136,11 +127,7 @@ def write_patches(
     overwrite: bool = False,
     rule: Rule | None = None,
 ) -> int:
-    """Write the patches of all pairs of two folders; print what was kept; return the exit code.
-
-    Raises:
-        InputError: a folder is missing, no patch is left, or the file exists or cannot be written.
-    """
+    """Write the patches of all pairs of two folders; print what was kept; return the exit code."""
     if min(size, stride) < 1:
         raise InputError(f"--size and --stride must be at least 1, got {size} and {stride}")
     pairs, only_visible, only_infrared, _ = find_pairs(visible, infrared, rule)

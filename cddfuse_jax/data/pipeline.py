@@ -1,6 +1,5 @@
 """Any source of pairs -> batches that are a pure function of (seed, step), so a step resumes."""
 
-import difflib
 import os
 from collections.abc import Iterator
 
@@ -17,7 +16,7 @@ from cddfuse_jax.data.sources import (
     SyntheticPairs,
 )
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local
 from cddfuse_jax.images import pair_rules
 
@@ -25,11 +24,7 @@ SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
-    """Open the pairs to train on, and those held out, as a config's ``data`` and ``held_out`` say.
-
-    Raises:
-        InputError: as `make_source`; or no pair is left to train on, or a list names others.
-    """
+    """Open the pairs to train on, and those held out, that a config describes."""
     held_out = config.held_out
     sources = _open(config.data, config.skip_bad_pairs)
     source = Joined(sources)
@@ -86,8 +81,7 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
         case "synthetic":
             return [SyntheticPairs(data.count, data.height, data.width)]
-    near = difflib.get_close_matches(str(data.source), SOURCES, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(str(data.source), SOURCES)
     raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
 
 
@@ -184,9 +178,6 @@ def prefetch(
         threads: How many batches are made at a time; by default half as many as there are cores,
             from 2 to 16.
         ahead: How many batches wait ready at most.
-
-    Raises:
-        InputError: as ``dataset[step]``, when its turn comes.
     """
     threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 16)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(ahead, threads))

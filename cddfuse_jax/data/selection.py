@@ -57,11 +57,7 @@ class Subset:
 
 
 def named(source: Source, file: str | os.PathLike) -> set[int]:
-    """Return the numbers of the pairs that a text file names, a name a line, endings left out.
-
-    Raises:
-        InputError: the file cannot be read, is empty, or names what is not among the pairs.
-    """
+    """Return the numbers of the pairs that a text file names, a name a line, endings left out."""
     try:
         lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

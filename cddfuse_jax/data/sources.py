@@ -1,7 +1,7 @@
 """Where pairs come from: two folders, or the procedural scenes; `stored_pairs` has the rest.
 
 A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared": HxWx1}, float32 in
-[0, 1]. ``names()`` and ``sizes()`` tell of every pair without reading any pixel.
+[0, 1]. ``names()`` and ``sizes()`` cover every pair without reading any pixel.
 """
 
 import os
@@ -98,16 +98,12 @@ class FolderPairs:
 
 
 class SyntheticPairs:
-    """Procedural scenes, all of one size; different seeds share no scene.
-
-    Raises:
-        InputError: a number is not positive, or the seed is negative.
-    """
+    """Procedural scenes, all of one size; different seeds share no scene."""
 
     def __init__(self, count: int, height: int, width: int, seed: int = 0):
         if min(count, height, width) < 1 or seed < 0:
             raise InputError(
-                "procedural pairs need count, height and width of at least 1 and a seed of at "
+                "synthetic pairs need count, height and width of at least 1 and a seed of at "
                 f"least 0, got count {count}, height {height}, width {width}, seed {seed}"
             )
         self.count, self.height, self.width, self.seed = count, height, width, seed

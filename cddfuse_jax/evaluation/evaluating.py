@@ -6,7 +6,7 @@ from pathlib import Path
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
-from cddfuse_jax.evaluation.latex import latex_table
+from cddfuse_jax.evaluation.latex import check_columns, latex_table
 from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
 from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.report_page import write_report
@@ -32,13 +32,14 @@ def evaluate(
     names: tuple[str, ...] | None = None,
     reference: str | None = None,
     latex: Path | None = None,
+    columns: tuple[str, ...] = (),
     overwrite: bool = False,
     rule: Rule | None = None,
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
     Writes scores.csv, means.csv, summary.json and report.html. Leftovers, files that cannot be
-    scored and what was changed in reading are told in one line each on standard error. A scene
+    scored and what was changed in reading get one line each on standard error. A scene
     that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
     is written before all is scored, and then all files or none.
 
@@ -54,6 +55,7 @@ def evaluate(
         names: the scores to compute; None for all of the protocol.
         reference: the run that all others are compared with; None for the first of several runs.
         latex: a file to write the table of means to, as journals print it; or None.
+        columns: the scores of that table; () for the terminal's, eight at most.
         overwrite: whether a report that is in ``out`` is replaced.
         rule: how the sources' names go together, see `images.pairs.find_pairs`.
 
@@ -65,6 +67,7 @@ def evaluate(
     metrics = {name: chosen.metric(name) for name in names or chosen.metrics}
     dataset = published_name(dataset) if dataset else None
     _check_runs(runs, reference)
+    check_columns(columns, tuple(metrics))
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
     selection = find_scenes(runs, visible, infrared, rule)
@@ -115,7 +118,7 @@ def evaluate(
         write_report(outputs[3], evaluation)
         if latex is not None:
             table = stack.enter_context(replacing(latex))
-            table.write_text(latex_table(evaluation), encoding="utf-8")
+            table.write_text(latex_table(evaluation, columns), encoding="utf-8")
     return evaluation
 
 

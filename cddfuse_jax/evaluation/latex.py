@@ -1,8 +1,12 @@
 r"""The table of means as journals print it: booktabs, the best bold, the second underlined."""
 
+from collections.abc import Sequence
+
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import title
+from cddfuse_jax.evaluation.tables import columns, title
+from cddfuse_jax.metrics import published
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -10,40 +14,56 @@ _SPECIAL = {
 }  # fmt: skip
 _SYMBOLS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$"}
 DIGITS = 3
+MOST = 8  # scores of a table, unless others are asked for: with the mean rank, nine columns
 
 
-def latex_table(evaluation: Evaluation, digits: int = DIGITS) -> str:
+def check_columns(names: Sequence[str], computed: Sequence[str]) -> None:
+    """Refuse columns of scores that are not computed."""
+    if unknown := [name for name in names if name not in computed]:
+        raise InputError(
+            f"--columns are scores that are computed, got {', '.join(unknown)}; "
+            f"these are {', '.join(computed)}"
+        )
+
+
+def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
     """Write a table environment with a row per method and a column per score.
 
-    It needs the package booktabs. Published rows stand below a rule and are not ranked.
+    It needs the package booktabs. Published rows stand below a rule, with the digits that they were
+    published with, and are not ranked. Without ``names`` the scores are the terminal's, `MOST` at
+    most.
     """
-    names, ranking = list(evaluation.metrics), evaluation.ranking
+    names, ranking = list(names) or columns(evaluation)[:MOST], evaluation.ranking
+    left_out = [name for name in evaluation.metrics if name not in names]
     heads = [f"{escape(n)} {escape(evaluation.metrics[n].arrow)}" for n in names]
     lines = [
         r"% \usepackage{booktabs}",
+        *([f"% left out, see --columns: {', '.join(left_out)}"] if left_out else []),
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(title(evaluation))}. Best in bold, second underlined.}}",
+        rf"\label{{tab:{(evaluation.dataset or 'fusion').lower()}}}",
         rf"\begin{{tabular}}{{l{'c' * (len(names) + 1)}}}",
         r"\toprule",
         " & ".join(["Method", *heads, r"Mean rank $\downarrow$"]) + r" \\",
         r"\midrule",
     ]
-    published = False
+    ruled = False
     for row in evaluation.rows:
-        if not row.images and not published:
-            published = True
+        if not row.images and not ruled:
+            ruled = True
             lines.append(r"\midrule")
-        cells = [_cell(row, name, ranking, digits) for name in names]
+        cells = [_cell(row, name, ranking) for name in names]
         rank = f"{ranking.mean_ranks[row.label]:.2f}" if row.images else "--"
         lines.append(" & ".join([escape(row.label), *cells, rank]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Row, name: str, ranking: Ranking, digits: int) -> str:
+def _cell(row: Row, name: str, ranking: Ranking) -> str:
     if name not in row.means:
         return "--"
+    digits = published.DIGITS if row.kind == "published" else DIGITS
     text = f"{row.means[name]:z.{digits}f}".replace("inf", r"$\infty$")
     if row.deviations:
         text += rf" $\pm$ {row.deviations[name]:.{digits}f}"

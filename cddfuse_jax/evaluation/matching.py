@@ -128,10 +128,6 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
 
     Returns:
         The pattern found and the file of each scene that has one.
-
-    Raises:
-        InputError: the folder is missing, holds two images of one stem, or two decorations are
-            equally common.
     """
     by_stem = images_within(home(folder), _nested(scenes))
     if PLACE in folder.name:
@@ -154,7 +150,7 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
 
 
 def _nested(scenes: Iterable[str]) -> bool:
-    """Tell whether scenes lie in subfolders, as ``train/0001``, and fused images too."""
+    """Return whether scenes lie in subfolders, as ``train/0001``, and fused images too."""
     return any("/" in scene for scene in scenes)
 
 

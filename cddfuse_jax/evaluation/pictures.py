@@ -55,15 +55,7 @@ def tabs(evaluation: Evaluation, shown: list[int]) -> str:
 
 
 def panels(evaluation: Evaluation, shown: list[int], side: int, sortable, heading) -> str:
-    """Write a panel per scene: its pictures, and a table of all methods' scores on it.
-
-    Args:
-        evaluation: what was scored.
-        shown: the scenes, as indices.
-        side: longer side of a picture in pixels.
-        sortable: makes a table of headings and rows.
-        heading: makes the heading of a score's column.
-    """
+    """Write a panel per scene: its pictures, and a table of all methods' scores on it."""
     measured = [row for row in evaluation.rows if row.images]
     values = {
         (row.label, score): row.per_image(score) for row in measured for score in evaluation.metrics

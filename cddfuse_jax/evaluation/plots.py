@@ -18,11 +18,6 @@ def distribution_plot(score: str, rows: list[Row], scenes: list[str]) -> str:
     The first row without images (the first published one; all would hide the dots) is a broken
     line at its mean. The page styles the classes run, baseline, dot, middle, mean, published, grid.
 
-    Args:
-        score: the name of a score.
-        rows: the rows of the table of means.
-        scenes: names of the images, in the order of the rows' scores.
-
     Returns:
         An ``<svg>`` element; values that are infinite are left out.
     """

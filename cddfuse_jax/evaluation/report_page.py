@@ -68,9 +68,9 @@ def _means_table(evaluation: Evaluation, heading) -> str:
         for score in evaluation.metrics:
             mark = _PLACES.get(ranking.place(row.label, score), "")
             low, high = ranking.intervals.get(row.label, {}).get(score, (0, 0))
-            told = f' title="{CONFIDENCE:.0%} interval {low:.4g} to {high:.4g}"' if high else ""
+            title = f' title="{CONFIDENCE:.0%} interval {low:.4g} to {high:.4g}"' if high else ""
             value = row.means.get(score, "")
-            cells.append(f'<td{mark}{told} data-value="{value}">{cell(row, score)}</td>')
+            cells.append(f'<td{mark}{title} data-value="{value}">{cell(row, score)}</td>')
         rank = ranking.mean_ranks.get(row.label, "")
         cells.append(f'<td data-value="{rank}">{f"{rank:.2f}" if rank else "-"}</td>')
         name = f'<th scope="row" title="{escape(row.source)}">{escape(row.label)}</th>'
@@ -91,9 +91,9 @@ def _comparisons(ranking: Ranking, metrics: dict[str, Metric], heading) -> str:
             mark = ""
             if c.p_holm < 0.05:
                 mark = ' class="better"' if c.effect > 0 else ' class="worse"'
-            told = f"difference {c.difference:.4g}, p {c.p_holm:.2g}, {c.images} images"
+            title = f"difference {c.difference:.4g}, p {c.p_holm:.2g}, {c.images} images"
             cells.append(
-                f'<td{mark} title="{told}" data-value="{c.effect:.4f}">{c.effect:+.2f}</td>'
+                f'<td{mark} title="{title}" data-value="{c.effect:.4f}">{c.effect:+.2f}</td>'
             )
         lines.append(f'<tr><th scope="row">{escape(method)}</th>{"".join(cells)}</tr>')
     return (
@@ -133,8 +133,8 @@ def _sortable(headings: list[str], lines: list[str], heading) -> str:
 
 
 def _heading(metric: Metric) -> str:
-    told = escape(f"{metric.measures} ({metric.unit})")
-    return f'<abbr title="{told}">{metric.name}</abbr> {metric.arrow}'
+    title = escape(f"{metric.measures} ({metric.unit})")
+    return f'<abbr title="{title}">{metric.name}</abbr> {metric.arrow}'
 
 
 def _extremes(row: Row, names: list[str], metrics: dict[str, Metric], shown: set[int]) -> str:
@@ -170,8 +170,8 @@ def _meanings(evaluation: Evaluation) -> str:
         how = metric.source
         if metric.change:
             how = f"{metric.change}. Why: {metric.why}."
-        told = (metric.unit, metric.better, metric.measures, how)
-        cells = "".join(f"<td>{escape(c)}</td>" for c in told)
+        entries = (metric.unit, metric.better, metric.measures, how)
+        cells = "".join(f"<td>{escape(c)}</td>" for c in entries)
         lines.append(f'<tr><th scope="row">{metric.name}</th>{cells}</tr>')
     heads = ("score", "unit", "better", "what it measures", f"protocol {evaluation.protocol.name}")
     columns = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)

@@ -40,7 +40,7 @@ RELEASE = (
 
 
 class Reproduced(NamedTuple):
-    """One line made again; ``images`` tells how the images compare with others', where given."""
+    """One line made again; ``images`` says how the images compare with others', where given."""
 
     line: Printed
     figures: tuple[str, ...]
@@ -55,18 +55,7 @@ class Reproduced(NamedTuple):
 def reproduce(
     line: Printed, weights: Path, sides: tuple[Path, Path], out: Path, theirs: Path | None = None
 ) -> Reproduced:
-    """Fuse a test set as the release does and score it as the release does.
-
-    Args:
-        line: what the release prints.
-        weights: the release's .pth file.
-        sides: folders of visible (MRI) and infrared images.
-        out: takes the fused images.
-        theirs: a folder of others' fused images to compare with.
-
-    Raises:
-        InputError: the weights or an image cannot be used.
-    """
+    """Fuse and score a test set as the release does, and compare with ``theirs``, if given."""
     scored = score_set(line.dataset, sides, [weights], out, "fused", residual=line.residual)
     means = scored.evaluation.rows[0].means
     figures = tuple(str(np.round(means[score], 2)) for score in PAPER_SCORES)
@@ -75,7 +64,7 @@ def reproduce(
 
 
 def compare_images(ours: Path, theirs: Path) -> str:
-    """Tell in a few words how the images of two folders, of the same names, differ."""
+    """Say in a few words how the images of two folders, of the same names, differ."""
     found = {file.stem: file for file in sorted(theirs.iterdir()) if file.is_file()}
     names = [file.stem for file in sorted(ours.glob("*.png")) if file.stem in found]
     if not names:
@@ -94,9 +83,10 @@ def compare_images(ours: Path, theirs: Path) -> str:
     if equal == len(names):
         return f"all {equal} equal"
     share = 100 * differing / pixels
-    told = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+    percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
     return (
-        f"{equal} of {len(names)} equal, {told} % of pixels differ, by at most {largest:.0f} of 255"
+        f"{equal} of {len(names)} equal, {percent} % of pixels differ, "
+        f"by at most {largest:.0f} of 255"
     )
 
 
@@ -120,11 +110,7 @@ Ready = tuple[Printed, Path, tuple[Path, Path]]
 
 
 def found_lines(models: Path, test_img: Path) -> tuple[list[Ready], list[str]]:
-    """Return what can be made again, and a line for each that cannot.
-
-    Raises:
-        InputError: nothing can.
-    """
+    """Return what can be made again, and a line for each that cannot."""
     ready, missing = [], []
     for line in RELEASE:
         weights = models / f"{line.weights}.pth"

@@ -62,9 +62,6 @@ def score_scenes(
             process. Others are spawned, since this process may hold threads (JAX) that a fork
             would break; a script that calls this needs ``if __name__ == "__main__":``.
         names: the scores to compute; default: all of the protocol.
-
-    Raises:
-        InputError: a worker was killed.
     """
     names = names or tuple(PROTOCOLS[protocol].metrics)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -186,11 +183,7 @@ def _read(path: Path, notes: list[tuple[str, str]], fused: bool = False) -> np.n
 def _same_size(
     files: tuple[Path, ...], images: tuple[np.ndarray, ...], notes: list[tuple[str, str]]
 ) -> tuple[np.ndarray, ...]:
-    """Crop images that differ by one pixel to what they share from the top left, and note it.
-
-    Raises:
-        InputError: they differ by more.
-    """
+    """Crop images that differ by one pixel to what they share from the top left, and note it."""
     shapes = [image.shape[:2] for image in images]
     height, width = (min(sides) for sides in zip(*shapes, strict=True))
     if max(max(h - height, w - width) for h, w in shapes) > LARGEST_CROP:

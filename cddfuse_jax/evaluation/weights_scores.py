@@ -184,16 +184,7 @@ def as_json(scored: dict[str, SetScores]) -> str:
 def found_sets(
     names: list[str], data: list[Path], elsewhere: dict[str, Path]
 ) -> dict[str, tuple[Path, Path]]:
-    """Return the folders of the test sets that are there, and tell of the others.
-
-    Args:
-        names: keys of `TEST_SETS`.
-        data: folders of test sets.
-        elsewhere: by name, the folder of a set that lies elsewhere, itself.
-
-    Raises:
-        InputError: a set that was named is not in its folder, or none is there.
-    """
+    """Return the folders of the test sets that are there, and report the others."""
     found = {}
     for name in names:
         known = TEST_SETS[name]

@@ -20,9 +20,9 @@ SIZES = ((96, 128), (33, 47), (64, 64))  # of the pairs compared: the file takes
 
 def pairs_to_compare() -> dict[str, Float[np.ndarray, "2 h w"]]:
     """Return pairs in [0, 1], each of another size."""
-    drawn, noisy, flat = SIZES
+    scene, noisy, flat = SIZES
     return {
-        "a drawn scene": np.stack(synthetic_pair(0, *drawn)).astype(np.float32),
+        "a synthetic scene": np.stack(synthetic_pair(0, *scene)).astype(np.float32),
         "noise": np.random.default_rng(0).random((2, *noisy), np.float32),
         "a flat pair": np.full((2, *flat), 0.5, np.float32),
     }
@@ -69,11 +69,7 @@ def onnx_model(
 def runner(
     data: bytes,
 ) -> Callable[[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]], Float[np.ndarray, "n h w"]]:
-    """Return the model as a function of visible and infrared, run by ONNX Runtime on the CPU.
-
-    Raises:
-        InputError: ONNX Runtime is not installed.
-    """
+    """Return the model as a function of visible and infrared, run by ONNX Runtime on the CPU."""
     try:
         import onnxruntime
     except ImportError:

@@ -187,11 +187,6 @@ def fuse_graph(params: Mapping[str, Any], residual: Residual, dtype: Type) -> on
     """Return the network, its inputs ``visible`` and ``infrared``, its output ``fused``.
 
     All are float32 (n, h, w) in [0, 1], h and w at least 2, whatever ``dtype`` computes between.
-
-    Args:
-        params: of one channel, as NumPy arrays.
-        residual: what the decoder adds.
-        dtype: of weights and features.
     """
     g = Graph(dtype)
     channel = g.constant([_SIDE], np.int64)

@@ -29,11 +29,7 @@ class Runtime(NamedTuple):
 
 
 def runtime_parts(archive: Path | None = None) -> Runtime:
-    """Return what a page needs of npm's archive of `RUNTIME`; None lets npm fetch it.
-
-    Raises:
-        InputError: the archive cannot be had or read.
-    """
+    """Return what a page needs of npm's archive of `RUNTIME`; None lets npm fetch it."""
     if archive is not None:
         return _parts(archive)
     with tempfile.TemporaryDirectory() as folder:
@@ -41,13 +37,7 @@ def runtime_parts(archive: Path | None = None) -> Runtime:
 
 
 def single_file(model: bytes, name: str, runtime: Runtime) -> bytes:
-    """Return the page, an HTML file.
-
-    Args:
-        model: an ONNX file as `fusing.onnx_file.onnx_model` makes it.
-        name: of the weights, to be shown.
-        runtime: see there.
-    """
+    """Return the page, an HTML file."""
     page = resources.files(__package__).joinpath("single_file.html").read_text(encoding="utf-8")
     parts = runtime._asdict() | {"model": model}
     return (

@@ -44,11 +44,7 @@ def export_fuse(
 
 
 def serialized(exported: export.Exported) -> bytes:
-    """Return the bytes of a file that `jax.export.deserialize` reads.
-
-    Raises:
-        InputError: flatbuffers is not installed.
-    """
+    """Return the bytes of a file that `jax.export.deserialize` reads."""
     try:
         return bytes(exported.serialize())
     except ImportError:

@@ -1,8 +1,8 @@
 """Many image sizes in few compilations: an image fused inside a larger array, exactly.
 
 `plan` chooses a few shapes, the buckets, for a folder's sizes. An image is padded to its bucket on
-the right and below, and fused there by a function that is compiled once for the bucket and is told
-where the image ends. Nothing that lies beyond is ever seen: before each convolution it is zeroed
+the right and below, and fused there by a function that is compiled once for the bucket and takes
+where the image ends. Nothing that lies beyond is ever used: before each convolution it is zeroed
 (zeros in the input alone would not do: LayerNorm makes its bias of them) or, in the detail branch,
 holds what reflection would put there, and the sums of attention leave it out.
 """

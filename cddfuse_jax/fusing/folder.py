@@ -153,11 +153,7 @@ def fuse_file(
     treatment: Treatment = AS_THEY_ARE,
     turn: AbstractContextManager = ANY_TIME,
 ) -> Outcome:
-    """Fuse a pair's files to a file, computing within ``turn``.
-
-    Raises:
-        InputError: a file cannot be read, or the sizes differ or are below 2x2.
-    """
+    """Fuse a pair's files to a file, computing within ``turn``."""
     started = time.perf_counter()
     pair, out = job
     photos = read_pair(pair, treatment.resize, fuser.ranges, treatment.page)

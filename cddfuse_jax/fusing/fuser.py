@@ -26,11 +26,11 @@ class Fuser(PairFuser):
 
     Args:
         weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
-            file of the release, a training run's workdir, a converted checkpoint, or the params
-            themselves. A folder named "ivf" is "./ivf".
+            file of the release, a training run's workdir, or the params themselves. A folder
+            named "ivf" is "./ivf".
         residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
             infrared-visible weights) or "none" (medical weights). None takes what the weights were
-            trained with if they tell, else "visible".
+            trained with if that is recorded, else "visible".
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
@@ -45,7 +45,7 @@ class Fuser(PairFuser):
             level of 255 (docs/speed.md).
         precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
             products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
-            which is an approximation (docs/speed.md tells how near).
+            which is an approximation (docs/speed.md says how near).
         device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
             and for all of them in `folder`.
 
@@ -80,7 +80,7 @@ class Fuser(PairFuser):
 
         Args:
             visible: A folder.
-            infrared: Likewise; the same one where ``pair`` or the names tell the sides apart.
+            infrared: Likewise; the same one where ``pair`` or the names say which is which.
             out: Folder that takes the fused images.
             pair: How files are named on each side, such as ("{}_V", "{}_T").
             resize: Where sizes differ, which image is resampled; None makes it that pair's error.

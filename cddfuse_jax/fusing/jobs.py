@@ -70,11 +70,7 @@ AS_THEY_ARE = Treatment()
 
 
 def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
-    """Find the pairs to fuse.
-
-    Raises:
-        InputError: there is none, or outputs exist or would replace inputs.
-    """
+    """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
     pairs, alone = select_pairs(files.visible, files.infrared, files.rule)
     outs = outputs(pairs, files.out, treatment.format)
     jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]
@@ -87,11 +83,7 @@ def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
 
 
 def outputs(pairs: list[Pair], out: Path, as_format: Format = FORMATS["png"]) -> list[Path]:
-    """Return the file that each pair is fused to: ``out/NAME.png``, or ``out`` itself if an image.
-
-    Raises:
-        InputError: outputs would lie among the inputs, or a folder of pairs is to become one file.
-    """
+    """Return each pair's output: ``out/NAME.png``, or ``out`` itself if it is an image."""
     single = is_image_name(out)
     if single and len(pairs) > 1:
         raise InputError(f"--out is a folder for {len(pairs)} pairs, got the file {out}")

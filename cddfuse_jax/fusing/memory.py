@@ -20,11 +20,7 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def parse_size(text: str) -> int:
-    """Return a size in bytes, as in ``8GiB`` (or ``8G``), ``500MB`` or ``6e9``.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Return a size in bytes, as in ``8GiB`` (or ``8G``), ``500MB`` or ``6e9``."""
     parts = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     try:
         number, unit, binary = parts.groups() if parts else ("", "", "")
@@ -106,9 +102,6 @@ def strip_rows(
         sharing: how many images are fused at a time in this memory.
         device: that computes.
         half: whether strips keep whole features in float16.
-
-    Raises:
-        InputError: not even single rows fit in ``limit``.
     """
     array = features * itemsize * width  # bytes of one row
     room = _room(limit, device) / sharing

@@ -25,9 +25,6 @@ def check_network(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) -
         model: the network; its branches may be one's own.
         params: its params; by default random ones.
         tolerance: the most by which results in [0, 1] may differ.
-
-    Raises:
-        InputError: they differ, or a way of fusing fails: which, and what to write instead.
     """
     visible, infrared = np.random.default_rng(0).random((2, *_SIZE), np.float32)
     batch = [image[None, :, :, None] for image in (visible, infrared)]

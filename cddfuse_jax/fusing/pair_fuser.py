@@ -30,48 +30,7 @@ from cddfuse_jax.weights.shipped import DEFAULT
 
 
 class PairFuser:
-    """Fuses arrays: all of `fuser.Fuser` but what reads and writes files.
-
-    ::
-
-        fuser = Fuser()  # or Fuser("CDDFuse_IVF.pth")
-        fused = fuser(visible, infrared)
-
-    The luma of both is fused, stretched to the whole range, and given the chroma of the one that
-    has colour (`cddfuse_jax.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
-
-    Args:
-        weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
-            file of the release, a training run's workdir, a converted checkpoint, or the params
-            themselves. A folder named "ivf" is "./ivf".
-        residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
-            infrared-visible weights) or "none" (medical weights). None takes what the weights were
-            trained with if they tell, else "visible".
-        color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
-            "infrared", or "none" for grey, which is the release's protocol.
-        stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
-        percentiles: Of a grey image deeper than 8 bits: what becomes black and white; by default
-            of the pixels that are part of the scene (`images.ranges.kept`).
-        visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
-            values "7000:9000", or percentiles "1,99".
-        infrared_range: Likewise of the infrared image.
-        max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
-            are fused in strips, with the same result. None: half of what is free.
-        half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
-            level of 255 (docs/speed.md).
-        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
-            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
-            which is an approximation (docs/speed.md tells how near).
-        device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
-            and for all of them in `folder`.
-
-    Attributes:
-        weights: Which weights these are: a name, and the start of their SHA-256.
-
-    Raises:
-        InputError: no weights there, an unknown option, no such device, or no size as
-            ``max_memory``.
-    """
+    """Fuses arrays: all of `fuser.Fuser`, which explains the arguments, but what handles files."""
 
     def __init__(
         self,
@@ -166,10 +125,10 @@ class PairFuser:
         model = self._model
         options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
         options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
-        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return (
             f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
-            f"{model.coupling_layers} coupling layers; {told})"
+            f"{model.coupling_layers} coupling layers; {listed})"
         )
 
     def __call__(
@@ -213,17 +172,6 @@ class PairFuser:
         check_finite_output(lumas)
         return [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
 
-    def fuse_pair(
-        self, visible: Pixels, infrared: Pixels
-    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
-        """Fuse two images to float32 in [0, 1].
-
-        Raises:
-            InputError: the sizes differ, are below 2x2, or a value is not usable.
-        """
-        pair = self._pictures(visible, infrared)
-        return self.finished(self.luma(*pair), *pair)
-
     def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
         first, second = (
             levels.picture(pixels, levels.limits_for(pixels, given))
@@ -237,9 +185,6 @@ class PairFuser:
         Args:
             visible: grey or RGB; counts are scaled without the ranges that this fuser was made for.
             infrared: likewise, of the same size.
-
-        Raises:
-            InputError: as `fuse_pair`.
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))

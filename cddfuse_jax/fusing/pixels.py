@@ -18,11 +18,7 @@ LEAST_SIDE = 2  # pixels: the detail branch reflects at the border
 def as_batches(
     visible: Any, infrared: Any
 ) -> tuple[Shaped[np.ndarray, "n _h _w *_rgb"], Shaped[np.ndarray, "n _hh _ww *_rgbs"], bool]:
-    """Return both sides as `as_batch` does, and whether they were batches.
-
-    Raises:
-        InputError: one is not what `as_batch` takes, or they are not equally many.
-    """
+    """Return both sides as `as_batch` does, and whether they were batches."""
     first, is_batch = as_batch(visible, "visible")
     second, is_also = as_batch(infrared, "infrared")
     if is_batch != is_also or len(first) != len(second):
@@ -35,11 +31,7 @@ def as_batches(
 
 
 def check_sizes(visible: Pixels, infrared: Pixels) -> None:
-    """Check that two images, grey or in colour, can be a pair.
-
-    Raises:
-        InputError: their sizes differ, or are below 2x2.
-    """
+    """Check that two images, grey or in colour, can be a pair."""
     (height, width), other = visible.shape[:2], infrared.shape[:2]
     if (height, width) != other:
         raise InputError(
@@ -60,9 +52,6 @@ def as_batch(given: Any, name: str) -> tuple[Shaped[np.ndarray, "n h w *rgb"], b
         given: an array or list HxW, HxWxC, NxHxW or NxHxWxC with C of 1, 3 or 4 (three axes are one
             image if the last has such a length, else a batch), or a Pillow image.
         name: what a message calls it.
-
-    Raises:
-        InputError: it is none of these.
     """
     images = photo_of(given, name).pixels if isinstance(given, Image.Image) else np.asarray(given)
     shape = images.shape

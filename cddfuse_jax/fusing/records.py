@@ -18,9 +18,6 @@ def recording(path: Path | None) -> Iterator[Callable[[PairFuser, Outcome], None
     The fields: name, visible, infrared, out (paths as given), error or null, width, height, shift
     of the infrared image in pixels (right, down) where it is certain or null, notes, seconds from
     reading to written, weights, residual, program.
-
-    Raises:
-        InputError: the file cannot be written.
     """
     if path is None:
         yield lambda fuser, outcome: None

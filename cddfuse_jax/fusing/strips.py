@@ -1,8 +1,6 @@
 """Fusing in strips of rows: the whole image's result, in memory that the strips bound.
 
-`CDDFuse.fuse` itself says what is computed: it is called with feature maps that are only planned,
-and its parts, instead of computing, plan what they make of them. The plan is then carried out part
-by part, each over all strips.
+What `strip_plan` has planned is carried out part by part, each over all strips.
 
 Attention between channels needs sums over all pixels and nothing else of the image, so a block
 runs in passes over strips: one for each of its sums, and a last one that applies it. A strip is
@@ -14,26 +12,22 @@ beyond the image are set anew before every convolution, see `extent.Strip`. Only
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from cddfuse_jax.fusing.strip_plan import Part, Planned, Whole, plan_fusing
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.attention import GramSums
-from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
+from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
-from cddfuse_jax.models.detail import DetailFeatureExtraction
 from cddfuse_jax.models.extent import Strip, of_arrays
-from cddfuse_jax.models.restormer import RestormerBlock, RestormerBlocks
 
-Whole = Float[np.ndarray, "h w c"]  # features, or an image
+Source = Float[np.ndarray, "h w _"]  # what a part is applied to, of any number of channels
 Window = Float[AnyArray, "1 rows w _"]  # what a strip reads of one
-# These are made of parts, each of which is computed in one go; every other module is one part.
-_COMPOSED = (CDDFuse, Encoder, Decoder, RestormerBlocks, DetailFeatureExtraction)
-_PARTS_OF_THEM = ((Encoder, "embed"), (Decoder, "join"), (Decoder, "image"))
 _found_halos: dict[Any, list[int]] = {}
 _ALIGNMENT = 64  # bytes, XLA's on CPUs
 
@@ -63,73 +57,8 @@ def fuse_in_strips(
     Returns:
         An image in (0, 1), equal to the whole image's result but for rounding.
     """
-    model = model.clone(remat=False)  # whose coupling layers are of a class of their own
-    images = (image[None, :, :, None] for image in (visible, infrared))
-    with nn.intercept_methods(functools.partial(_plan_part, model)):
-        fused = model.apply(variables, *images, residual, method="fuse")
+    fused = plan_fusing(model, variables, visible, infrared, residual)
     return _Strips(rows, half).computed(fused)[..., 0]
-
-
-class _Part(NamedTuple):
-    """A part of the network and what it is applied to: arrays, `_Planned` ones, or None."""
-
-    module: nn.Module
-    method: str
-    params: Any
-    sources: tuple[Float[np.ndarray, "1 h w _"] | None, ...]
-
-
-class _Planned(np.ndarray):
-    """A feature map yet to be computed, (1, h, w, c): the sum of what parts of the network make.
-
-    It has an array's shape and type without its memory.
-
-    Attributes:
-        parts: which add up to it.
-        readers: parts that are to read it.
-        computed: the map, once it is and as long as there are readers.
-    """
-
-    parts: list[_Part]
-    readers: int
-    computed: Whole | None
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...], parts: list[_Part]) -> "_Planned":
-        planned = np.broadcast_to(np.float32(0), shape).view(cls)
-        planned.parts, planned.readers, planned.computed = parts, 0, None
-        return planned
-
-    def __add__(self, other: "_Planned") -> "_Planned":
-        return _Planned.of(self.shape, self.parts + other.parts)
-
-
-def _plan_part(model: CDDFuse, compute, inputs, options, context) -> Any:
-    """Plan what a part makes of its inputs; what is made of parts runs as ever."""
-    module, method = context.module, context.method_name
-    if isinstance(module, CDDFuse) and method == "encode_sums":
-        visible, infrared = (module.encode(image)[:2] for image in inputs[:2])
-        return visible[0] + infrared[0], visible[1] + infrared[1]
-    if isinstance(module, RestormerBlocks) and method == "__call__":
-        (x,), params = inputs, module.variables["params"]
-        block = RestormerBlock(module.heads, parent=None)
-        for i in range(module.count):
-            x = _planned(model, block, "__call__", params[str(i)], (x,))
-        return x
-    composed = isinstance(module, _COMPOSED) and (type(module), method) not in _PARTS_OF_THEM
-    if composed or method == "setup":
-        return compute(*inputs, **options)
-    unbound = module.clone(parent=None, name=None)
-    return _planned(model, unbound, method, module.variables["params"], tuple(inputs))
-
-
-def _planned(model, module, method, params, sources) -> _Planned:
-    for source in sources:
-        if isinstance(source, _Planned):
-            source.readers += 1
-    channels = model.channels if method == "image" else model.features
-    shape = (*sources[0].shape[:3], channels)
-    return _Planned.of(shape, [_Part(module, method, params, sources)])
 
 
 class _Strips:
@@ -138,19 +67,19 @@ class _Strips:
     def __init__(self, rows: int, half: bool):
         self.rows, self.half = rows, half
 
-    def computed(self, planned: _Planned) -> Whole:
+    def computed(self, planned: Planned) -> Whole:
         """Compute a feature map, and what it is made of, in as few arrays as can be."""
         if planned.computed is None:
             for part in planned.parts:
                 planned.computed = self._add(planned.computed, part)
         return planned.computed
 
-    def _add(self, total: Whole | None, part: _Part) -> Whole:
+    def _add(self, total: Whole | None, part: Part) -> Whole:
         """Return ``total`` with a part's result added, or that result if there is no total yet."""
         sources, spare = [], None
         for source in part.sources:
             array = None if source is None else source[0]
-            if isinstance(source, _Planned):
+            if isinstance(source, Planned):
                 array = self.computed(source)
                 source.readers -= 1
                 if not source.readers:
@@ -161,9 +90,9 @@ class _Strips:
 
     def _apply(
         self,
-        part: _Part,
-        sources: list[Float[np.ndarray, "h w _"] | None],
-        spare: Float[np.ndarray, "h w _"] | None,
+        part: Part,
+        sources: list[Source | None],
+        spare: Source | None,
         total: Whole | None,
     ) -> Whole:
         """Apply a part to whole arrays; the result may take the place of ``spare``, a source."""
@@ -173,10 +102,8 @@ class _Strips:
         known: tuple[GramSums, ...] = ()
         for each in halos:
             known += (self._sums(part, sources, each, known),)
-        windows = zip(*(self._windows(x, height, halo) for x in sources), strict=True)
         out = total
-        for first, window in zip(range(0, height, self.rows), windows, strict=True):
-            place = np.int32(first - halo), np.int32(height)
+        for first, place, window in self._strips(sources, halo):
             result = np.asarray(_strip(module, method, halo, params, place, known, *window))[0]
             result = result[: height - first]
             if out is None:
@@ -192,26 +119,16 @@ class _Strips:
 
     def _sums(
         self,
-        part: _Part,
-        sources: list[Float[np.ndarray, "h w _"] | None],
+        part: Part,
+        sources: list[Source | None],
         halo: int,
         known: tuple[GramSums, ...],
     ) -> GramSums:
         """Return the first sums over the whole image that a part asks for beside those known."""
         module, method, params, _ = part
-        height = len(sources[0])
-        windows = zip(*(self._windows(x, height, halo) for x in sources), strict=True)
         shares = (
-            _strip_sums(
-                module,
-                method,
-                halo,
-                params,
-                (np.int32(first - halo), np.int32(height)),
-                known,
-                *window,
-            )
-            for first, window in zip(range(0, height, self.rows), windows, strict=True)
+            _strip_sums(module, method, halo, params, place, known, *window)
+            for _, place, window in self._strips(sources, halo)
         )
         # In float64: a large image has many strips.
         total = functools.reduce(
@@ -219,6 +136,15 @@ class _Strips:
             (jax.tree.map(lambda part: np.asarray(part, np.float64), each) for each in shares),
         )
         return jax.tree.map(lambda each: each.astype(summing_dtype(sources[0])), total)
+
+    def _strips(
+        self, sources: list[Source | None], halo: int
+    ) -> Iterator[tuple[int, tuple[np.int32, np.int32], tuple[Window | None, ...]]]:
+        """Yield each strip's first row, where its window lies, and the window of every source."""
+        height = len(sources[0])
+        windows = zip(*(self._windows(x, height, halo) for x in sources), strict=True)
+        for first, window in zip(range(0, height, self.rows), windows, strict=True):
+            yield first, (np.int32(first - halo), np.int32(height)), window
 
     def _windows(self, array: Whole | None, height: int, halo: int) -> Iterator[Window | None]:
         """Yield windows: a strip's rows and ``halo`` more on both sides, zeros beyond the array.

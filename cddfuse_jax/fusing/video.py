@@ -70,11 +70,7 @@ def paired(visible: Frames, infrared: Frames, sync: bool) -> Iterator[tuple[Fram
 
 
 def check_timing(visible: Frames, infrared: Frames, sync: bool) -> None:
-    """Refuse streams that differ in rate or number of frames, unless they are to be synchronised.
-
-    Raises:
-        InputError: naming both rates and both numbers.
-    """
+    """Refuse streams of other rates or numbers of frames, unless they are to be synchronised."""
     differ = abs(visible.rate / infrared.rate - 1) > RATE_TOLERANCE
     if (differ or visible.count != infrared.count) and not sync:
         raise InputError(
@@ -117,19 +113,17 @@ def fuse_video(
         return levels.picture(pixels, limits and smoothed.update(*limits))
 
     count = 0
-    with replacing(out) as temporary, _telling(out), contextlib.ExitStack() as stack:
+    with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
         pairs = progress(
             paired(visible, infrared, sync), "fusing", total=visible.count, unit="frame"
         )
         for frames in pairs:
             sides = (frame.pixels for frame in frames), fuser.ranges, smoothed_ranges
-            seen, warm = _of_one_size(
-                *(picture(*side) for side in zip(*sides, strict=True)), resize
-            )
-            luma = fuser.luma(seen, warm)
+            images = _of_one_size(*(picture(*side) for side in zip(*sides, strict=True)), resize)
+            luma = fuser.luma(*images)
             spread = stretch.update(float(luma.min()), float(luma.max()))
-            fused = levels.to_8_bit(fuser.finished(luma, seen, warm, spread))
+            fused = levels.to_8_bit(fuser.finished(luma, *images, spread))
             if writer is None:
                 writer = stack.enter_context(Writer(temporary, visible.rate, fused.shape[:2]))
                 writer.copy_sound(_with_sound(visible, infrared), out)
@@ -153,7 +147,7 @@ def _of_one_size(
 
 
 @contextlib.contextmanager
-def _telling(out: Path) -> Iterator[None]:
+def _naming_the_output(out: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
@@ -216,11 +210,7 @@ class Writer:
         self._packets = _moved(self._sound.demux(stream), copy)
 
     def write(self, image: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append one frame, grey or RGB.
-
-        Raises:
-            InputError: its size is another than the first one's.
-        """
+        """Append one frame, grey or RGB."""
         if image.shape[:2] != self._size:
             sizes = " and ".join(
                 f"{width}x{height}" for height, width in (self._size, image.shape[:2])

@@ -22,19 +22,7 @@ def open_videos(
     sync: bool = False,
     overwrite: bool = False,
 ) -> tuple[Frames, Frames]:
-    """Open two videos, or folders of frames, that are to be fused to a video.
-
-    Args:
-        visible: a video, or a folder of frames.
-        infrared: the same.
-        out: a video file.
-        fps: frames per second of folders; by default the other video's.
-        sync: whether frames are paired by time.
-        overwrite: whether an output that exists is replaced.
-
-    Raises:
-        InputError: one of them is no video, timing or sizes differ, or the output exists.
-    """
+    """Open two videos, or folders of frames, that are to be fused to a video."""
     if not is_video(out):
         raise InputError(f"--out must be a video, such as fused.mp4, got {out}")
     for path in (visible, infrared):

@@ -20,33 +20,21 @@ def watch(
     """Fuse every pair whose output does not exist, and go on looking for new ones.
 
     A file counts as arrived when it is the same in two looks. A pair that failed is tried again
-    when one of its files has changed.
-
-    Args:
-        fuser: fuses.
-        files: folders, which may be empty at first; ``skip_existing`` is taken for granted.
-        treatment: as for `fuse_jobs`.
-        waits: waits at each step; it ends with these. None: a look a second, for ever.
-
-    Yields:
-        What became of each pair.
-
-    Raises:
-        InputError: one is no folder, or outputs would lie among the inputs.
+    when one of its files has changed. It looks once for each of ``waits``, by default every second.
     """
     for folder in (home(files.visible), home(files.infrared)):
         if not folder.is_dir():
             raise InputError(f"--watch looks into folders, {folder} is none")
-    seen: dict[Pair, object] = {}
+    before: dict[Pair, object] = {}
     tried: dict[Pair, object] = {}
     with alone_in(files.out, "fuse"):
         for _ in waits or _a_look_a_second():
             for pair, out in _not_fused(files, treatment):
                 state = [_state(file) for file in pair[1:]]
-                if None not in state and seen.get(pair) == state != tried.get(pair):
+                if None not in state and before.get(pair) == state != tried.get(pair):
                     tried[pair] = state
                     yield from fuse_jobs(fuser, [Job(pair, out)], treatment)
-                seen[pair] = state
+                before[pair] = state
 
 
 def _a_look_a_second() -> Iterator[None]:

@@ -92,11 +92,7 @@ def make_fuse(
 
 
 def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:
-    """Check what the network computed: NaN would be written as black, without a word.
-
-    Raises:
-        InputError: a value is NaN or infinite.
-    """
+    """Check what the network computed: NaN would be written as black, without a word."""
     if bad := fused.size - int(np.isfinite(fused).sum()):
         raise InputError(
             f"the network's output must be finite, {bad} of {fused.size} values are not; the "

@@ -22,7 +22,7 @@ LEAST_DIFFERENCE = 8 / 255  # between two channels of a pixel, that makes an ima
 
 
 def is_coloured(pixels: np.ndarray) -> bool:
-    """Tell whether an HxWx3 image shows any colour; three equal channels, or nearly, do not."""
+    """Return whether an HxWx3 image shows any colour; three equal channels, or nearly, do not."""
     if pixels.ndim == 2:
         return False
     most = white(pixels)

@@ -38,23 +38,14 @@ class Frames(Protocol):
 
 
 def open_frames(path: Path, rate: Fraction | None) -> Frames:
-    """Open a video file, or a folder of frames that were taken at ``rate`` per second.
-
-    Raises:
-        InputError: nothing of that kind there, or a folder without a rate.
-    """
+    """Open a video file, or a folder of frames that were taken at ``rate`` per second."""
     if path.is_dir():
         return FolderFrames(path, rate)
     return VideoFrames(path)
 
 
 class FolderFrames:
-    """The images of a folder as frames, sorted by name.
-
-    Raises:
-        InputError: the folder is missing or empty, or no rate is given; from the iterator: a file
-            cannot be read.
-    """
+    """The images of a folder as frames, sorted by name."""
 
     def __init__(self, path: Path, rate: Fraction | None):
         self.path, self.files = path, list(images_by_stem(path).values())
@@ -83,9 +74,9 @@ class VideoFrames:
         with opened(path) as container:
             stream = container.streams.video[0]
             if not stream.average_rate:
-                raise InputError(f"{path}: the video tells no frame rate")
+                raise InputError(f"{path}: the video has no frame rate")
             self.rate = Fraction(stream.average_rate)
-            # Counted, not believed: many files do not tell, and packets are quickly skipped.
+            # Counted, not believed: many files do not say, and packets are quickly skipped.
             self.count = sum(packet.size > 0 for packet in container.demux(stream))
             self.has_sound = bool(container.streams.audio)
 
@@ -108,11 +99,7 @@ class VideoFrames:
 
 
 def opened(path: Path):
-    """Open a container for reading, and make sure that it has a video stream.
-
-    Raises:
-        InputError: it is no video file.
-    """
+    """Open a container for reading, and make sure that it has a video stream."""
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:

@@ -54,9 +54,6 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
         path: PNG, JPEG, TIFF, BMP, WebP or .npy; with the extra [medical] DICOM or NIfTI.
         index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
             only slice.
-
-    Raises:
-        InputError: the file is missing, broken, no image, or of an unknown kind.
     """
     start = _start(path)
     if Path(path).suffix.lower() == ".npy":
@@ -71,11 +68,7 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
 
 
 def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
-    """Return a Pillow image as `read_photo` returns a file; ``name`` is for messages.
-
-    Raises:
-        InputError: it is neither grey nor of colours.
-    """
+    """Return a Pillow image as `read_photo` returns a file; ``name`` is for messages."""
     tile, file = str(getattr(image, "tile", "")), getattr(image, "filename", "")
     if image.format == "TIFF" and file and tile != "[]":  # not decoded yet: see `tiff_files`
         return read_photo(file, image.tell())
@@ -108,9 +101,6 @@ def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     """Read an image for a screen: uint8, HxW (grey) or HxWx3 (RGB); alpha is dropped.
 
     Deeper images are scaled as `levels.intensities` does, ``fused`` ones as `levels.of_fused`.
-
-    Raises:
-        InputError: as `read_photo`, or no pixel is finite.
     """
     photo = read_photo(path)
     with naming(path):
@@ -118,11 +108,7 @@ def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
 
 
 def photo_8_bit(photo: Photo, fused: bool = False) -> np.ndarray:
-    """Return a photo as uint8, HxW or HxWx3.
-
-    Raises:
-        InputError: as `levels.intensities`.
-    """
+    """Return a photo as uint8, HxW or HxWx3."""
     if photo.pixels.dtype == np.uint8:
         return photo.pixels
     if fused:
@@ -131,31 +117,19 @@ def photo_8_bit(photo: Photo, fused: bool = False) -> np.ndarray:
 
 
 def read_grey(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
-    """Read an image as the release's scripts do: round(0.299 R + 0.587 G + 0.114 B), uint8 HxW.
-
-    Raises:
-        InputError: as `read_image`.
-    """
+    """Read an image as the release's scripts do: round(0.299 R + 0.587 G + 0.114 B), uint8 HxW."""
     return levels.grey_8_bit(read_image(path, fused))
 
 
 def read_luma(path: str | os.PathLike) -> np.ndarray:
-    """Read luma as the release's patch preparation does: float32 HxW in [0, 1], never rounded.
-
-    Raises:
-        InputError: as `read_image`.
-    """
+    """Read luma as the release's patch preparation does: float32 HxW in [0, 1], never rounded."""
     photo = read_photo(path)
     with naming(path):
         return levels.luma(photo.pixels, photo.limits)
 
 
 def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, int]:
-    """Read an image's (height, width) from its header, without decoding the pixels.
-
-    Raises:
-        InputError: the file is missing or no image.
-    """
+    """Read an image's (height, width) from its header, without decoding the pixels."""
     start = _start(path)
     if Path(path).suffix.lower() == ".npy":
         return _mapped_npy(path).shape[:2]
@@ -276,7 +250,7 @@ def _deep_png(image: Image.Image) -> np.ndarray:
 
 
 def _is_radiometric(image: Image.Image) -> bool:
-    """Tell whether a JPEG holds a thermal camera's counts beside its picture."""
+    """Return whether a JPEG holds a thermal camera's counts beside its picture."""
     segments = getattr(image, "applist", [])
     if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
         return True

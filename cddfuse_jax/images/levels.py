@@ -44,11 +44,7 @@ def white(pixels: np.ndarray) -> float | None:
 def measured_range(
     pixels: np.ndarray, given: Range | tuple[float, float] = AUTO
 ) -> tuple[float, float]:
-    """Return the values that become 0 and 1; the second is never below the first.
-
-    Raises:
-        InputError: no pixel is finite.
-    """
+    """Return the values that become 0 and 1; the second is never below the first."""
     if isinstance(given, Values):
         return given.low, given.high
     pixels = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels
@@ -84,9 +80,6 @@ def limits_for(
     """Return the values that become 0 and 1: those given, else the file's ``own``, else measured.
 
     None for a picture, whose type says them: 8 bits, floats within [0, 1], colour.
-
-    Raises:
-        InputError: as `white`.
     """
     if isinstance(given, Values):
         floats = pixels.dtype.kind == "f" and white(pixels[..., :1]) == 1
@@ -101,9 +94,6 @@ def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np
     """Return uint8 as it is, all else as `intensities`: no range is needed any more.
 
     Three equal channels become one, so that they give what a grey image gives.
-
-    Raises:
-        InputError: as `intensities`.
     """
     if limits is None and pixels.dtype == np.uint8:
         return pixels
@@ -112,7 +102,7 @@ def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np
 
 
 def is_flat(pixels: np.ndarray) -> bool:
-    """Tell whether every pixel of an image, grey or colour, is the same."""
+    """Return whether every pixel of an image, grey or colour, is the same."""
     return bool((pixels == pixels[:1, :1]).all())
 
 
@@ -170,9 +160,6 @@ def grey_8_bit(pixels: np.ndarray) -> np.ndarray:
     """Return round(0.299 R + 0.587 G + 0.114 B), uint8 HxW, as the release's scripts read a file.
 
     Deep images are brought to 8 bits by `intensities`.
-
-    Raises:
-        InputError: as `intensities`.
     """
     if pixels.dtype != np.uint8:
         pixels = to_8_bit(intensities(pixels))
@@ -180,11 +167,7 @@ def grey_8_bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def luma(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Return 0.299 R + 0.587 G + 0.114 B of the intensities: float32 HxW in [0, 1], not rounded.
-
-    Raises:
-        InputError: as `intensities`.
-    """
+    """Return 0.299 R + 0.587 G + 0.114 B of the intensities: float32 HxW in [0, 1], not rounded."""
     values = intensities(pixels, limits)
     if values.ndim == 2:
         return values
@@ -197,9 +180,6 @@ def network_input(pixels: np.ndarray) -> np.ndarray:
 
     That is `grey_8_bit` over 255 for 8-bit images, as in the release, and `luma` for all others,
     which keep their depth.
-
-    Raises:
-        InputError: as `intensities`.
     """
     if pixels.dtype == np.uint8:
         return grey_8_bit(pixels).astype(np.float32) / np.float32(255)

@@ -12,12 +12,12 @@ SUFFIXES = (".dcm", ".nii", ".nii.gz")
 
 
 def is_dicom(start: bytes) -> bool:
-    """Tell by a file's first 132 bytes whether it is DICOM."""
+    """Return, by a file's first 132 bytes, whether it is DICOM."""
     return start[128:132] == b"DICM"
 
 
 def is_nifti(path: str | os.PathLike) -> bool:
-    """Tell by its ending whether a file is NIfTI, which may be compressed."""
+    """Return, by its ending, whether a file is NIfTI, which may be compressed."""
     return os.fspath(path).lower().endswith((".nii", ".nii.gz"))
 
 

@@ -38,21 +38,17 @@ QUALITY = 95  # of JPEG, 1 to 100
 
 
 def is_image_name(out: Path) -> bool:
-    """Tell whether ``out`` names one image that can be written, rather than a folder."""
+    """Return whether ``out`` names one image that can be written, rather than a folder."""
     return out.suffix.lower() in _OF_SUFFIX and not out.is_dir()
 
 
 def is_video(path: Path) -> bool:
-    """Tell by the ending whether a path names a video file."""
+    """Return, by the ending, whether a path names a video file."""
     return path.suffix.lower() in _VIDEOS and not path.is_dir()
 
 
 def format_for(out: Path, name: str | None = None) -> Format:
-    """Return the format called ``name``, or else that of the ending of ``out``; PNG for a folder.
-
-    Raises:
-        InputError: there is no such format, or the ending of ``out`` is of another one.
-    """
+    """Return the format called ``name``, or that of the ending of ``out``; PNG for a folder."""
     if out.suffix.lower() in _OTHERS and not out.is_dir():
         raise InputError(
             f"fused images are stored as PNG, JPEG or TIFF, got --out {out}; end it in .png, .jpg "
@@ -89,7 +85,7 @@ def write_image(
         software: what made it; PNG text "Software", or that tag of EXIF and TIFF.
         description: how; PNG text "Description", or the tag ImageDescription.
     """
-    told = {"Software": software, "Description": description}
+    texts = {"Software": software, "Description": description}
     if as_format.deep:
         pixels = np.rint(values.astype(np.float64) * 65535).astype(np.uint16)
     else:
@@ -104,10 +100,10 @@ def write_image(
                 temporary, format="JPEG", quality=quality, subsampling=0, exif=exif
             )
         elif as_format.deep and pixels.ndim == 3:
-            temporary.write_bytes(_deep_colour_png(pixels, told))
+            temporary.write_bytes(_deep_colour_png(pixels, texts))
         else:
             text = PngImagePlugin.PngInfo()
-            for key, value in told.items():
+            for key, value in texts.items():
                 text.add_text(key, value)
             Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=text)
 
@@ -126,7 +122,7 @@ def _write_tiff(path: Path, pixels: np.ndarray, software: str, description: str)
     )
 
 
-def _deep_colour_png(pixels: np.ndarray, told: dict[str, str]) -> bytes:
+def _deep_colour_png(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
     """Return HxWx3 uint16 as a PNG file, which Pillow cannot make (W3C PNG, sections 5, 9, 11)."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -138,7 +134,7 @@ def _deep_colour_png(pixels: np.ndarray, told: dict[str, str]) -> bytes:
     differences = rows.copy()
     differences[:, 6:] -= rows[:, :-6]  # filter 1: bytes less those of the pixel to the left
     filtered = np.concatenate([np.ones((height, 1), np.uint8), differences], axis=1)
-    text = [chunk(b"tEXt", f"{k}\0{v}".encode("latin-1", "replace")) for k, v in told.items()]
+    text = [chunk(b"tEXt", f"{k}\0{v}".encode("latin-1", "replace")) for k, v in texts.items()]
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)  # 16 bits, truecolour
     parts = [chunk(b"IHDR", header), *text, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")

@@ -59,11 +59,7 @@ def read_pair(
 
 
 def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Photo:
-    """Read a file as a picture, see `read_pair`, with notes on what that took.
-
-    Raises:
-        InputError: it cannot be read, or what is white in it cannot be known.
-    """
+    """Read a file as a picture, see `read_pair`, with notes on what that took."""
     photo = read_photo(path, index)
     pixels, notes = photo.pixels, list(photo.notes)
     with naming(path):
@@ -102,12 +98,7 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
 
 
 def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
-    """Undo a shift of the infrared image: crop both to the pixels that they share, not resampled.
-
-    Args:
-        photos: of one size.
-        shift: where the infrared content lies against the visible one.
-    """
+    """Undo a shift of the infrared image: crop both to the pixels shared, without resampling."""
     height, width = photos.visible.pixels.shape[:2]
     rows: list[slice] = []
     columns: list[slice] = []
@@ -147,7 +138,7 @@ def warnings_on(pair: Pair, photos: PairOfPhotos) -> list[str]:
 
 
 def looks_medical(pair: Pair) -> bool:
-    """Tell by the names of files and their folders whether a pair is MRI with CT, PET or SPECT."""
+    """Return, by the names of files and folders, whether a pair is MRI with CT, PET or SPECT."""
     scanned = {"ct", "pet", "spect"} & _words(pair.infrared)
     return bool({"mri", "mr"} & _words(pair.visible) and scanned)
 
@@ -172,20 +163,12 @@ def _resized(photo: Photo, height: int, width: int) -> Photo:
 
 
 def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> None:
-    """Refuse a pair whose images differ in height or width.
-
-    Raises:
-        InputError: naming both files and both sizes.
-    """
+    """Refuse a pair whose images differ in height or width."""
     _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
 
 
 def read_pair_size(pair: Pair, index: int | None = None) -> tuple[int, int]:
-    """Read the common (height, width) of a pair from the headers of its two files.
-
-    Raises:
-        InputError: a file is missing or no image, or the sizes differ.
-    """
+    """Read the common (height, width) of a pair from the headers of its two files."""
     size = read_size(pair.visible, index)
     _check_same_size(pair, size, read_size(pair.infrared, index))
     return size

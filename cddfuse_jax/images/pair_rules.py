@@ -54,11 +54,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def parse(patterns: Iterable[str] | None) -> Rule | None:
-    """Return the rule of two patterns, None for none.
-
-    Raises:
-        InputError: they are not two, or have neither ``{}`` nor ``*``, or one alone has ``{}``.
-    """
+    """Return the rule of two patterns, None for none."""
     if not patterns:
         return None
     given = tuple(patterns)
@@ -82,10 +78,6 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
         infrared: names in the infrared folder.
         one: whether the folders are one, so that each name is of one side only. A side whose
             pattern is ``{}`` alone has what the other's does not fit.
-
-    Raises:
-        InputError: a name in one folder fits both patterns, or names that go together in their
-            order are not equally many.
     """
     if rule.by_order:
         return _in_order(rule, sorted(visible, key=_numbered), sorted(infrared, key=_numbered), one)

@@ -48,18 +48,18 @@ def find_pairs(
     """Pair the images of two folders by name, so that ``a.png`` goes with ``a.jpg``.
 
     Where no names are equal, or both folders are one, the rule is found from the names, if one
-    stands out, and told. A folder without images is searched through its subfolders.
+    stands out, with a note. A folder without images is searched through its subfolders.
 
     Args:
         visible: the visible images' folder; a last part with ``{}``, as in ``DIR/{}_V``, is the
             rule of its side.
         infrared: the infrared ones', or the same one.
         rule: how names go together; None for equal names, or what is found.
-        silent: whether what was found or skipped is told to nobody.
+        silent: print no note of what was found or skipped.
 
     Raises:
         InputError: a folder is missing, a side has two images of one scene, or the folders are one
-            and no rule tells the sides apart.
+            and no rule says which side a file is of.
     """
     patterns = [side if PLACE in side.name else None for side in (Path(visible), Path(infrared))]
     if any(patterns):
@@ -89,7 +89,7 @@ def find_pairs(
         )
     paired = {file for pair in pairs for file in pair[1:]}
     alone = [[file for file in side.values() if file not in paired] for side in (first, second)]
-    if one:  # what fits no pattern is of neither side, and told once
+    if one:  # what fits no pattern is of neither side, and reported once
         of_infrared = {second[name] for names in parts[1].values() for name in names}
         alone = [
             [file for file in alone[0] if file not in of_infrared],
@@ -111,7 +111,7 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
         return rule
     if one:
         raise InputError(
-            f"{folder}: the same folder for both sides, and nothing in the names tells them apart; "
+            f"{folder}: the same folder for both sides, and nothing in the names says which is; "
             "give two folders, or --pair '{}_V' '{}_T' with what marks each side (files that hold "
             "both, as RGB and a fourth band, must be split first: magick FILE -separate %d.png)"
         )
@@ -119,11 +119,7 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
 
 
 def refuse_one_file(pair: Pair) -> None:
-    """Refuse a pair whose two files are one.
-
-    Raises:
-        InputError: they are, by whatever names.
-    """
+    """Refuse a pair whose two files are one."""
     if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
         raise InputError(
             f"{pair.visible}: the same file for both sides; give the visible image and the "
@@ -132,7 +128,7 @@ def refuse_one_file(pair: Pair) -> None:
 
 
 def tell_skipped(*folders: str | os.PathLike) -> None:
-    """Tell how many files of folders are no images that are read, by their endings."""
+    """Return how many files of folders are no images that are read, by their endings."""
     for folder in folders:
         kinds = Counter(
             file.suffix.lower() or "nameless"
@@ -147,12 +143,7 @@ def tell_skipped(*folders: str | os.PathLike) -> None:
 def select_pairs(
     visible: Path, infrared: Path, rule: Rule | None = None
 ) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two files or two folders, and a line for each file without a partner.
-
-    Raises:
-        InputError: one is a file and the other a folder, one is missing, both are one file, or
-            there is no pair; and as `find_pairs`.
-    """
+    """Return the pairs of two files or two folders, and a line for each file without a partner."""
     for path in (home(visible), home(infrared)):
         if not path.exists():
             raise InputError(missing(path))
@@ -184,22 +175,14 @@ def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
 
 
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
-    """Image files of a folder (not of its subfolders), sorted, by the name without its ending.
-
-    Raises:
-        InputError: the folder is missing, or holds two images of one stem; all such are listed.
-    """
+    """Image files of a folder (not of its subfolders), sorted, by the name without its ending."""
     found = candidates_by_stem(folder)
     _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
     return {stem: files[0] for stem, files in found.items()}
 
 
 def images_within(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
-    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too.
-
-    Raises:
-        InputError: as `images_by_stem`.
-    """
+    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too."""
     found = candidates_by_stem(folder, subfolders=deep)
     found = found or candidates_by_stem(folder, subfolders=True)
     _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
@@ -223,9 +206,6 @@ def candidates_by_stem(
 
     With ``subfolders`` those in them too; the stem is then the path within the folder, as
     ``day/a``, without the ending.
-
-    Raises:
-        InputError: the folder is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -46,7 +46,7 @@ class Shift(NamedTuple):
 
     @property
     def is_misregistered(self) -> bool:
-        """Whether the shift is both certain and large enough to be seen in a fused image."""
+        """Whether the shift is both certain and large enough to show in a fused image."""
         return (
             self.peak >= LEAST_PEAK
             and self.peak >= OVER_SECOND * self.second

@@ -77,11 +77,7 @@ def _tag(page: Any, code: int, default: Any) -> Any:
 
 
 def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) -> int:
-    """Return how many bands a page's colours take, and note what the others are.
-
-    Raises:
-        InputError: it is not read.
-    """
+    """Return how many bands a page's colours take, and note what the others are."""
     if _RAW in page.tags:
         raise InputError(f"{path}: raw files are not read; develop it to 16-bit TIFF")
     count, colours, dtype = page.samplesperpixel, _BANDS.get(kind, 0), page.dtype

@@ -78,9 +78,6 @@ def planes(images: tuple[Num[np.ndarray, "..."], ...], colour: str) -> list[Plan
     Returns:
         One tuple, or three for the channels of a fused image in colour; where all three are the
         same they are one object.
-
-    Raises:
-        InputError: heights or widths differ.
     """
     if len({image.shape[:2] for image in images}) > 1:
         names = ("fused", "visible", "infrared")

@@ -41,11 +41,7 @@ BASELINES: dict[str, Callable[..., Plane]] = {
 
 
 def known_baselines(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names as given, without repeats.
-
-    Raises:
-        InputError: a name is not in `BASELINES`.
-    """
+    """Return the names as given, without repeats."""
     for name in names:
         if name not in BASELINES:
             raise InputError(

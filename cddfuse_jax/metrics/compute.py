@@ -29,7 +29,7 @@ def compute(
         protocol: a name in `PROTOCOLS`: how the scores that it defines are computed, and what all
             scores take of images in colour. Scores that it does not define are those of `METRICS`.
         data_range: the value that stands for white; default: 255 for uint8, 65535 for uint16.
-            Other types are taken as 0-255, and must be told where they may be 0-1 as well.
+            Other types are taken as 0-255, and must be given where they may be 0-1 as well.
 
     Returns:
         Score by name, in the order asked for.
@@ -52,11 +52,7 @@ def compute(
 
 
 def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, float]:
-    """Score what `planes` split: each score by its own rule for channels.
-
-    Raises:
-        InputError: as `Metric`.
-    """
+    """Score what `planes` split: each score by its own rule for channels."""
     scores = {}
     for metric in metrics:
         if metric.channels == "beside" and len(split) > 1:

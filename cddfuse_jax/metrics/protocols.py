@@ -40,11 +40,7 @@ class Protocol(NamedTuple):
         return tuple(metric for metric in self.metrics.values() if metric.change)
 
     def metric(self, name: str) -> Metric:
-        """Return the score of that name: the protocol's own, else the one of `METRICS`.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return the score of that name: the protocol's own, else the one of `METRICS`."""
         found = self.metrics.get(name) or METRICS.get(name)
         if found is None:
             raise InputError(f"score {name!r} is unknown; choose from {', '.join(METRICS)}")
@@ -89,11 +85,7 @@ for _name in ("release", "papers", "vifb"):
 
 
 def protocol_named(name: str) -> Protocol:
-    """Return the protocol of that name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the protocol of that name."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol {name!r} is unknown; choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

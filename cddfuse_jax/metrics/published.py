@@ -6,6 +6,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 
 PAPER = "CDDFuse, CVPR 2023, tables 1, 2 and 5"
+DIGITS = 2  # of every value
 RETRAINED = "reported by a user who retrained the release on MSRS"
 
 
@@ -105,11 +106,7 @@ PUBLISHED = {
 
 
 def published_name(name: str) -> str:
-    """Return the key of `PUBLISHED` that ``name`` means, whatever its case, with - or _.
-
-    Raises:
-        InputError: no rows are published for it.
-    """
+    """Return the key of `PUBLISHED` that ``name`` means, whatever its case, with - or _."""
     wanted = name.lower().replace("_", "-")
     for key in PUBLISHED:
         if key.lower() == wanted:

@@ -66,12 +66,7 @@ class Metric:
         visible: ArrayLike | None = None,
         infrared: ArrayLike | None = None,
     ) -> float:
-        """Compute the score.
-
-        Raises:
-            InputError: an image is not HxW, the sizes differ, a value is NaN or outside 0-255, a
-                source is missing, or the image is smaller than the score's window.
-        """
+        """Compute the score."""
         named = {"fused": fused}
         if self.needs_sources:
             if visible is None or infrared is None:
@@ -132,11 +127,7 @@ def _checked(named: dict[str, ArrayLike]) -> list[Plane]:
 
 
 def refuse_smaller_than(side: int, image: Plane, score: str) -> None:
-    """Refuse an image that a score's window does not fit.
-
-    Raises:
-        InputError: height or width is below ``side`` pixels.
-    """
+    """Refuse an image that a score's window does not fit."""
     if min(image.shape) < side:
         height, width = image.shape
         raise InputError(

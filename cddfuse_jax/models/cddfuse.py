@@ -231,7 +231,7 @@ class CDDFuse(nn.Module):
     def reconstruct(
         self, image: Float[AnyArray, "n h w {self.channels}"], residual: bool = True
     ) -> Float[AnyArray, "n h w {self.channels}"]:
-        """Encode and decode one modality; ``residual`` tells whether the decoder adds the image."""
+        """Encode and decode one modality; ``residual`` says whether the decoder adds the image."""
         base, detail, _ = self.encode(image)
         return self.decode(base, detail, image if residual else None)
 
@@ -292,9 +292,6 @@ def own_branch(name: str, **sizes: Any) -> nn.Module:
     """Return a branch by "MODULE:CLASS": a Linen module of features to features, (n, h, w, c).
 
     It is given those of ``sizes`` that are fields of it.
-
-    Raises:
-        InputError: there is no such class, or it is no Linen module.
     """
     module, colon, kind = name.partition(":")
     try:

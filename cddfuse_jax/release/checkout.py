@@ -22,9 +22,6 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
 
     Returns:
         The torch modules by the names of their state dicts.
-
-    Raises:
-        InputError: PyTorch or einops is missing, or the checkout or the weights do not fit.
     """
     try:
         import einops  # noqa: F401

@@ -1,4 +1,4 @@
-"""How near two float32 results are to the float64 truth: the yardstick of a port."""
+"""How near two float32 results are to the float64 truth: how a port is judged."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Comparison(NamedTuple):
 
     @property
     def passes(self) -> bool:
-        """Tell whether the port is as near to the truth as float32 lets one expect; NaN is not."""
+        """Whether the port is as near to the truth as float32 lets one expect; NaN is not."""
         return self.port_error <= max(FACTOR * self.release_error, FLOOR * self.largest)
 
 

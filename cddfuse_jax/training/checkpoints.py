@@ -50,7 +50,7 @@ class Checkpoints:
     With several processes, all must make the same calls in the same order.
 
     Attributes:
-        best: of those saved so far, None before any loss was told.
+        best: of those saved so far, None before any loss was given.
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 3, landmarks: Collection[int] = ()):
@@ -70,14 +70,14 @@ class Checkpoints:
             raise InputError(f"cannot write {self._root}: {error.strerror or error}") from None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Tell Orbax which of the checkpoints, in the order of their steps, to keep."""
+        """Choose for Orbax which of the checkpoints, in the order of their steps, to keep."""
         del context
         kept = {checkpoint.step for checkpoint in checkpoints[-self._keep :]}
         kept.update(self._landmarks, [self.best.step] if self.best else [])
         return [checkpoint.step in kept for checkpoint in checkpoints]
 
     def is_best(self, step: int, stage: str, loss: float) -> bool:
-        """Take the loss on held-out pairs; tell whether it is the lowest of its stage.
+        """Take the loss on held-out pairs; return whether it is the lowest of its stage.
 
         If so, the state of that step is to be saved at once.
         """
@@ -188,9 +188,9 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Say nothing of what Orbax's threads tell of a failure, which is raised anyway.
+    """Say nothing of what Orbax's threads print of a failure, which is raised anyway.
 
-    They tell it late and in several ways, so that they stay silent after a failure, which ends the
+    They print it late and in several ways, so that they stay silent after a failure, which ends the
     run.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]

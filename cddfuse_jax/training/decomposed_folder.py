@@ -22,7 +22,7 @@ from cddfuse_jax.training.decomposing import Decomposition, decompose
 from cddfuse_jax.training.feature_pictures import distribution, labelled_grid
 from cddfuse_jax.weights.any_format import load
 
-_DRAWN = np.zeros((3, 0, 0), np.float32)  # maps that are drawn already: a folder holds many
+_EMPTY = np.zeros((3, 0, 0), np.float32)  # replaces maps once drawn: a folder holds many
 MEASURES = ("cc_base", "cc_detail", "decomposition", "inverse_error", "inverse_error_float64")
 TABLE, PICTURE = "decomposition.csv", "distribution.png"
 
@@ -30,11 +30,7 @@ TABLE, PICTURE = "decomposition.csv", "distribution.png"
 def decompose_file(
     model: CDDFuse, params, pair: Pair, residual: Residual, resize: Resize | None = None
 ) -> Decomposition:
-    """Read a pair as fuse does and take it apart.
-
-    Raises:
-        InputError: a file cannot be read, or the sizes differ or are below 2x2.
-    """
+    """Read a pair as fuse does and take it apart."""
     photos = read_pair(pair, resize)
     with naming(pair.name):
         visible, infrared = (levels.network_input(photo.pixels) for photo in photos)
@@ -64,11 +60,7 @@ def decompose_files(
     overwrite: bool = False,
     rule: Rule | None = None,
 ) -> int:
-    """Take a pair of files, or every pair of two folders, apart; return the number of failures.
-
-    Raises:
-        InputError: weights or inputs cannot be used, or outputs exist.
-    """
+    """Take a pair of files, or every pair of two folders, apart; return the number of failures."""
     if out.suffix or (out.exists() and not out.is_dir()):
         raise InputError(f"--out is a folder for pictures and a table, got {out}; name a folder")
     pairs, alone = select_pairs(visible, infrared, rule)
@@ -90,7 +82,7 @@ def decompose_files(
             report_error(str(error))
             continue
         write_png(file, labelled_grid(parts, pair.name))
-        measured[pair.name] = parts._replace(images=_DRAWN, base=_DRAWN, detail=_DRAWN)
+        measured[pair.name] = parts._replace(images=_EMPTY, base=_EMPTY, detail=_EMPTY)
     if measured:
         write_table(table, measured)
         base, detail = ([getattr(p, m) for p in measured.values()] for m in MEASURES[:2])

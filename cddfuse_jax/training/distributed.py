@@ -122,7 +122,7 @@ def _silence_gloo() -> None:
 
 
 def _in_a_cluster() -> bool:
-    """Tell whether JAX can find the others by itself: several tasks of srun, or a TPU machine."""
+    """Return whether JAX can find the others by itself: several tasks of srun, or a TPU machine."""
     if "SLURM_STEP_NODELIST" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1":
         return True
     chips = any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0"))
@@ -130,7 +130,7 @@ def _in_a_cluster() -> bool:
 
 
 def is_first() -> bool:
-    """Tell whether this process prints, logs and draws; always so for one alone."""
+    """Return whether this process prints, logs and draws; always so for one alone."""
     return jax.process_index() == 0
 
 
@@ -161,10 +161,10 @@ class StopSignal:
     def _receive(self, number: int) -> None:
         self.received = number
         if jax.distributed.is_initialized():
-            os.kill(os.getpid(), signal.SIGTERM)  # JAX's runtime takes that, and tells the others
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX's runtime takes that, and stops the others
 
     def __call__(self, step: int) -> bool:
-        """Tell whether to stop after update number ``step``."""
+        """Return whether to stop after update number ``step``."""
         if not jax.distributed.is_initialized():
             return self.received is not None
         if stops := multihost_utils.reached_preemption_sync_point(step):

@@ -35,11 +35,7 @@ class HeldOut:
         self._compiled: dict[str, Any] = {}
 
     def loss(self, stage: Stage, params: Tree) -> dict[str, float]:
-        """Return the stage's total and loss parts, means over the pairs, equal on all processes.
-
-        Raises:
-            InputError: a pair cannot be read.
-        """
+        """Return the stage's total and loss parts, means over the pairs, equal on all processes."""
         params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
         first, count = jax.process_index(), jax.process_count()
         own: dict[int, dict[str, float]] = {}

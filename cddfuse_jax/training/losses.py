@@ -136,7 +136,7 @@ def decomposition(
     """cc(detail)² / (1.01 + cc(base)): small when base features agree and detail features do not.
 
     This is the one part of a loss that is no mean over samples but a function of two such means, so
-    a batch that is computed in shares must tell every share the correlations of the whole: the mean
+    a batch that is computed in shares must give every share the correlations of the whole: the mean
     over the shares of the gradients is then the whole batch's gradient, not an approximation.
 
     Args:

@@ -14,7 +14,7 @@ _MUON_RMS = 0.2  # of its step before the rate, about that of Adam's (Liu et al.
 
 
 class Optimizer(NamedTuple):
-    """One module's optimiser: an `optax.GradientTransformation` that also tells its rate.
+    """One module's optimiser: an `optax.GradientTransformation` that also reports its rate.
 
     Attributes:
         init: params to state.
@@ -55,9 +55,6 @@ def learning_rate(
         floor: the lowest rate.
         warmup: updates at the beginning in which the rate rises evenly, initial · (k + 1) / warmup;
             they count as updates of the schedule.
-
-    Raises:
-        InputError: there is no such schedule, or a cosine's warm-up is longer than the run.
     """
     match schedule:
         case "staircase":
@@ -119,5 +116,5 @@ def muon(rate: optax.Schedule, max_norm: float = 0.01) -> Optimizer:
 
 
 def update_count(opt_state: Any) -> Int[Array, ""]:
-    """Return how many updates the state of an optimiser has seen."""
+    """Return how many updates the state of an optimiser counts."""
     return opt_state[-1].count

@@ -7,19 +7,19 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.models import Precision
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.precision import computed, features_dtype
-from cddfuse_jax.training.hlo import Totals, totals
+from cddfuse_jax.training.hlo import totals
 from cddfuse_jax.training.parallel import AXIS, Devices
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
 from cddfuse_jax.training.update import init_params, init_state, update
@@ -27,12 +27,9 @@ from cddfuse_jax.training.update import init_params, init_state, update
 STAGES = ("reconstruction", "fusion")
 # libtpu asks the machine that it is on what it is part of, and wants to be alone on it.
 _OF_LIBTPU = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "TPU_MIN_LOG_LEVEL": "3",
-    "TPU_STDERR_LOG_LEVEL": "3",
-}
+    "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_MIN_LOG_LEVEL": "3", "TPU_STDERR_LOG_LEVEL": "3",
+}  # fmt: skip
 
 
 class OutOfMemoryError(InputError):
@@ -41,29 +38,10 @@ class OutOfMemoryError(InputError):
     exit_code = 1
 
 
-class Program(NamedTuple):
-    """What the compiler says of a program, for one of its devices.
-
-    Attributes:
-        pairs: of images, that one device works on.
-        memory: bytes by kind: "arguments", "outputs", "temporary", "code".
-        totals: of its instructions.
-        seconds: that compiling took.
-    """
-
-    pairs: int
-    memory: dict[str, int]
-    totals: Totals
-    seconds: float
-
-
 def topology(name: str) -> list[jax.Device]:
     """Return the devices of a topology, such as "v5e:4x4", for which programs can be compiled.
 
     To be called before JAX has looked for devices of its own: it uses the CPU from then on.
-
-    Raises:
-        InputError: TPU's compiler is not installed, or knows no such topology.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(f"planning needs TPU's compiler, libtpu: {install('plan')}")
@@ -73,7 +51,7 @@ def topology(name: str) -> list[jax.Device]:
     # A v4 chip's two cores are one device of JAX, as they are on Cloud TPUs.
     options = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
     try:
-        with _quiet():
+        with _without_standard_error():  # libtpu says that this machine has no TPU
             found = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
     except Exception as error:
         raise InputError(
@@ -84,8 +62,7 @@ def topology(name: str) -> list[jax.Device]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep libtpu's remark that this machine has no TPU from standard error."""
+def _without_standard_error() -> Iterator[None]:
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -97,51 +74,37 @@ def _quiet() -> Iterator[None]:
 
 
 def training_update(
-    config: ConfigDict, devices: Sequence[jax.Device], stage: str, per_chip: int, side: int
-) -> Program:
-    """Compile the update that `train` makes in ``stage``, for patches of ``side`` by ``side``.
-
-    Raises:
-        InputError: the config cannot be used, or the batch does not divide.
-        OutOfMemoryError: it does not fit.
-    """
+    config: ConfigDict, devices: Sequence[jax.Device], stage: str, pairs: int, side: int
+) -> dict[str, Any]:
+    """Compile the update that `train` makes in ``stage``, on ``pairs`` square patches a device."""
     model = make_model(config)
-    batch = per_chip * len(devices)
-    mapping = Devices("shard_map", batch, config.accumulate, devices)
+    mapping = Devices("shard_map", pairs * len(devices), config.accumulate, devices)
     optimizers = make_optimizers(config, steps_per_epoch=1000)  # only compares numbers
-    bound = functools.partial(
-        update,
-        stage=make_stages(config, model)[STAGES.index(stage)],
-        optimizers=optimizers,
-        ema=config.ema,
-        accumulate=config.accumulate,
+    state = mapping.shapes(
+        lambda: init_state(init_params(model, jax.random.key(0)), optimizers, ema=config.ema > 0)
     )
-
-    def first_state():
-        return init_state(init_params(model, jax.random.key(0)), optimizers, ema=config.ema > 0)
+    bound = functools.partial(
+        update, stage=make_stages(config, model)[STAGES.index(stage)], optimizers=optimizers,
+        ema=config.ema, accumulate=config.accumulate,
+    )  # fmt: skip
 
     split = NamedSharding(mapping.mesh, PartitionSpec(AXIS))
-    images = jax.ShapeDtypeStruct((batch, side, side, 1), jnp.float32, sharding=split)
+    images = _shaped((pairs * len(devices), side, side, 1), split)
     function = mapping.jitted(computed(bound, config.precision))
-    return _compiled(function, (mapping.shapes(first_state), images, images), per_chip)
+    return _compiled(function, (state, images, images), pairs)
 
 
 def fusing(
     model: CDDFuse, device: jax.Device, precision: Precision, pairs: int, height: int, width: int
-) -> Program:
-    """Compile the fusing of ``pairs`` pairs of one size at a time, for one device.
-
-    Raises:
-        OutOfMemoryError: it does not fit.
-    """
+) -> dict[str, Any]:
+    """Compile the fusing of ``pairs`` pairs of one size at a time, for one device."""
     model = model.clone(dtype=features_dtype(precision))
-    whole = NamedSharding(Mesh([device], (AXIS,)), PartitionSpec())
-
-    def shaped(leaf) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole)
-
-    params = jax.tree.map(shaped, jax.eval_shape(lambda: init_params(model, jax.random.key(0))))
-    images = shaped(jax.ShapeDtypeStruct((pairs, height, width, 1), jnp.float32))
+    whole = SingleDeviceSharding(device)
+    params = jax.tree.map(
+        lambda leaf: _shaped(leaf.shape, whole),
+        jax.eval_shape(lambda: init_params(model, jax.random.key(0))),
+    )
+    images = _shaped((pairs, height, width, 1), whole)
 
     def fuse(params, visible, infrared):
         return model.apply({"params": params}, visible, infrared, method="fuse")
@@ -149,7 +112,12 @@ def fusing(
     return _compiled(jax.jit(computed(fuse, precision)), (params, images, images), pairs)
 
 
-def _compiled(function: Any, arguments: tuple, pairs: int) -> Program:
+def _shaped(shape: tuple[int, ...], sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+
+
+def _compiled(function: Any, arguments: tuple, pairs: int) -> dict[str, Any]:
+    """Return what the compiler says, for one device; `OutOfMemoryError` where it does not fit."""
     lowered, began = function.lower(*arguments), time.perf_counter()
     try:
         program = lowered.compile()
@@ -169,4 +137,11 @@ def _compiled(function: Any, arguments: tuple, pairs: int) -> Program:
         "temporary": sizes.temp_size_in_bytes,
         "code": sizes.generated_code_size_in_bytes,
     }
-    return Program(pairs, memory, totals(program.as_text()), time.perf_counter() - began)
+    moved, cycles, collectives = totals(program.as_text())
+    return {
+        "compiling_seconds": round(time.perf_counter() - began, 1),
+        "memory": memory,
+        "bytes_moved": moved,
+        "compilers_cycles": cycles,
+        "collectives": collectives,
+    }

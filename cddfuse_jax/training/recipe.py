@@ -27,9 +27,6 @@ def take_sizes(config: ConfigDict, workdir: Path) -> None:
     """Set ``config.model``, where it is at its default, to the network that the run starts from.
 
     That is the one of its newest checkpoint, or else of ``config.init_from``.
-
-    Raises:
-        InputError: there are no weights there.
     """
     if not config.init_from or config.model != release().model:
         return
@@ -55,11 +52,7 @@ def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
 
 
 def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optimizer]:
-    """Return each module's optimiser, whose rate follows the updates that the module makes.
-
-    Raises:
-        InputError: the schedule is unknown or does not fit the run.
-    """
+    """Return each module's optimiser, whose rate follows the updates that the module makes."""
     both = config.reconstruction_epochs + config.fusion_epochs
     epochs = dict.fromkeys(MODULES, config.fusion_epochs) | {"encoder": both, "decoder": both}
     make = muon if config.optimizer == "muon" else adam
@@ -75,11 +68,7 @@ def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optim
 
 
 def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
-    """Return the params before the first update: those of ``init_from``, or random ones.
-
-    Raises:
-        InputError: there are no weights there, or they are of a network of other sizes.
-    """
+    """Return the params before the first update: those of ``init_from``, or random ones."""
     random = functools.partial(init_params, model, jax.random.key(config.seed))
     if not config.init_from:
         return random()

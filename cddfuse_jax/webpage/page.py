@@ -18,8 +18,8 @@ from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.webpage.request import STORED, Answer, Options, answers, draw_pair
 
 OWN, NEVER = "the weights' own", "no"
-DRAWN = 32  # pairs, one after the other
-WAITING = 20  # visitors; who comes later is told so
+SYNTHETIC = 32  # pairs, one after the other
+WAITING = 20  # visitors; who comes later gets a message
 # Fonts that every system has: the page asks no other server for any.
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
 
@@ -33,12 +33,7 @@ class Limits(NamedTuple):
 
 
 def page(weights: list[str], limits: Limits) -> gr.Blocks:
-    """Return the page, which one visitor's request at a time works for.
-
-    Args:
-        weights: names or paths to choose from; the first is chosen.
-        limits: see there.
-    """
+    """Return the page, which one visitor's request at a time works for."""
     # Gradio removes what is older each time that many seconds have passed, and all at the end.
     with gr.Blocks(
         title="CDDFuse",
@@ -57,11 +52,11 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
                 infrared = gr.File(
                     label="infrared (or CT, PET, SPECT)", elem_id="infrared", height=120
                 )
-                drawn = gr.Button("Take a drawn pair", elem_id="draw")
+                draw = gr.Button("Take a synthetic pair", elem_id="draw")
                 chosen = _choices(weights)
                 fuse = gr.Button("Fuse", variant="primary", elem_id="fuse")
             with gr.Column(scale=2, min_width=300):
-                told = gr.Textbox(label="What was done", lines=3, elem_id="told")
+                lines = gr.Textbox(label="What was done", lines=3, elem_id="lines")
                 beside_visible, beside_infrared = (
                     gr.ImageSlider(label=f"{name} | fused", format="png", elem_id=f"beside_{name}")
                     for name in ("visible", "infrared")
@@ -73,12 +68,12 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
                     elem_id="scores",
                 )
                 maps = gr.Image(show_label=False, format="png", elem_id="maps")
-        seeds = itertools.cycle(range(DRAWN))
-        drawn.click(lambda: _drawn(next(seeds)), None, [visible, infrared], api_name=False)
+        seeds = itertools.cycle(range(SYNTHETIC))
+        draw.click(lambda: _drawn(next(seeds)), None, [visible, infrared], api_name=False)
         fuse.click(
             functools.partial(_fused, limits=limits),
             [visible, infrared, *chosen],
-            [told, beside_visible, beside_infrared, file, scores, maps],
+            [lines, beside_visible, beside_infrared, file, scores, maps],
             concurrency_limit=1,
             api_name="fuse",
         )
@@ -142,7 +137,7 @@ def _error(error: InputError, own: list[Path]) -> str:
 def _shown(answer: Answer) -> tuple:
     visible, infrared, fused = map(str, answer.shown)
     return (
-        "\n".join(answer.told),
+        "\n".join(answer.lines),
         (visible, fused),
         (infrared, fused),
         str(answer.fused),

@@ -57,12 +57,12 @@ class Answer(NamedTuple):
     """What the page shows; None for what is still being made.
 
     ``fused`` is the file to download, ``shown`` are 8-bit pictures of both sources and the fused
-    image, ``scores`` is a table without its head, ``told`` are lines of plain text.
+    image, ``scores`` is a table without its head, ``lines`` are lines of plain text.
     """
 
     fused: Path
     shown: tuple[Path, Path, Path]
-    told: list[str]
+    lines: list[str]
     scores: Table | None = None
     maps: Path | None = None
 
@@ -89,13 +89,13 @@ def answers(
     treatment = Treatment(options.resize, options.align, FORMATS[options.stored])
     clock = time.perf_counter()
     outcome = fuse_file(fuser, Job(pair, file), treatment)
-    told = _told(fuser, outcome, time.perf_counter() - clock)
+    lines = _lines(fuser, outcome, time.perf_counter() - clock)
     shown = (
         _picture(visible, folder / "visible.png"),
         _picture(infrared, folder / "infrared.png"),
         _picture(file, folder / "fused.png"),
     )
-    answer = Answer(file, shown, told)
+    answer = Answer(file, shown, lines)
     yield answer
 
     scored = score_scene(Scene(pair, ((file,),)), PROTOCOL, BASELINES, PAPER_SCORES)
@@ -104,20 +104,22 @@ def answers(
         [name, *(f"{value:.2f}" for value in scores.values())]
         for name, scores in (rows | scored.baselines).items()
     ]
-    told = told + [f"no scores: {error}" for error in scored.errors]
-    answer = answer._replace(scores=table, told=told)
+    lines = lines + [f"no scores: {error}" for error in scored.errors]
+    answer = answer._replace(scores=table, lines=lines)
     yield answer
 
     if outcome.size is None or np.prod(outcome.size) > MOST_MAP_PIXELS or options.strips:
-        reason = f"no maps: they are drawn up to {MOST_MAP_PIXELS / 1e6:g} megapixels, unstripped"
-        yield answer._replace(told=[*told, reason])
+        reason = (
+            f"no maps: they are made up to {MOST_MAP_PIXELS / 1e6:g} megapixels, without strips"
+        )
+        yield answer._replace(lines=[*lines, reason])
     elif outcome.size == read_size(visible) == read_size(infrared):
         maps = _maps(visible, infrared, options.weights, fuser.residual, folder / "maps.png")
         yield answer._replace(maps=maps)
 
 
 def draw_pair(seed: int, folder: Path, height: int = 240, width: int = 320) -> tuple[Path, Path]:
-    """Write a procedural pair of a seed; return visible and infrared."""
+    """Write a synthetic pair of a seed; return visible and infrared."""
     paths = folder / f"scene{seed}_visible.png", folder / f"scene{seed}_infrared.png"
     for path, image in zip(paths, synthetic_pair(seed, height, width), strict=True):
         write_png(path, levels.to_8_bit(image))
@@ -143,10 +145,10 @@ def _fuser(options: Options, height: int, width: int) -> PairFuser:
     return fuser.finishing(options.color, options.stretch)
 
 
-def _told(fuser: PairFuser, outcome: Outcome, seconds: float) -> list[str]:
+def _lines(fuser: PairFuser, outcome: Outcome, seconds: float) -> list[str]:
     height, width = outcome.size or (0, 0)
     lines = [
-        f"{width}x{height}, fused in {seconds:.1f} s (the first of a size is compiled for), "
+        f"{width}x{height}, fused in {seconds:.1f} s (the first of a size compiles), "
         f"weights {fuser.weights}, residual {fuser.residual}"
     ]
     if outcome.warning:

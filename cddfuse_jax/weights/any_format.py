@@ -26,11 +26,7 @@ SIZES = ("features", "heads", "blocks", "channels", "coupling_layers")
 
 
 def checkpoint_root(directory: str | os.PathLike) -> epath.Path:
-    """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it.
-
-    Raises:
-        InputError: it is an address.
-    """
+    """Return the folder that holds the checkpoints of a workdir, absolute as Orbax wants it."""
     check_local(directory)
     return epath.Path(Path(directory).absolute()) / CHECKPOINTS
 
@@ -50,9 +46,6 @@ def save_params(
         params: as `load_params` returns them.
         meta: what `load_meta` shall return: JSON. "config" is that of the training run.
         suffix: the ending that decides; default: that of ``target``.
-
-    Raises:
-        InputError: another ending, or the params are not the release's network's.
     """
     suffix = suffix or Path(target).suffix
     if suffix not in (safetensors_file.SUFFIX, ".pth"):
@@ -70,11 +63,7 @@ def save_params(
 
 
 def path_of(weights: str | os.PathLike) -> Path:
-    """Return the path of weights given by path or by the name of some that ship.
-
-    Raises:
-        InputError: no such name, or an address.
-    """
+    """Return the path of weights given by path or by the name of some that ship."""
     if isinstance(weights, str) and weights in SHIPPED:
         return SHIPPED[weights].file
     check_local(weights)
@@ -122,11 +111,7 @@ def load(weights: str | os.PathLike) -> Weights:
 
 
 def best_of(run: str | os.PathLike) -> Path:
-    """Return the folder of a run's checkpoint with the lowest loss on held-out pairs.
-
-    Raises:
-        InputError: it is no run, or one without held-out pairs.
-    """
+    """Return the folder of a run's checkpoint with the lowest loss on held-out pairs."""
     best = load_meta(run).get("best")
     folder = Path(run) / CHECKPOINTS / str(best[0] if best else "")
     if not best or not folder.is_dir():
@@ -140,11 +125,7 @@ def load_params(weights: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
-    """Return what was saved beside the params of `load`, {} for a .pth file.
-
-    Raises:
-        InputError: there are no weights, or the checkpoint is broken.
-    """
+    """Return what was saved beside the params of `load`, {} for a .pth file."""
     path = path_of(weights)
     if _is_safetensors(path):
         return _from_strings(safetensors_file.read_safetensors(path)[1])
@@ -186,11 +167,7 @@ def _network(path: Path, params: Any, meta: dict[str, Any]) -> CDDFuse:
 
 
 def check_finite(weights: str | os.PathLike, params: Any) -> None:
-    """Check that weights hold numbers only: one that is none makes every fused image black.
-
-    Raises:
-        InputError: ``weights``, and which of its tensors hold NaN or infinity.
-    """
+    """Check that weights hold numbers only: one that is none makes every fused image black."""
     bad = [
         "/".join(str(key.key) for key in path)
         for path, leaf in jax.tree.leaves_with_path(params)

@@ -1,4 +1,4 @@
-"""Which weights these are: a name to read and a number that tells them from all others."""
+"""Which weights these are: a name to read and a number that no others have."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ def digest(tree: Any) -> str:
 
 
 def short_digest(params: Mapping[str, Any]) -> str:
-    """Return the first 12 digits of `digest`, to tell weights from all others."""
+    """Return the first 12 digits of `digest`, which no other weights have."""
     return digest(params)[:12]
 
 

@@ -14,11 +14,7 @@ from cddfuse_jax.errors import InputError, one_line
 
 
 def read_params(folder: epath.Path) -> dict[str, Any]:
-    """Return a step's params as NumPy arrays; of a run that keeps their running mean, that.
-
-    Raises:
-        InputError: the checkpoint is broken.
-    """
+    """Return a step's params as NumPy arrays; of a run that keeps their running mean, that."""
     # A run that keeps a running mean of its params trains for that mean.
     tree = folder / ("ema" if (folder / "ema").is_dir() else "params")
     handler = ocp.PyTreeCheckpointHandler()
@@ -31,11 +27,7 @@ def read_params(folder: epath.Path) -> dict[str, Any]:
 
 
 def read_meta(folder: epath.Path) -> dict[str, Any]:
-    """Return what was saved beside a step's params.
-
-    Raises:
-        InputError: the checkpoint is broken.
-    """
+    """Return what was saved beside a step's params."""
     try:
         meta = ocp.JsonCheckpointHandler().restore(folder / "meta")
         if not isinstance(meta, dict) or not isinstance(meta.get("config") or {}, dict):

@@ -63,9 +63,6 @@ def read_pth(path: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         The saved dict of state dicts, with a `StoredTensor` for each tensor.
-
-    Raises:
-        InputError: no such file, truncated, not a checkpoint, or it names what no state dict needs.
     """
     try:
         with zipfile.ZipFile(path) as archive:

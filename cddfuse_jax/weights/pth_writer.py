@@ -21,11 +21,7 @@ _EMPTY_TUPLE, _EMPTY_DICT, _FALSE = b")", b"}", b"\x89"
 
 
 def write_pth(path: str | os.PathLike, state_dicts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Write a dict of state dicts of float32 arrays.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write a dict of state dicts of float32 arrays."""
     arrays = [array for tensors in state_dicts.values() for array in tensors.values()]
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("archive/data.pkl", _PROTO + _content(state_dicts) + _STOP)

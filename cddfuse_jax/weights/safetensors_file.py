@@ -1,4 +1,4 @@
-"""safetensors files: the release's tensors by name, and strings that tell of them. No PyTorch.
+"""safetensors files: the release's tensors by name, and strings about them. No PyTorch.
 
 A tensor is called as in the release's state dicts, after the module whose state dict it is in:
 ``DIDF_Encoder.module.patch_embed.proj.weight``. So one file serves both worlds.
@@ -26,9 +26,6 @@ def read_safetensors(
 
     Returns:
         The state dicts by module, and the metadata, {} where the file has none.
-
-    Raises:
-        InputError: no such file, truncated, no safetensors file, or numbers that are not floats.
     """
     states: dict[str, dict[str, StoredTensor]] = {}
     try:
@@ -61,11 +58,7 @@ def read_safetensors(
 def write_safetensors(
     path: str | os.PathLike, states: dict[str, dict[str, Any]], metadata: dict[str, str]
 ) -> None:
-    """Write state dicts by module, of NumPy arrays, and strings about them.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write state dicts by module, of NumPy arrays, and strings about them."""
     tensors = {
         f"{module}.{key}": array for module, state in states.items() for key, array in state.items()
     }

@@ -42,7 +42,7 @@ def add_option(parser: ArgumentParser) -> None:
         "--weights",
         default=DEFAULT,
         metavar="W",
-        help="a .safetensors or .pth file, a training run's workdir, a converted checkpoint, or "
-        f"the name of weights that come with the package ({', '.join(SHIPPED)}); a folder of such "
+        help="a .safetensors or .pth file, a training run's workdir or one of its steps, "
+        f"or the name of weights in the package ({', '.join(SHIPPED)}); a folder of such "
         "a name is ./NAME; default: %(default)s",
     )

@@ -27,11 +27,7 @@ SHOWN = 12  # names of a kind in a complaint
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a .pth file of the release's format into params, without PyTorch.
-
-    Raises:
-        InputError: not a checkpoint, or as `to_params`.
-    """
+    """Read a .pth file of the release's format into params, without PyTorch."""
     return to_params(path, read_pth(path))
 
 
@@ -47,9 +43,6 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
 
     Returns:
         Params for `CDDFuse.from_params`: a tree of float32 NumPy arrays.
-
-    Raises:
-        InputError: tensors are missing, extra or misshapen, which are listed.
     """
     tensors = _flatten(path, _unwrapped(content))
     if len(tensors) > MOST_TENSORS:
@@ -89,11 +82,7 @@ def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def save(params: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write params as a .pth file that the release loads, without PyTorch.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write params as a .pth file that the release loads, without PyTorch."""
     write_pth(path, state_dicts(params))
 
 
@@ -182,7 +171,7 @@ def _problems(tensors, model: CDDFuse) -> dict[str, list[str]]:
         "extra": [_name(" ".join(name)) for name in sorted(tensors.keys() - shapes.keys())],
         "misshapen": [
             f"{' '.join(name)} {_size(tensors[name].shape)} (expected {_size(shape)})"
-            for name, shape in shapes.items()  # what tells the sizes comes first
+            for name, shape in shapes.items()  # what gives the sizes comes first
             if name in tensors and tensors[name].shape != shape
         ],
     }

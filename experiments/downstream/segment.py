@@ -78,7 +78,7 @@ def _mixed(name: str, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     return levels.to_8_bit(with_chroma(fused, visible) if is_coloured(visible) else fused)
 
 
-def train_and_score(given: argparse.Namespace, told: Classes, budget: Budget) -> list[Method]:
+def train_and_score(given: argparse.Namespace, kinds: Classes, budget: Budget) -> list[Method]:
     """Train and score every input with every seed; what OUT has already is kept.
 
     Raises:
@@ -90,9 +90,9 @@ def train_and_score(given: argparse.Namespace, told: Classes, budget: Budget) ->
     if both := sorted(set(parts[0]) & set(parts[1])):
         raise InputError(f"an image is trained or tested on, {both[0]} is both")
     files = label_files(given.labels, parts[0] + parts[1])
-    truth = np.stack([told.of(read_labels(file, told.stored)) for file in files.values()])
+    truth = np.stack([kinds.of(read_labels(file, kinds.stored)) for file in files.values()])
     height, width = (side // given.scale for side in truth.shape[1:])
-    settings = {"classes": list(told.names), "scale": given.scale, "budget": budget._asdict(),
+    settings = {"classes": list(kinds.names), "scale": given.scale, "budget": budget._asdict(),
                 "train_images": len(parts[0]), "test": parts[1]}  # fmt: skip
     file = given.out / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {"settings": settings, "runs": []}
@@ -111,13 +111,13 @@ def train_and_score(given: argparse.Namespace, told: Classes, budget: Budget) ->
             label = f"{name}, seed {seed}"
             images = read_input(name, folders, names, height, width)
             small = np.stack([resized(each, height, width) for each in truth[:count]])
-            trained = train(images[:count], small, len(told.names), seed, budget, label)
-            predict = predictor(trained, len(told.names), budget.width, *truth.shape[1:])
+            trained = train(images[:count], small, len(kinds.names), seed, budget, label)
+            predict = predictor(trained, len(kinds.names), budget.width, *truth.shape[1:])
             counts = {}
             for index, test in enumerate(parts[1], start=count):
                 (found,) = predict(images[index : index + 1])
                 write_png(given.out / "predictions" / name / f"seed-{seed}" / f"{test}.png", found)
-                counts[test] = confusion(truth[index], found, len(told.names)).tolist()
+                counts[test] = confusion(truth[index], found, len(kinds.names)).tolist()
             results["runs"].append({"input": name, "seed": seed, "loss": trained.loss,
                                     "seconds": trained.seconds, "confusion": counts})  # fmt: skip
             with replacing(file) as temporary:
@@ -140,7 +140,7 @@ def _input(text: str, given: argparse.Namespace) -> tuple[str, list[Path]]:
     return name, [Path(folder)]
 
 
-def score_maps(given: argparse.Namespace, told: Classes) -> tuple[list[Method], list[str]]:
+def score_maps(given: argparse.Namespace, kinds: Classes) -> tuple[list[Method], list[str]]:
     """Score label maps that were made elsewhere; every folder has every image.
 
     Raises:
@@ -153,16 +153,16 @@ def score_maps(given: argparse.Namespace, told: Classes) -> tuple[list[Method], 
         counts = []
         for folder in map(Path, folders.split(",")):
             found = label_files(folder, list(truth))
-            counts.append([_counted(truth[each], found[each], told) for each in truth])
+            counts.append([_counted(truth[each], found[each], kinds) for each in truth])
         methods.append(Method(name, tuple(map(str, range(len(counts)))), np.array(counts)))
     return methods, list(truth)
 
 
-def _counted(true: Path, predicted: Path, told: Classes) -> np.ndarray:
-    maps = [told.of(read_labels(path, told.stored)) for path in (true, predicted)]
-    if maps[0].shape != maps[1].shape or (maps[1] >= len(told.names)).any():
+def _counted(true: Path, predicted: Path, kinds: Classes) -> np.ndarray:
+    maps = [kinds.of(read_labels(path, kinds.stored)) for path in (true, predicted)]
+    if maps[0].shape != maps[1].shape or (maps[1] >= len(kinds.names)).any():
         raise InputError(f"{predicted}: needs a class of every pixel, and the size of {true}")
-    return confusion(*maps, len(told.names))
+    return confusion(*maps, len(kinds.names))
 
 
 def markdown(rows: Sequence[Row], names: Sequence[str], reference: str) -> str:
@@ -226,19 +226,19 @@ def main() -> int:
     for name, value in Budget()._asdict().items():
         add(f"--{name}", type=type(value), default=value)
     given = parser.parse_args()
-    told = classes(given.classes, given.keep)
+    kinds = classes(given.classes, given.keep)
     if given.pred:
-        methods, names = score_maps(given, told)
+        methods, names = score_maps(given, kinds)
     elif given.vi and given.ir and given.train and given.test:
         budget = Budget(**{name: getattr(given, name) for name in Budget._fields})
         with alone_in(given.out, "comparison"):
-            methods = train_and_score(given, told, budget)
+            methods = train_and_score(given, kinds, budget)
         names = read_names(given.test)
     else:
         raise InputError("give --vi, --ir, --train and --test to train, or --pred to score maps")
     if given.reference not in (method.name for method in methods):
         given.reference = methods[0].name
-    write(given, compare(methods, groups_of(names, given.groups), given.reference), told.names)
+    write(given, compare(methods, groups_of(names, given.groups), given.reference), kinds.names)
     return 0
 
 

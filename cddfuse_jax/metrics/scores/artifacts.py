@@ -28,9 +28,6 @@ def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     0.9995/(1 + exp(-22(a - 0.5)))), with G = smaller/larger strength and a = 1 - |difference of
     angles|/(pi/2), its absolute value (angles are modulo pi). Petrovic's own form takes
     2 - QA - QB times wA + wB instead.
-
-    Raises:
-        InputError: the image is smaller than 2x2.
     """
     refuse_smaller_than(2, fused, "Nabf")
     strength, angle = _edges(fused)

@@ -14,11 +14,7 @@ from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
     needs_sources=False,
 )
 def definition(fused: Plane) -> float:
-    """Definition, grey levels: mean of sqrt((dx² + dy²)/2) over (H-1)(W-1) pixels; flat: 0.
-
-    Raises:
-        InputError: the image is smaller than 2x2.
-    """
+    """Definition, grey levels: mean of sqrt((dx² + dy²)/2) over (H-1)(W-1) pixels; flat: 0."""
     refuse_smaller_than(2, fused, "definition")
     across = np.diff(fused, axis=1)[:-1]
     down = np.diff(fused, axis=0)[:, :-1]

@@ -1,4 +1,4 @@
-"""FMI: how much grey values of small windows tell of the same windows of either source."""
+"""FMI: how much grey values of small windows say of the same windows of either source."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -31,9 +31,6 @@ def feature_mutual_information(fused: Plane, visible: Plane, infrared: Plane) ->
 
     Others' tables have an "FMI" of gradients, edges, DCT or wavelet coefficients; some scripts
     compute edges where they say pixels. Those are other scores.
-
-    Raises:
-        InputError: the image is smaller than 3x3.
     """
     refuse_smaller_than(_SIDE, fused, "FMI_pixel")
     total, count = 0.0, 0

@@ -25,9 +25,6 @@ def multiscale_structural_similarity(fused: Plane, visible: Plane, infrared: Pla
     gaussian window (11 taps, sigma 1.5) fits whole, negative means as 0; between scales the mean
     of 2x2 pixels, odd sides repeating the last. Not the MS-SSIM of Ma et al. (2015) for
     multi-exposure fusion, which some toolboxes give that name.
-
-    Raises:
-        InputError: the image is smaller than 161x161.
     """
     refuse_smaller_than(_SMALLEST, fused, "MS-SSIM")
     product, window = [1.0, 1.0], gaussian(_TAPS, 1.5)

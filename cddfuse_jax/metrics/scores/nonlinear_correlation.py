@@ -1,4 +1,4 @@
-"""NCIE: how much the fused image and both sources tell of each other (Wang et al., 2005)."""
+"""NCIE: how much the fused image and both sources say of each other (Wang et al., 2005)."""
 
 import numpy as np
 

@@ -25,9 +25,6 @@ def phase_congruency_preserved(fused: Plane, visible: Plane, infrared: Plane) ->
     above 0.1): of the largest of the local correlations of the fused image's map with those of
     visible, of infrared, and of the stronger source; a source's map is 0 where it has no feature.
     Windows are gaussian, 11 taps, sigma 1.5, zeros around. 0 where neither source has a feature.
-
-    Raises:
-        InputError: the image is smaller than 11x11.
     """
     refuse_smaller_than(_TAPS, fused, "Qp")
     own, first, second = (phase_congruency(image) for image in (fused, visible, infrared))

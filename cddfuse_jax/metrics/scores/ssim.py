@@ -23,9 +23,6 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     scikit-image's default: 7x7 uniform window, in float32, with data range 2. For values 0-255
     that range makes the stabilising constants vanish, see the protocol `corrected`. A flat image
     has defined values: the constants are not 0.
-
-    Raises:
-        InputError: the image is smaller than 7x7.
     """
     fused, visible, infrared = (x.astype(np.float32) for x in (fused, visible, infrared))
     return _uniform(fused, visible, infrared, data_range=2)
@@ -42,11 +39,7 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     "0-255 a range of 2 leaves noise of a fraction of a grey level to count as structure",
 )
 def ssim_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
-    """SSIM of the protocol `corrected`: data range 255, float64; the sum over the two stays.
-
-    Raises:
-        InputError: the image is smaller than 7x7.
-    """
+    """SSIM of the protocol `corrected`: data range 255, float64; the sum over the two stays."""
     return _uniform(fused, visible, infrared, data_range=255)
 
 
@@ -61,9 +54,6 @@ def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `vifb`, sum of two, at most 2: the paper's own form.
 
     Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
-
-    Raises:
-        InputError: the image is smaller than 11x11.
     """
     refuse_smaller_than(_GAUSSIAN[0], fused, "SSIM")
     window = gaussian(*_GAUSSIAN)

@@ -66,9 +66,6 @@ def average_gradient(fused: Plane) -> float:
     """AG, grey levels per pixel: mean of sqrt((gx² + gy²)/2); flat: 0.
 
     Differences are central inside and one-sided at the border.
-
-    Raises:
-        InputError: the image is smaller than 2x2.
     """
     return _gradient_sum(fused) / fused.size
 
@@ -82,11 +79,7 @@ def average_gradient(fused: Plane) -> float:
     needs_sources=False,
 )
 def average_gradient_inner(fused: Plane) -> float:
-    """AG of the protocol `vifb`: the sum over all HW pixels, divided by (H-1)(W-1).
-
-    Raises:
-        InputError: the image is smaller than 2x2.
-    """
+    """AG of the protocol `vifb`: the sum over all HW pixels, divided by (H-1)(W-1)."""
     height, width = fused.shape
     return _gradient_sum(fused) / max((height - 1) * (width - 1), 1)
 

@@ -24,9 +24,6 @@ def piella_weighted(fused: Plane, visible: Plane, infrared: Plane) -> float:
     In a gaussian window of 11 taps and sigma 1.5, r is the visible image's share of both
     variances and w the larger one; SSIM has its usual constants (the paper: 8x8 windows and
     none). 1 where neither source varies anywhere and the fused image equals both.
-
-    Raises:
-        InputError: the image is smaller than 11x11.
     """
     refuse_smaller_than(_WIDE[0], fused, "Qw")
     return _weighted(fused, visible, infrared)
@@ -40,11 +37,7 @@ def piella_weighted(fused: Plane, visible: Plane, infrared: Plane) -> float:
     protocols=("papers",),
 )
 def piella_edges(fused: Plane, visible: Plane, infrared: Plane) -> float:
-    """Qe: Qw of the images times Qw of their edge images (Prewitt strength, zeros around).
-
-    Raises:
-        InputError: the image is smaller than 11x11.
-    """
+    """Qe: Qw of the images times Qw of their edge images (Prewitt strength, zeros around)."""
     refuse_smaller_than(_WIDE[0], fused, "Qe")
     edges = (_prewitt(x) for x in (fused, visible, infrared))
     return _weighted(fused, visible, infrared) * _weighted(*edges)
@@ -62,9 +55,6 @@ def yang(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     The former where SSIM(visible, infrared) is at least 0.75, r the visible image's share of both
     variances; gaussian window of 7 taps and sigma 1.5, constants 2e-16.
-
-    Raises:
-        InputError: the image is smaller than 7x7.
     """
     refuse_smaller_than(_NARROW[0], fused, "Qy")
     window = gaussian(*_NARROW)
@@ -87,9 +77,6 @@ def cvejic(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     r is cov(visible, fused)/(cov(visible, fused) + cov(infrared, fused)), clipped to 0 and 1 as in
     the paper; gaussian window of 7 taps and sigma 1.5, constants 2e-16.
-
-    Raises:
-        InputError: the image is smaller than 7x7.
     """
     refuse_smaller_than(_NARROW[0], fused, "Qc")
     window = gaussian(*_NARROW)

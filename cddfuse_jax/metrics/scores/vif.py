@@ -29,9 +29,6 @@ def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -
 
     A flat source has no information to lose: its half is defined as 1. A flat fused image keeps
     none: its halves are 0 unless the source is flat too.
-
-    Raises:
-        InputError: the image is smaller than 41x41.
     """
     refuse_smaller_than(SMALLEST, fused, "VIF")
     images = np.stack([fused, visible, infrared])

@@ -27,9 +27,6 @@ def visual_information_fidelity_for_fusion(fused: Plane, visible: Plane, infrare
     1, 0, 0.15, 1 over 2.15. Two flat sources: 1.
 
     What CDDFuse's tables call VIF, and its program VIFF, is the sum of two plain VIF (`VIF`).
-
-    Raises:
-        InputError: the image is smaller than 41x41.
     """
     refuse_smaller_than(SMALLEST, fused, "VIFF")
     images, score = np.stack([fused, visible, infrared]), 0.0
