@@ -5,7 +5,8 @@
 #
 # DATA  holds MSRS/train/{vi,ir} and RoadScene_train/{vi,ir}, and held/{MSRS,RoadScene}/{vi,ir} with
 #       the held-out pairs that are scored: here every third of experiments/splits/msrs_held_out.txt
-#       and every eleventh of RoadScene_train, none of which is trained on
+#       and every eleventh of RoadScene_train, none of which is trained on; held.txt has the names
+#       of all that are held out
 # OUT   takes a folder for each, with its scores
 #
 # 1,059 updates of one 64x64 window by Muon, on the held-out pairs' loss, scores and dots; some ten
@@ -13,8 +14,8 @@
 set -euo pipefail
 
 data=${1:-} out=${2:-}
-if [[ ! -d $data/MSRS/train/vi || ! -d $data/held/MSRS/vi || -z $out ]]; then
-    echo "error: DATA must hold MSRS/train/ and held/MSRS/, got '$data'; OUT is needed" >&2
+if [[ ! -d $data/MSRS/train/vi || ! -d $data/held/MSRS/vi || ! -f $data/held.txt || -z $out ]]; then
+    echo "error: DATA must hold MSRS/train/, held/MSRS/ and held.txt, got '$data'; OUT is needed" >&2
     exit 2
 fi
 repository=$(cd "$(dirname "$0")/.." && pwd)
