@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("cddfuse_jax.demo", "a page in the browser that fuses what is uploaded"),
     "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
     "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
+    "register": ("cddfuse_jax.register", "measure how a rig's two cameras see one scene"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
     "train": ("cddfuse_jax.train", "train both stages"),
     "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),

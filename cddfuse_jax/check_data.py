@@ -12,6 +12,7 @@ from pathlib import Path
 from cddfuse_jax.console import ArgumentParser, report_notes, run
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.pair_photos import RESIZES
+from cddfuse_jax.images.rig import HELP, OPTION, load_rig
 
 
 def main() -> int:
@@ -38,13 +39,15 @@ def main() -> int:
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (or MRI)")
     add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--resize", choices=RESIZES, help="check as if fused with that option: sizes may differ")
+    add(OPTION, type=Path, metavar="FILE", help=HELP + ", and that is checked")
     pair_rules.add_option(parser)
     given = parser.parse_args()
     rule = pair_rules.parse(given.pair)
 
     from cddfuse_jax.data.checking import check_folders, print_findings
 
-    findings = check_folders(given.vi, given.ir, given.resize, rule)
+    fit = load_rig(given.registration) if given.registration else given.resize
+    findings = check_folders(given.vi, given.ir, fit, rule)
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0

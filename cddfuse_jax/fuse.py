@@ -22,6 +22,7 @@ from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
 from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
 from cddfuse_jax.images.ranges import parse_range
+from cddfuse_jax.images.rig import HELP, OPTION, load_rig
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.weights import shipped
 
@@ -101,6 +102,10 @@ def _parser() -> ArgumentParser:
     add("--resize", choices=RESIZES,
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
+    add(OPTION, type=Path, metavar="FILE", help=HELP + ", and both are cropped to what both see")
+    add("--fill", action="store_true",
+        help="with --registration, do not crop: where only the visible camera sees, keep its "
+        "image")  # fmt: skip
     add("--align", action="store_true",
         help="where the infrared image is certainly shifted against the visible one, undo it: both "
         "are cropped to the pixels that they share, and a note says so")  # fmt: skip
@@ -180,6 +185,11 @@ def main() -> int:
         _check_video(given)
     elif given.evaluate and (given.watch or given.shard != (0, 1)):
         raise InputError("--watch and --shard fuse a part; score by evaluate when all is fused")
+    if given.registration and (given.resize or given.align):
+        raise InputError("--registration says all; leave out --resize and --align")
+    if given.fill and not given.registration:
+        raise InputError("--fill is for --registration; leave it out, or measure a registration")
+    rig = load_rig(given.registration, given.fill) if given.registration else None
     if (given.sync or given.fps) and not video:
         raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
 
@@ -219,6 +229,7 @@ def main() -> int:
         half_strips=given.half_strips,
         visible_range=given.range_vi,
         infrared_range=given.range_ir,
+        registration=rig,
     )
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
@@ -276,9 +287,10 @@ def _check_evaluation(given: argparse.Namespace, video: bool) -> None:
             "and fuse in colour to another --out"
         )
     ranges = (given.range != "auto", given.range_vi, given.range_ir, given.slice is not None)
-    if any(ranges) or given.resize or given.align:
+    if any(ranges) or given.resize or given.align or given.fill:
         raise InputError(
-            "--evaluate scores files as they are; leave out --range, --slice, --resize and --align"
+            "--evaluate scores files as they are; leave out --range, --slice, --resize, --align "
+            "and --fill"
         )
     if given.format and FORMATS[given.format] != FORMATS["png"]:
         raise InputError(
@@ -307,6 +319,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         dataset=given.dataset,
         overwrite=given.overwrite,
         rule=pair_rules.parse(given.pair),
+        rig=load_rig(given.registration) if given.registration else None,
     )
     print(terminal_table(evaluation))
     print("report:", given.out / "report" / "report.html")

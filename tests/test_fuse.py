@@ -120,7 +120,9 @@ def test_problems_are_a_line_each_and_the_rest_is_fused(fuse, folders, capsys):
     lines = err.splitlines()
     assert len(lines) == 3
     assert "lonely.png: no image of that name" in lines[0] and "a.png: not an image" in lines[1]
-    assert "b.png is 48x44" in lines[2] and "is 24x22; resize one" in lines[2]
+    assert (
+        "b.png is 48x44" in lines[2] and "is 24x22; measure the rig by cddfuse register" in lines[2]
+    )
     assert [file.name for file in (folders / "out").iterdir()] == ["c.png"]
 
 

@@ -69,7 +69,9 @@ def test_one_image_is_resized_to_the_other(tmp_path):
     pair = pairs.Pair(
         "scene", save(tmp_path / "vi.png", np.zeros((64, 128, 3))), save(tmp_path / "ir.png", ramp)
     )
-    with pytest.raises(InputError, match=r"128x64 and .*64x32; resize one .*--resize visible"):
+    with pytest.raises(
+        InputError, match=r"128x64 and .*64x32; measure the rig by cddfuse register .*--resize"
+    ):
         pair_photos.read_pair(pair)
     visible, infrared = pair_photos.read_pair(pair, "infrared")
     assert infrared.pixels.shape == (64, 128) and infrared.pixels.dtype == np.uint8

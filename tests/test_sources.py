@@ -104,6 +104,7 @@ def test_make_source_follows_the_config(tmp_path):
             "infrared": str(infrared),
             "visible": str(visible),
             "pair": "",
+            "registration": "",
             "file": str(path),
             "count": 5,
             "height": 16,

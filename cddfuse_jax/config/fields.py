@@ -65,6 +65,7 @@ def release() -> ConfigDict:
                 "infrared": "",
                 # How names go together, as "{}_V,{}_T"; "" for equal names, or what is found.
                 "pair": "",
+                "registration": "",  # of a rig, for "folders": a file of cddfuse register
                 # A text file with a name a line: only these pairs; "" for all.
                 "names": "",
                 "file": "",  # for "hdf5"

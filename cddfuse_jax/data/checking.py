@@ -13,7 +13,14 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import READ, naming
-from cddfuse_jax.images.pair_photos import PairOfPhotos, Resize, notes_on, read_pair, warnings_on
+from cddfuse_jax.images.pair_photos import (
+    Fit,
+    PairOfPhotos,
+    notes_on,
+    read_pair,
+    warning_of_view,
+    warnings_on,
+)
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import (
     Pair,
@@ -38,14 +45,16 @@ class Findings(NamedTuple):
 
 
 def check_folders(
-    visible: Path, infrared: Path, resize: Resize | None = None, rule: Rule | None = None
+    visible: Path, infrared: Path, fit: Fit = None, rule: Rule | None = None
 ) -> Findings:
     """Read every pair of two folders and check it, with a progress bar."""
     findings = Findings(0, Counter(), Counter(), [], [], defaultdict(list))
     pairs = _pairs(visible, infrared, rule, findings.errors)
+    if warning := warning_of_view(pairs, fit):
+        findings.warnings.append(warning)
     for pair in progress(pairs, "checking", unit="pair"):
         try:
-            _check_pair(pair, read_pair(pair, resize), findings)
+            _check_pair(pair, read_pair(pair, fit), findings)
         except InputError as error:
             findings.errors.append(str(error))
     return findings._replace(pairs=len(pairs))

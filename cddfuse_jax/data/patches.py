@@ -19,6 +19,7 @@ from cddfuse_jax.images import image_files, pair_rules
 from cddfuse_jax.images.pair_photos import check_same_size
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import Pair, find_pairs
+from cddfuse_jax.images.rig import HELP, OPTION, Rig, load_rig
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 VISIBLE_GROUP, INFRARED_GROUP = "vis_patchs", "ir_patchs"
@@ -61,13 +62,17 @@ def pair_patches(
     return visible[kept], infrared[kept], int((~kept).sum())
 
 
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(pair: Pair, rig: Rig | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Read (visible, infrared) as the release prepares them: float32 HxW in [0, 1].
 
-    Visible is luma that was never rounded, infrared is grey over 255.
+    Visible is luma that was never rounded, infrared is grey over 255. A rig's pairs are cropped to
+    what both cameras see.
     """
     visible = image_files.read_luma(pair.visible)
     infrared = image_files.read_grey(pair.infrared).astype(np.float32) / np.float32(255)
+    if rig is not None:
+        with image_files.naming(pair.name):
+            return rig.place(visible, infrared)
     check_same_size(pair, visible, infrared)
     return visible, infrared
 
@@ -126,6 +131,7 @@ def write_patches(
     stride: int,
     overwrite: bool = False,
     rule: Rule | None = None,
+    rig: Rig | None = None,
 ) -> int:
     """Write the patches of all pairs of two folders; print what was kept; return the exit code."""
     if min(size, stride) < 1:
@@ -148,7 +154,7 @@ def write_patches(
             groups = file.create_group(VISIBLE_GROUP), file.create_group(INFRARED_GROUP)
             for pair in console.progress(pairs, "cutting patches", unit="pair"):
                 try:
-                    *modalities, low = pair_patches(*read_pair(pair), size, stride)
+                    *modalities, low = pair_patches(*read_pair(pair, rig), size, stride)
                 except InputError as error:
                     console.report(f"pair {pair.name} left out: {error}")
                     failed += 1
@@ -182,6 +188,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
+    parser.add_argument(OPTION, type=Path, metavar="FILE", help=HELP)
     pair_rules.add_option(parser)
     console.add_overwrite(parser)
     given = parser.parse_args()
@@ -193,6 +200,7 @@ def main() -> int:
         given.stride,
         given.overwrite,
         pair_rules.parse(given.pair),
+        load_rig(given.registration) if given.registration else None,
     )
 
 

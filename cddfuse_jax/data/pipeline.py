@@ -19,6 +19,7 @@ from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local
 from cddfuse_jax.images import pair_rules
+from cddfuse_jax.images.rig import load_rig
 
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
@@ -72,8 +73,10 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                     f"{len(visible)} and {len(infrared)}"
                 )
             rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
+            rig = load_rig(data.registration) if data.registration else None
             return [
-                FolderPairs(v, i, keep_bad, rule) for v, i in zip(visible, infrared, strict=True)
+                FolderPairs(*sides, keep_bad, rule, rig)
+                for sides in zip(visible, infrared, strict=True)
             ]
         case "hdf5":
             return [H5Patches(_given(data, "file"))]

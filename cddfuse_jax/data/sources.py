@@ -17,6 +17,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.pair_photos import read_pair_size
 from cddfuse_jax.images.pair_rules import Rule
 from cddfuse_jax.images.pairs import find_pairs, no_pairs
+from cddfuse_jax.images.rig import Rig
 
 Images = dict[str, np.ndarray]
 Size = tuple[str, int, int]  # what it is of, height, width
@@ -45,6 +46,7 @@ class FolderPairs:
     infrared ones as rounded grey over 255. For medical pairs "visible" is MRI and "infrared" is CT
     or PET. Files without a partner are left out and reported.
 
+    With ``rig``, the infrared images are brought into the visible frame, and both cropped.
     With ``keep_bad``, pairs that cannot be read keep their numbers and are complained about only
     when their turn comes.
 
@@ -59,7 +61,9 @@ class FolderPairs:
         infrared: str | os.PathLike,
         keep_bad: bool = False,
         rule: Rule | None = None,
+        rig: Rig | None = None,
     ):
+        self._rig = rig
         self.pairs, *leftovers, _ = find_pairs(visible, infrared, rule)
         if not self.pairs:
             raise InputError(no_pairs(visible, infrared, sum(map(len, leftovers)), rule))
@@ -70,7 +74,7 @@ class FolderPairs:
         self._sizes: list[Size | None] = []
         for pair in self.pairs:
             try:
-                self._sizes.append((str(pair.visible), *read_pair_size(pair)))
+                self._sizes.append((str(pair.visible), *read_pair_size(pair, fit=rig)))
             except InputError:
                 if not keep_bad:
                     raise
@@ -82,7 +86,7 @@ class FolderPairs:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Images:
-        visible, infrared = read_pair(self.pairs[index])
+        visible, infrared = read_pair(self.pairs[index], self._rig)
         size = self._sizes[index]
         if size is None or visible.shape != size[1:]:
             raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")

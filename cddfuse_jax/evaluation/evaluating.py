@@ -15,6 +15,7 @@ from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images.pair_rules import Rule
+from cddfuse_jax.images.rig import Rig
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
@@ -35,6 +36,7 @@ def evaluate(
     columns: tuple[str, ...] = (),
     overwrite: bool = False,
     rule: Rule | None = None,
+    rig: Rig | None = None,
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
@@ -58,6 +60,7 @@ def evaluate(
         columns: the scores of that table; () for the terminal's, eight at most.
         overwrite: whether a report that is in ``out`` is replaced.
         rule: how the sources' names go together, see `images.pairs.find_pairs`.
+        rig: the registration with which the images were fused; None for sources of one size.
 
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored; or a
@@ -82,7 +85,7 @@ def evaluate(
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     for place, count in selection.others.items():
         report(f"not scored, named otherwise: {count} more of {place}")
-    outcomes = score_scenes(selection.scenes, protocol, baselines, workers, tuple(metrics))
+    outcomes = score_scenes(selection.scenes, protocol, baselines, workers, tuple(metrics), rig)
     errors = [line for outcome in outcomes for line in outcome.errors]
     for line in errors:
         report(f"not scored: {line}")

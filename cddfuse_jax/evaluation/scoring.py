@@ -18,6 +18,7 @@ from cddfuse_jax.evaluation.matching import Scene
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import naming, photo_8_bit, read_photo
 from cddfuse_jax.images.pair_photos import as_picture
+from cddfuse_jax.images.rig import Rig
 from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
@@ -51,6 +52,7 @@ def score_scenes(
     baselines: tuple[str, ...],
     workers: int | None = None,
     names: tuple[str, ...] | None = None,
+    rig: Rig | None = None,
 ) -> list[SceneScores]:
     """Score all scenes, in their order, with a progress bar.
 
@@ -62,6 +64,7 @@ def score_scenes(
             process. Others are spawned, since this process may hold threads (JAX) that a fork
             would break; a script that calls this needs ``if __name__ == "__main__":``.
         names: the scores to compute; default: all of the protocol.
+        rig: brings the infrared images into the visible frame.
     """
     names = names or tuple(PROTOCOLS[protocol].metrics)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -71,7 +74,7 @@ def score_scenes(
         if workers == 1:
             results = []
             for scene in scenes:
-                results.append(score_scene(scene, protocol, baselines, names))
+                results.append(score_scene(scene, protocol, baselines, names, rig))
                 bar.update()
             return results
         executor = concurrent.futures.ProcessPoolExecutor(
@@ -80,7 +83,7 @@ def score_scenes(
         try:
             with _interrupts_blocked():
                 tasks = [
-                    executor.submit(score_scene, s, protocol, baselines, names) for s in scenes
+                    executor.submit(score_scene, s, protocol, baselines, names, rig) for s in scenes
                 ]
             for task in concurrent.futures.as_completed(tasks):
                 task.result()
@@ -115,7 +118,11 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def score_scene(
-    scene: Scene, protocol: str, baselines: tuple[str, ...], names: tuple[str, ...]
+    scene: Scene,
+    protocol: str,
+    baselines: tuple[str, ...],
+    names: tuple[str, ...],
+    rig: Rig | None = None,
 ) -> SceneScores:
     """Score one scene's fused images and baselines; never raises `InputError`.
 
@@ -127,6 +134,8 @@ def score_scene(
     result = SceneScores(pair.name, [], {}, [], [], [], [])
     try:
         visible, infrared = _read(pair.visible, result.notes), _read(pair.infrared, result.notes)
+        if rig:
+            visible, infrared = rig.place(visible, infrared)
         visible, infrared = _same_size(
             (pair.visible, pair.infrared), (visible, infrared), result.notes
         )

@@ -29,7 +29,14 @@ from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import write_image
-from cddfuse_jax.images.pair_photos import aligned, notes_on, read_pair, sizes_of, warnings_on
+from cddfuse_jax.images.pair_photos import (
+    aligned,
+    notes_on,
+    read_pair,
+    sizes_of,
+    warning_of_view,
+    warnings_on,
+)
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.registration import measure_shift
 
@@ -68,8 +75,11 @@ def fuse_jobs(
     Raises:
         WriteError: the disk is full.
     """
-    sizes = sizes_of([job.pair for job in jobs], treatment.resize, treatment.page)
+    fit = fuser.registration or treatment.resize
+    sizes = sizes_of([job.pair for job in jobs], fit, treatment.page)
     fuser.expect(sizes)
+    if warning := warning_of_view([job.pair for job in jobs], fit, fuser.ranges, treatment.page):
+        report_per_process(f"warning: {warning}")
     notes = defaultdict(list)
 
     def work(fuser: PairFuser, turn: AbstractContextManager, job: Job) -> Outcome:
@@ -156,7 +166,8 @@ def fuse_file(
     """Fuse a pair's files to a file, computing within ``turn``."""
     started = time.perf_counter()
     pair, out = job
-    photos = read_pair(pair, treatment.resize, fuser.ranges, treatment.page)
+    fit = fuser.registration or treatment.resize
+    photos = read_pair(pair, fit, fuser.ranges, treatment.page)
     warnings = warnings_on(pair, photos)
     with naming(pair.name):
         shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))

@@ -39,6 +39,9 @@ class Fuser(PairFuser):
         visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
             values "7000:9000", or percentiles "1,99".
         infrared_range: Likewise of the infrared image.
+        registration: How the two cameras stand, a file of ``cddfuse register``: the infrared image
+            is resampled into the visible frame, and both are cropped to what both cameras see.
+        fill: Whether what only the visible camera sees is kept, from its image, not cropped.
         max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
             are fused in strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey

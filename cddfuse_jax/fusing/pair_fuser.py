@@ -22,6 +22,7 @@ from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_bucket
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Range, parse_range
+from cddfuse_jax.images.rig import Rig, load_rig
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.any_format import Weights, check_finite, load
@@ -45,6 +46,8 @@ class PairFuser:
         half_strips: bool = False,
         visible_range: str | None = None,
         infrared_range: str | None = None,
+        registration: Rig | str | os.PathLike | None = None,
+        fill: bool = False,
         model: CDDFuse | None = None,
     ):
         for name, value, known in (
@@ -69,6 +72,9 @@ class PairFuser:
             parse_range(visible_range, "visible_range") if visible_range else both,
             parse_range(infrared_range, "infrared_range") if infrared_range else both,
         )
+        if registration is not None and not isinstance(registration, Rig):
+            registration = load_rig(registration, fill)
+        self.registration: Rig | None = registration
         limit = None if max_memory is None else parse_size(str(max_memory))
         self._make_fuse = functools.partial(
             make_fuse,
@@ -141,7 +147,8 @@ class PairFuser:
                 NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
                 the last has such a length. Other integer types, and floats of another range, are
                 scaled as the command scales such files.
-            infrared: Likewise, of the same height, width and number.
+            infrared: Likewise, as many, and of the same height and width but with a
+                ``registration``.
 
         Returns:
             HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
@@ -177,7 +184,7 @@ class PairFuser:
             levels.picture(pixels, levels.limits_for(pixels, given))
             for pixels, given in zip((visible, infrared), self.ranges, strict=True)
         )
-        return first, second
+        return self.registration.place(first, second) if self.registration else (first, second)
 
     def luma(self, visible: Pixels, infrared: Pixels) -> Float[np.ndarray, "h w"]:
         """Return what the network makes of two pictures' luma: float32 in (0, 1), not stretched.

@@ -36,7 +36,7 @@ def check_sizes(visible: Pixels, infrared: Pixels) -> None:
     if (height, width) != other:
         raise InputError(
             f"both images must have one size, got {width}x{height} and {other[1]}x{other[0]}; "
-            "resize one"
+            "resize one, or give Fuser(registration=...)"
         )
     if min(height, width) < LEAST_SIDE:
         raise InputError(f"images must be at least 2x2, got {width}x{height}")

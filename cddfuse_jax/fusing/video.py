@@ -15,8 +15,9 @@ from cddfuse_jax.files import UNWRITABLE, replacing
 from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
-from cddfuse_jax.images.pair_photos import Resize
+from cddfuse_jax.images.pair_photos import Fit, Resize
 from cddfuse_jax.images.ranges import Range
+from cddfuse_jax.images.rig import Rig
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
@@ -120,7 +121,8 @@ def fuse_video(
         )
         for frames in pairs:
             sides = (frame.pixels for frame in frames), fuser.ranges, smoothed_ranges
-            images = _of_one_size(*(picture(*side) for side in zip(*sides, strict=True)), resize)
+            images = (picture(*side) for side in zip(*sides, strict=True))
+            images = _of_one_size(*images, fuser.registration or resize)
             luma = fuser.luma(*images)
             spread = stretch.update(float(luma.min()), float(luma.max()))
             fused = levels.to_8_bit(fuser.finished(luma, *images, spread))
@@ -136,12 +138,14 @@ def fuse_video(
 
 def _of_one_size(
     visible: Shaped[np.ndarray, "_h _w *_rgb"],
-    infrared: Shaped[np.ndarray, "_h _w *_rgb"],
-    resize: Resize | None,
+    infrared: Shaped[np.ndarray, "_hh _ww *_rgbs"],
+    fit: Fit,
 ) -> tuple[Shaped[np.ndarray, "_h _w *_rgb"], Shaped[np.ndarray, "_h _w *_rgb"]]:
-    if resize == "infrared" and infrared.shape[:2] != visible.shape[:2]:
+    if isinstance(fit, Rig):
+        return fit.place(visible, infrared)
+    if fit == "infrared" and infrared.shape[:2] != visible.shape[:2]:
         return visible, levels.resized(infrared, *visible.shape[:2])
-    if resize == "visible" and infrared.shape[:2] != visible.shape[:2]:
+    if fit == "visible" and infrared.shape[:2] != visible.shape[:2]:
         return levels.resized(visible, *infrared.shape[:2]), infrared
     return visible, infrared
 

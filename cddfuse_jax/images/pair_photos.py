@@ -15,13 +15,16 @@ from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.images.registration import Shift
+from cddfuse_jax.images.rig import Rig
 
 Resize = Literal["visible", "infrared"]
 RESIZES: tuple[Resize, ...] = ("visible", "infrared")
+Fit = Resize | Rig | None  # how the images of a pair are brought to one size
 FALSE_COLOUR = (
     "infrared in false colour (ironbow, rainbow) is fused by its luma, in which hot need not be "
     "bright; export it as grey, white hot"
 )
+LEAST_MEASURED = 64  # pixels of a side: smaller images do not tell their field of view
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 
 
@@ -34,28 +37,42 @@ class PairOfPhotos(NamedTuple):
 
 def read_pair(
     pair: Pair,
-    resize: Resize | None = None,
+    fit: Fit = None,
     ranges: tuple[Range, Range] = (AUTO, AUTO),
     index: int | None = None,
 ) -> PairOfPhotos:
-    """Read both files of a pair as pictures and, if asked, resample one to the size of the other.
+    """Read both files of a pair as pictures and bring them to one size, if asked.
 
     A picture is uint8 or float32 in [0, 1]: ranges are measured before anything is resampled.
-    ``index`` is the page or slice, see `read_photo`.
+    ``fit`` names the image that is resampled to the size of the other, or is the rig's
+    registration. ``index`` is the page or slice, see `read_photo`.
 
     Raises:
-        InputError: a file cannot be read, or the sizes differ and ``resize`` is None.
+        InputError: a file cannot be read, or the sizes differ and ``fit`` is None, or are not the
+            rig's.
     """
     photos = {
         "visible": as_picture(pair.visible, ranges[0], index),
         "infrared": as_picture(pair.infrared, ranges[1], index),
     }
+    if isinstance(fit, Rig):
+        return _placed(pair, PairOfPhotos(**photos), fit)
     sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
-    if resize is None:
+    if fit is None:
         _check_same_size(pair, *sizes.values())
     elif sizes["visible"] != sizes["infrared"]:
-        photos[resize] = _resized(photos[resize], *sizes[_other(resize)])
+        photos[fit] = _resized(photos[fit], *sizes[_other(fit)])
     return PairOfPhotos(**photos)
+
+
+def _placed(pair: Pair, photos: PairOfPhotos, rig: Rig) -> PairOfPhotos:
+    with naming(pair.name):
+        visible, infrared = rig.place(photos.visible.pixels, photos.infrared.pixels)
+    notes = (*photos.infrared.notes, rig.note)
+    return PairOfPhotos(
+        photos.visible._replace(pixels=visible),
+        photos.infrared._replace(pixels=infrared, notes=notes),
+    )
 
 
 def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Photo:
@@ -107,6 +124,27 @@ def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
         spans += [slice(max(0, start), max(0, start) + shared) for start in (-moved, moved)]
     cropped = zip(photos, rows, columns, strict=True)
     return PairOfPhotos(*(photo._replace(pixels=photo.pixels[r, c]) for photo, r, c in cropped))
+
+
+def warning_of_view(
+    pairs: list[Pair], fit: Fit = None, ranges: tuple[Range, Range] = (AUTO, AUTO), index=None
+) -> str | None:
+    """Return a warning if the first of some pairs certainly show no common field of view."""
+    from cddfuse_jax.images.rig_search import SAMPLE, other_view
+
+    grey: list[tuple[np.ndarray, np.ndarray]] = []
+    for pair in pairs[:SAMPLE]:
+        if isinstance(fit, Rig) or looks_medical(pair):
+            return None
+        with contextlib.suppress(InputError):
+            photos = read_pair(pair, fit, ranges, index)
+            images = levels.network_input(photos[0].pixels), levels.network_input(photos[1].pixels)
+            if (
+                min(images[0].shape) >= LEAST_MEASURED
+                and images[0].shape == (grey or [images])[0][0].shape
+            ):
+                grey.append(images)
+    return other_view(grey) if grey else None
 
 
 def notes_on(pair: Pair, photos: PairOfPhotos) -> dict[str, str]:
@@ -167,27 +205,25 @@ def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> No
     _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
 
 
-def read_pair_size(pair: Pair, index: int | None = None) -> tuple[int, int]:
-    """Read the common (height, width) of a pair from the headers of its two files."""
-    size = read_size(pair.visible, index)
-    _check_same_size(pair, size, read_size(pair.infrared, index))
-    return size
+def read_pair_size(pair: Pair, index: int | None = None, fit: Fit = None) -> tuple[int, int]:
+    """Read the (height, width) that `read_pair` will give a pair, from the headers of its files."""
+    if isinstance(fit, str):
+        return read_size(getattr(pair, _other(fit)), index)
+    sizes = read_size(pair.visible, index), read_size(pair.infrared, index)
+    if fit is None:
+        _check_same_size(pair, *sizes)
+        return sizes[0]
+    with naming(pair.name):
+        fit.check_sizes(*sizes)
+    return fit.size
 
 
-def sizes_of(
-    pairs: list[Pair], resize: Resize | None = None, index: int | None = None
-) -> list[tuple[int, int]]:
-    """Read the (height, width) that `read_pair` will give each pair, from the headers.
-
-    Pairs whose files cannot be read, or whose sizes differ without ``resize``, are left out.
-    """
+def sizes_of(pairs: list[Pair], fit: Fit = None, index: int | None = None) -> list[tuple[int, int]]:
+    """Return `read_pair_size` of each pair that has one."""
     sizes = []
     for pair in pairs:
         with contextlib.suppress(InputError):
-            if resize is None:
-                sizes.append(read_pair_size(pair, index))
-            else:
-                sizes.append(read_size(getattr(pair, _other(resize)), index))
+            sizes.append(read_pair_size(pair, index, fit))
     return sizes
 
 
@@ -196,7 +232,7 @@ def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, 
         (vi_height, vi_width), (ir_height, ir_width) = visible, infrared
         raise InputError(
             f"{pair.name}: both images must have one size, {pair.visible} is "
-            f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; resize one "
-            "(fuse, check_data and decompose: --resize visible or --resize infrared) if both show "
-            "one field of view; else register them first"
+            f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; measure the "
+            "rig by cddfuse register and give --registration RIG.json, or, only if both show one "
+            "field of view, --resize infrared (or visible)"
         )

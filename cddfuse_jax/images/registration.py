@@ -76,7 +76,7 @@ def measure_shift(visible: np.ndarray, infrared: np.ndarray) -> Shift | None:
     reach = [round(REACH * (side // step)) for side in (height, width)]
     if min(reach) < 4:
         return None
-    fields = [_edge_field(_reduced(image, step)) for image in (visible, infrared)]
+    fields = [_field(_reduced(image, step)) for image in (visible, infrared)]
     if not all(field.any() for field in fields):
         return None
     spectrum = np.fft.fft2(fields[0]) * np.conj(np.fft.fft2(fields[1]))
@@ -108,15 +108,24 @@ def _reduced(image: np.ndarray, step: int) -> np.ndarray:
     return cells.reshape(height // step, step, width // step, step).mean((1, 3))
 
 
-def _edge_field(image: np.ndarray) -> np.ndarray:
-    gradient = _smoothed(image, SCALE, gradient=True)
+def _field(image: np.ndarray) -> np.ndarray:
+    taper = np.hanning(image.shape[0])[:, None] * np.hanning(image.shape[1])
+    return edge_field(image, SCALE, SURROUNDINGS) * taper
+
+
+def edge_field(image: np.ndarray, scale: float, surroundings: float) -> np.ndarray:
+    """Return how the edges of an HxW image run, complex, of mean 0; all 0 where it is flat.
+
+    ``scale`` is the sigma of the gradient filter in pixels, ``surroundings`` that of the mean
+    gradient that edges are measured against.
+    """
+    gradient = _smoothed(image, scale, gradient=True)
     strength = np.abs(gradient)
     if not (mean := strength.mean()) > 1e-6 * max(1e-6, float(np.ptp(image))):
         return np.zeros(image.shape, np.complex64)
-    surroundings = _smoothed(strength, SURROUNDINGS).real + 0.5 * mean
-    field = gradient**2 / (strength + 1e-6 * mean) / surroundings
-    taper = np.hanning(image.shape[0])[:, None] * np.hanning(image.shape[1])
-    return (field - field.mean()) * taper
+    around = _smoothed(strength, surroundings).real + 0.5 * mean
+    field = gradient**2 / (strength + 1e-6 * mean) / around
+    return field - field.mean()
 
 
 def _smoothed(image: np.ndarray, sigma: float, gradient: bool = False) -> np.ndarray:
