@@ -6,7 +6,7 @@ from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.losses import LossWeights
-from cddfuse_jax.training.recipe import make_model
+from cddfuse_jax.training.recipe import make_model, take_sizes
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 IVF = str(FOLDER / "ivf.py")
@@ -94,3 +94,13 @@ def test_a_file_of_that_name_comes_before_the_package(tmp_path, monkeypatch):
     own = "from cddfuse_jax import config\n\ndef get_config():\n    own = config.release()\n"
     (tmp_path / "ivf").write_text(own + "    own.seed = 7\n    return own\n")
     assert configs.load("ivf", []).seed == 7
+
+
+def test_the_network_is_that_of_the_weights_to_start_from(tmp_path):
+    config = configs.load("ivf", ["--config.init_from=small"])
+    take_sizes(config, tmp_path)
+    sizes = {"features": 16, "heads": 4, "blocks": 2, "coupling_layers": 1}
+    assert {size: config.model[size] for size in sizes} == sizes
+    asked = configs.load("ivf", ["--config.init_from=small", "--config.model.blocks=3"])
+    take_sizes(asked, tmp_path)
+    assert asked.model.blocks == 3

@@ -28,7 +28,7 @@ def take_sizes(config: ConfigDict, workdir: Path) -> None:
 
     That is the one of its newest checkpoint, or else of ``config.init_from``.
     """
-    if not config.init_from or config.model != release().model:
+    if not config.init_from or config.model.to_dict() != release().model.to_dict():
         return
     if saved_steps(workdir):
         config.model.update(load_meta(workdir)["config"]["model"])
