@@ -17,12 +17,13 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.export.__main__ import main as export
 from cddfuse_jax.fusing import memory
 from cddfuse_jax.fusing.jobs import Files, find_jobs
-from cddfuse_jax.fusing.network_check import check_network
+from cddfuse_jax.fusing.network_check import check_gradient, check_network
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.weights.any_format import load, load_meta
 
 BRANCH = '''
+import jax
 from flax import linen as nn
 from cddfuse_jax.models.convolutions import torch_uniform
 from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
@@ -48,6 +49,15 @@ class Careless(Plain):
     @nn.compact
     def __call__(self, x):
         return x + nn.Conv(self.features, (3, 3), name="conv")(LayerNorm(name="norm")(x))
+
+class Steep(nn.Module):
+    """A branch whose derivative is twice too large."""
+
+    @nn.compact
+    def __call__(self, x):
+        steep = jax.custom_vjp(lambda x: 3 * x)
+        steep.defvjp(lambda x: (3 * x, None), lambda _, cotangent: (6 * cotangent,))
+        return steep(x)
 '''
 
 
@@ -73,6 +83,12 @@ def test_a_branch_that_asks_the_layers_is_too_and_a_careless_one_is_found_out():
     for branches in ({"base": "mine:Careless"}, {"detail": "mine:Careless"}):
         with pytest.raises(InputError, match="other pixels inside a larger array than as a whole"):
             check_network(CDDFuse(**SIZES, **branches))
+
+
+def test_a_wrong_derivative_is_found_out():
+    check_gradient(CDDFuse(**SIZES, base="mine:Plain"))
+    with pytest.raises(InputError, match=r"derivative is .* where finite differences find"):
+        check_gradient(CDDFuse(**SIZES, base="mine:Steep"))
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def check_network(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) -
         params: its params; by default random ones.
         tolerance: the most by which results in [0, 1] may differ.
     """
-    visible, infrared = np.random.default_rng(0).random((2, *_SIZE), np.float32)
-    batch = [image[None, :, :, None] for image in (visible, infrared)]
+    batch = _pair()
+    visible, infrared = (image[0, :, :, 0] for image in batch)
     if params is None:
         params = model.init(jax.random.key(0), *batch)["params"]
     variables = {"params": params}
@@ -50,6 +50,47 @@ def check_network(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) -
                 f"this network fuses other pixels {name} than as a whole, by up to "
                 f"{difference:.2g} of 1; {_REMEDY}"
             )
+
+
+def check_gradient(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) -> None:
+    """Check the derivatives of what is fused, by params and images, against finite differences.
+
+    Args:
+        model: as for `check_network`.
+        params: likewise.
+        tolerance: of the slope in a random direction, relative, in float64.
+    """
+    if params is None:
+        params = model.init(jax.random.key(0), *_pair())["params"]
+    with jax.enable_x64(True):
+        random = np.random.default_rng(1)
+        leaves, shape = jax.tree.flatten((params, *_pair()))
+        leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
+        direction = [random.standard_normal(leaf.shape) * leaf.std() for leaf in leaves]
+        weights = random.standard_normal((1, *_SIZE, 1))
+
+        def value(leaves):
+            params, *pair = jax.tree.unflatten(shape, leaves)
+            return (weights * model.apply({"params": params}, *pair)).sum()
+
+        compiled, step = jax.jit(value), 1e-6
+        ahead, behind = (
+            compiled([x + sign * step * d for x, d in zip(leaves, direction, strict=True)])
+            for sign in (1, -1)
+        )
+        slope = float(ahead - behind) / (2 * step)
+        gradient = jax.jit(jax.grad(value))(leaves)
+        given = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
+    if not abs(given - slope) <= tolerance * abs(slope):
+        raise InputError(
+            f"this network's derivative is {given:.6g} where finite differences find {slope:.6g}; "
+            "look at the custom derivatives of its branches"
+        )
+
+
+def _pair() -> list[np.ndarray]:
+    images = np.random.default_rng(0).random((2, 1, *_SIZE, 1), np.float32)
+    return list(images)
 
 
 @functools.cache
