@@ -13,15 +13,19 @@ from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.metrics.protocols import PAPER_SCORES
+from cddfuse_jax.metrics.protocols import METRICS, PAPER_SCORES
 from cddfuse_jax.models import RESIDUALS
-from cddfuse_jax.webpage.request import STORED, Answer, Options, answers, draw_pair
+from cddfuse_jax.webpage.request import STORED, Answer, Options, answers, draw_pair, shown_pixels
 
 OWN, NEVER = "the weights' own", "no"
 SYNTHETIC = 32  # pairs, one after the other
 WAITING = 20  # visitors; who comes later gets a message
 # Fonts that every system has: the page asks no other server for any.
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
+BUTTONS = ["fullscreen"]  # none that shares
+PICTURE: dict[str, Any] = {
+    "show_label": False, "interactive": False, "format": "png", "buttons": BUTTONS
+}  # fmt: skip
 
 
 class Limits(NamedTuple):
@@ -48,51 +52,71 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                visible = gr.File(label="visible (or MRI)", elem_id="visible", height=120)
-                infrared = gr.File(
-                    label="infrared (or CT, PET, SPECT)", elem_id="infrared", height=120
-                )
+                visible, infrared = _upload("Visible (or MRI)", "visible"), _upload(
+                    "Infrared (or CT, PET, SPECT)", "infrared"
+                )  # fmt: skip
                 draw = gr.Button("Take a synthetic pair", elem_id="draw")
                 chosen = _choices(weights)
                 fuse = gr.Button("Fuse", variant="primary", elem_id="fuse")
             with gr.Column(scale=2, min_width=300):
-                lines = gr.Textbox(label="What was done", lines=3, elem_id="lines")
-                beside_visible, beside_infrared = (
-                    gr.ImageSlider(label=f"{name} | fused", format="png", elem_id=f"beside_{name}")
-                    for name in ("visible", "infrared")
-                )
-                file = gr.File(label="the fused image", elem_id="fused")
-                scores = gr.Dataframe(
-                    headers=["", *PAPER_SCORES],
-                    label="scores as in the paper, beside fusion without a network",
-                    elem_id="scores",
-                )
-                maps = gr.Image(show_label=False, format="png", elem_id="maps")
+                lines = gr.Textbox(label="What was done", lines=3, visible=False, elem_id="lines")
+                with gr.Column(visible=False) as results:
+                    with gr.Tab("Fused"):
+                        alone = gr.Image(**PICTURE, elem_id="alone")
+                    with gr.Tab("Beside visible"):
+                        beside_visible = _slider("visible")
+                    with gr.Tab("Beside infrared"):
+                        beside_infrared = _slider("infrared")
+                    with gr.Tab("Base and detail"):
+                        maps = gr.Image(**PICTURE, elem_id="maps")
+                    file = gr.File(label="The fused image, to download", elem_id="fused")
+                    scores = gr.Markdown(elem_id="scores")
         seeds = itertools.cycle(range(SYNTHETIC))
         draw.click(lambda: _drawn(next(seeds)), None, [visible, infrared], api_name=False)
         fuse.click(
             functools.partial(_fused, limits=limits),
             [visible, infrared, *chosen],
-            [lines, beside_visible, beside_infrared, file, scores, maps],
+            [lines, results, alone, beside_visible, beside_infrared, file, scores, maps],
             concurrency_limit=1,
             api_name="fuse",
         )
     return blocks.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
+def _upload(label: str, name: str) -> gr.File:
+    """Return a place for a file, with a small picture of what was put there."""
+    file = gr.File(label=label, elem_id=name, height=150)
+    shown = gr.Image(**PICTURE, visible=False, height=140, elem_id=f"{name}_shown")
+    file.change(_thumbnail, file, shown, api_name=False, show_progress="hidden")
+    return file
+
+
+def _thumbnail(path: str | None) -> dict[str, Any]:
+    try:
+        return gr.update(value=path and shown_pixels(Path(path)), visible=path is not None)
+    except InputError:  # said when it is fused
+        return gr.update(value=None, visible=False)
+
+
+def _slider(name: str) -> gr.ImageSlider:
+    return gr.ImageSlider(
+        label=f"{name} | fused", format="png", buttons=BUTTONS, elem_id=f"beside_{name}"
+    )
+
+
 def _choices(weights: list[str]) -> list[gr.components.Component]:
     """Return the inputs of `Options`, in its order."""
-    first = gr.Dropdown(weights, value=weights[0], label="weights", elem_id="weights")
-    with gr.Accordion("more", open=False):
+    first = gr.Dropdown(weights, value=weights[0], label="Weights", elem_id="weights")
+    with gr.Accordion("More", open=False):
         return [
             first,
-            gr.Dropdown([OWN, *RESIDUALS], value=OWN, label="residual: what the decoder adds"),
-            gr.Dropdown(list(COLORS), value="auto", label="whose colour"),
-            gr.Checkbox(True, label="stretch to black and white"),
-            gr.Checkbox(False, label="in strips: less memory, slower"),
-            gr.Dropdown([NEVER, *RESIZES], value=NEVER, label="resize where sizes differ"),
-            gr.Checkbox(False, label="undo a shift of the infrared image"),
-            gr.Dropdown(list(STORED), value="png", label="stored as", elem_id="stored"),
+            gr.Dropdown([OWN, *RESIDUALS], value=OWN, label="Residual: what the decoder adds"),
+            gr.Dropdown(list(COLORS), value="auto", label="Whose colour"),
+            gr.Checkbox(True, label="Stretch to black and white"),
+            gr.Checkbox(False, label="In strips: less memory, slower"),
+            gr.Dropdown([NEVER, *RESIZES], value=NEVER, label="Resize where sizes differ"),
+            gr.Checkbox(False, label="Undo a shift of the infrared image"),
+            gr.Dropdown(list(STORED), value="png", label="Stored as", elem_id="stored"),
         ]
 
 
@@ -110,7 +134,7 @@ def _fused(
         residual=None if options.residual == OWN else options.residual,
         resize=None if options.resize == NEVER else options.resize,
     )
-    yield ("at work", *[None] * 5)
+    yield _said("at work")
     with tempfile.TemporaryDirectory() as folder:  # Gradio keeps copies of its own
         try:
             if not (visible and infrared):
@@ -121,9 +145,9 @@ def _fused(
                 yield _shown(answer)
         except InputError as error:
             own = [Path(path).parent for path in (visible, infrared) if path]
-            yield (_error(error, [*own, Path(folder)]), *[None] * 5)
+            yield _said(_error(error, [*own, Path(folder)]))
         except MemoryError:
-            yield ("error: too large for this machine's memory; try strips", *[None] * 5)
+            yield _said("error: too large for this machine's memory; try strips")
 
 
 def _error(error: InputError, own: list[Path]) -> str:
@@ -134,13 +158,35 @@ def _error(error: InputError, own: list[Path]) -> str:
     return f"error: {line}"
 
 
+def _said(line: str) -> tuple:
+    """Return a line of text, and no results."""
+    return gr.update(value=line, visible=True), gr.update(visible=False), *[None] * 6
+
+
 def _shown(answer: Answer) -> tuple:
     visible, infrared, fused = map(str, answer.shown)
     return (
-        "\n".join(answer.lines),
+        gr.update(value="\n".join(answer.lines), visible=True),
+        gr.update(visible=True),
+        fused,
         (visible, fused),
         (infrared, fused),
         str(answer.fused),
-        answer.scores,
+        answer.scores and _table(answer.scores),
         answer.maps and str(answer.maps),
     )
+
+
+def _table(scores: dict[str, dict[str, float]]) -> str:
+    """Return a row for each score, which fits a telephone's width."""
+    columns = [{"max": "maximum", "mean": "average"}.get(name, name) for name in scores]
+    head = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    rows = [
+        f"| {name} {METRICS[name].arrow} | "
+        + " | ".join(f"{values[name]:.2f}" for values in scores.values())
+        + " |"
+        for name in PAPER_SCORES
+    ]
+    note = "Scores as in the paper, beside the pixels' maximum and average; the arrow says which "
+    note += "way is better"
+    return "\n".join([f"{note}.", "", *head, *rows])

@@ -34,7 +34,7 @@ PROTOCOL = "release"
 MOST_MAP_PIXELS = 500_000  # features of whole images are held for the maps
 Stored = Literal["png", "png16"]
 STORED: tuple[Stored, ...] = get_args(Stored)
-Table = list[list[str]]
+Scores = dict[str, dict[str, float]]  # by row, then by score
 
 
 class Options(NamedTuple):
@@ -57,13 +57,14 @@ class Answer(NamedTuple):
     """What the page shows; None for what is still being made.
 
     ``fused`` is the file to download, ``shown`` are 8-bit pictures of both sources and the fused
-    image, ``scores`` is a table without its head, ``lines`` are lines of plain text.
+    image, ``scores`` are those of the fused image and of fusion without a network, ``lines`` are
+    of plain text.
     """
 
     fused: Path
     shown: tuple[Path, Path, Path]
     lines: list[str]
-    scores: Table | None = None
+    scores: Scores | None = None
     maps: Path | None = None
 
 
@@ -99,13 +100,9 @@ def answers(
     yield answer
 
     scored = score_scene(Scene(pair, ((file,),)), PROTOCOL, BASELINES, PAPER_SCORES)
-    rows = {"fused": scored.runs[0][0]} if scored.runs and scored.runs[0] else {}
-    table = [
-        [name, *(f"{value:.2f}" for value in scores.values())]
-        for name, scores in (rows | scored.baselines).items()
-    ]
+    fused = {"fused": scored.runs[0][0]} if scored.runs and scored.runs[0] else {}
     lines = lines + [f"no scores: {error}" for error in scored.errors]
-    answer = answer._replace(scores=table, lines=lines)
+    answer = answer._replace(scores=fused | scored.baselines, lines=lines)
     yield answer
 
     if outcome.size is None or np.prod(outcome.size) > MOST_MAP_PIXELS or options.strips:
@@ -156,12 +153,14 @@ def _lines(fuser: PairFuser, outcome: Outcome, seconds: float) -> list[str]:
     return lines + [f"note: {note} ({name})" for note, name in outcome.notes.items()]
 
 
-def _picture(path: Path, out: Path) -> Path:
-    """Write what a browser can show of an image file."""
+def shown_pixels(path: Path) -> np.ndarray:
+    """Return what a browser can show of an image file: uint8, HxW or HxWx3."""
     pixels = read_photo(path).pixels
-    if pixels.dtype != np.uint8:
-        pixels = levels.to_8_bit(levels.intensities(pixels))
-    write_png(out, pixels)
+    return pixels if pixels.dtype == np.uint8 else levels.to_8_bit(levels.intensities(pixels))
+
+
+def _picture(path: Path, out: Path) -> Path:
+    write_png(out, shown_pixels(path))
     return out
 
 
