@@ -50,13 +50,12 @@ INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture
-def forms_of_tpus(monkeypatch):
-    """Compute here in the forms that TPUs would compute in."""
+@pytest.fixture(params=["cuda", "rocm", "tpu"])
+def forms_of_accelerators(request, monkeypatch):
+    """Compute here in the forms that an accelerator would compute in."""
 
-    def choose(*arguments, default, tpu=None, cpu=None):
-        del cpu
-        return (tpu or default)(*arguments)
+    def choose(*arguments, default, **forms):
+        return forms.get(request.param, default)(*arguments)
 
     jax.clear_caches()  # of what was traced in the forms of this platform
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
@@ -102,11 +101,11 @@ def test_gradients_of_blocks_are_those_of_their_formulas(name):
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
 
 
-@pytest.mark.usefixtures("forms_of_tpus")
+@pytest.mark.usefixtures("forms_of_accelerators")
 @pytest.mark.parametrize(
     "name", ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
 )
-def test_the_forms_of_tpus_are_the_same_formulas(name):
+def test_the_forms_of_accelerators_are_the_same_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)

@@ -50,6 +50,11 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 _MOST_PARTS = 8
 
 
+def on_gpus(form: Callable, *arguments, **others: Callable):
+    """Return ``form`` of the arguments on GPUs; ``others`` as in `lax.platform_dependent`."""
+    return lax.platform_dependent(*arguments, cuda=form, rocm=form, **others)
+
+
 def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
     """Return the type in which to sum over many numbers like those of ``x``: float32 or wider."""
     return jnp.promote_types(x.dtype, jnp.float32)
