@@ -8,8 +8,9 @@ import pytest
 import reference
 from numerics import assert_close, draw, draw_params, evaluate, gradients
 
+from cddfuse_jax.fusing.network_check import check_network
 from cddfuse_jax.models import attention, base, convolutions, derivatives, detail, layers, restormer
-from cddfuse_jax.models.cddfuse import Decoder, Encoder
+from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2
@@ -109,6 +110,11 @@ def test_the_forms_of_accelerators_are_the_same_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+@pytest.mark.usefixtures("forms_of_accelerators")
+def test_the_forms_of_accelerators_fuse_in_parts():
+    check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.

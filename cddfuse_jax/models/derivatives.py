@@ -1,8 +1,9 @@
 """Derivatives of the two 3x3 convolutions, in the form that suits the platform.
 
 The platform is the one that a program is lowered for. CPUs want loops, whose parts stay in their
-caches. TPUs want sums and convolutions that the compiler can fuse, and no border where one can be
-done without: a row of 130 pixels takes as much room there as one of 256.
+caches. GPUs want dense convolutions. TPUs want sums and convolutions that the compiler can fuse,
+and no border where one can be done without: a row of 130 pixels takes as much room there as one of
+256.
 """
 
 import contextlib
@@ -152,7 +153,7 @@ def conv3x3_backward(
 ) -> tuple[Float[Array, "n h w c_in"], Float[Array, "3 3 c_in c_out"]]:
     """Return the cotangents of an image and its dense kernel."""
     return lax.platform_dependent(
-        *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
+        *saved, cotangent, cpu=_conv3x3_backward_looped, default=_conv3x3_backward_fused
     )
 
 
