@@ -151,6 +151,28 @@ def test_recomputing_blocks_changes_no_gradient():
     )
 
 
+@pytest.mark.slow
+def test_an_encoder_in_pieces_is_the_same():
+    """Over two images and then over the third; the other blocks of the network are as these."""
+    x = draw(np.random.default_rng(0), (3, 3, 2, 1))
+    whole, in_pieces = (Encoder(1, C, HEADS, 1, 1, remat=True, piece=piece) for piece in (0, 2))
+    params = draw_params(whole, x)
+
+    def both(module):
+        def total(params, x):
+            features = module.apply({"params": params}, x)
+            return sum((leaf**2).sum() for leaf in features), features
+
+        return evaluate(jax.value_and_grad(total, (0, 1), has_aux=True), params, x)
+
+    assert_close(both(in_pieces), both(whole), 1e-12)
+    loops = [
+        str(jax.make_jaxpr(module.apply)({"params": params}, x)).count("scan[")
+        for module in (whole, in_pieces)
+    ]
+    assert loops[1] == loops[0] + 3
+
+
 @pytest.mark.parametrize(
     "module",
     [detail.CouplingLayer(C), detail.DetailFeatureExtraction(3, C)],

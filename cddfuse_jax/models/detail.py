@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from cddfuse_jax.models.convolutions import AnyArray, conv1x1, depthwise3x3, torch_uniform
 from cddfuse_jax.models.layers import kernel, reflect_padded
+from cddfuse_jax.models.pieces import module_in_pieces
 
 
 class InvertedResidual(nn.Module):
@@ -72,12 +73,14 @@ class CouplingLayer(nn.Module):
 class DetailFeatureExtraction(nn.Module):
     """High-frequency detail features: ``layers`` coupling layers, with parameters "0", "1", ...
 
-    With ``remat`` the backward pass recomputes each layer from its input.
+    With ``remat`` the backward pass recomputes each layer from its input. Each is computed over
+    ``piece`` images at a time, see `in_pieces`.
     """
 
     layers: int
     features: int
     remat: bool = True
+    piece: int = 0
 
     def setup(self):  # noqa: D102
         layer = nn.remat(CouplingLayer) if self.remat else CouplingLayer
@@ -88,7 +91,7 @@ class DetailFeatureExtraction(nn.Module):
     ) -> Float[AnyArray, "n h w {self.features}"]:
         """Couple the two halves."""
         for layer in self.net:
-            x = layer(x)
+            x = module_in_pieces(layer, x, self.piece)
         return x
 
     def inverse(

@@ -15,6 +15,7 @@ from cddfuse_jax.models.layers import (
     kernel,
     sums,
 )
+from cddfuse_jax.models.pieces import in_pieces
 
 
 class MDTA(nn.Module):
@@ -68,11 +69,13 @@ class RestormerBlocks(nn.Module):
 
     They are equal in shape, so one scan compiles them once. With ``remat`` its backward pass
     recomputes each block from its input: a fraction of the memory for a third more arithmetic.
+    Each block is computed over ``piece`` images at a time, see `in_pieces`.
     """
 
     count: int
     heads: int
     remat: bool = True
+    piece: int = 0
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
@@ -92,8 +95,8 @@ class RestormerBlocks(nn.Module):
 
             # Exact, and a product: mere indexing is fused into each loop over pixels on CPUs, and
             # done again for each of them.
-            params = jax.tree.map(pick, stacked)
-            return block.apply({"params": params}, x), None
+            params = {"params": jax.tree.map(pick, stacked)}
+            return in_pieces(lambda x: block.apply(params, x), x, self.piece), None
 
         apply = jax.checkpoint(apply) if self.remat else apply
         return lax.scan(apply, x, jnp.eye(self.count))[0]
