@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
+from jax.scipy.linalg import block_diag
 from jaxtyping import Float
 
 from cddfuse_jax.models.convolutions import AnyArray, conv1x1, depthwise3x3, torch_uniform
@@ -9,19 +11,42 @@ from cddfuse_jax.models.layers import kernel, reflect_padded
 from cddfuse_jax.models.pieces import module_in_pieces
 
 
+def inverted_residual(
+    padded: Float[AnyArray, "n h w c"],
+    expand: Float[AnyArray, "c hidden"],
+    depthwise: Float[AnyArray, "3 3 1 hidden"],
+    project: Float[AnyArray, "hidden c_out"],
+) -> Float[AnyArray, "n h-2 w-2 c_out"]:
+    """1x1, relu6, depthwise 3x3, relu6, 1x1, of an image with its border mirrored."""
+    x = nn.relu6(conv1x1(padded, expand))
+    return conv1x1(nn.relu6(depthwise3x3(x, depthwise, "reflect")), project)
+
+
 class InvertedResidual(nn.Module):
     """1x1 c -> 2c, relu6, depthwise 3x3 over reflected borders, relu6, 1x1 2c -> c; no residual."""
 
-    @nn.compact
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Apply the block; h and w are at least 2, for the reflection."""
+        return inverted_residual(reflect_padded(x), *self.kernels(x))
+
+    @nn.compact
+    def kernels(self, x: Float[AnyArray, "n h w c"]) -> tuple[Float[AnyArray, "..."], ...]:
+        """Return the kernels of `inverted_residual`, in the type of ``x``."""
         c = x.shape[-1]
         expand = kernel(self, "expand", (c, 2 * c), x)
         depthwise = kernel(self, "depthwise", (3, 3, 1, 2 * c), x)
-        project = kernel(self, "project", (2 * c, c), x)
-        x = reflect_padded(x)
-        x = nn.relu6(conv1x1(x, expand))
-        return conv1x1(nn.relu6(depthwise3x3(x, depthwise, "reflect")), project)
+        return expand, depthwise, kernel(self, "project", (2 * c, c), x)
+
+
+def _one_by_one(padded, blocks):
+    return [inverted_residual(padded, *kernels) for kernels in blocks]
+
+
+def _side_by_side(padded, blocks):
+    expand, depthwise, project = zip(*blocks, strict=True)
+    expand, depthwise = (jnp.concatenate(kernels, -1) for kernels in (expand, depthwise))
+    both = inverted_residual(padded, expand, depthwise, block_diag(*project))
+    return jnp.split(both, len(blocks), -1)
 
 
 class CouplingLayer(nn.Module):
@@ -55,15 +80,26 @@ class CouplingLayer(nn.Module):
         weights, bias = (p.astype(x.dtype) for p in (self.shuffle_kernel, self.shuffle_bias))
         z1, z2 = jnp.split(conv1x1(x, weights) + bias, 2, -1)
         z2 = z2 + self.phi(z1)
-        z1 = z1 * jnp.exp(self.rho(z2)) + self.eta(z2)
+        rho, eta = self.rho_and_eta(z2)
+        z1 = z1 * jnp.exp(rho) + eta
         return jnp.concatenate([z1, z2], -1)
+
+    def rho_and_eta(
+        self, z2: Float[AnyArray, "n h w {self.features//2}"]
+    ) -> list[Float[AnyArray, "n h w {self.features//2}"]]:
+        """Return rho(z2) and eta(z2), on accelerators as one block that is twice as wide."""
+        blocks = [block.kernels(z2) for block in (self.rho, self.eta)]
+        return lax.platform_dependent(
+            reflect_padded(z2), blocks, cpu=_one_by_one, default=_side_by_side
+        )
 
     def inverse(
         self, y: Float[AnyArray, "n h w {self.features}"]
     ) -> Float[AnyArray, "n h w {self.features}"]:
         """Undo `__call__`, in closed form."""
         z1, z2 = jnp.split(y, 2, -1)
-        z1 = (z1 - self.eta(z2)) * jnp.exp(-self.rho(z2))
+        rho, eta = self.rho_and_eta(z2)
+        z1 = (z1 - eta) * jnp.exp(-rho)
         z2 = z2 - self.phi(z1)
         x = jnp.concatenate([z1, z2], -1) - self.shuffle_bias
         flat = jnp.linalg.solve(self.shuffle_kernel.T, x.reshape(-1, self.features).T).T

@@ -90,7 +90,9 @@ def conv1x1_grouped3x3_in_parts(
         )
 
     x = current().border(x)
-    return on_gpus(merged, x, mix, taps, default=one_after_the_other)
+    # TPUs lay eight images beside each other, and with these the dense kernel pays there too.
+    tpu = one_after_the_other if x.shape[0] % 8 else merged
+    return on_gpus(merged, x, mix, taps, tpu=tpu, default=one_after_the_other)
 
 
 def zero_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
