@@ -291,7 +291,7 @@ def base_branch(own: str, features: int, heads: int) -> nn.Module:
 
 def detail_branch(own: str, features: int, layers: int, remat: bool, piece: int) -> nn.Module:
     """Return the release's detail branch, or one's own."""
-    sizes = {"features": features, "layers": layers, "remat": remat, "piece": piece}
+    sizes: Any = {"features": features, "layers": layers, "remat": remat, "piece": piece}
     return own_branch(own, **sizes) if own else DetailFeatureExtraction(**sizes)
 
 
