@@ -2,11 +2,16 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jax.scipy.linalg import block_diag
 from jaxtyping import Float
 
-from cddfuse_jax.models.convolutions import AnyArray, conv1x1, depthwise3x3, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    AnyArray,
+    conv1x1,
+    depthwise3x3,
+    on_gpus,
+    torch_uniform,
+)
 from cddfuse_jax.models.layers import kernel, reflect_padded
 from cddfuse_jax.models.pieces import module_in_pieces
 
@@ -87,11 +92,10 @@ class CouplingLayer(nn.Module):
     def rho_and_eta(
         self, z2: Float[AnyArray, "n h w {self.features//2}"]
     ) -> list[Float[AnyArray, "n h w {self.features//2}"]]:
-        """Return rho(z2) and eta(z2), on accelerators as one block that is twice as wide."""
+        """Return rho(z2) and eta(z2): on GPUs, and TPUs by eights, one block twice as wide."""
         blocks = [block.kernels(z2) for block in (self.rho, self.eta)]
-        return lax.platform_dependent(
-            reflect_padded(z2), blocks, cpu=_one_by_one, default=_side_by_side
-        )
+        tpu = _one_by_one if z2.shape[0] % 8 else _side_by_side
+        return on_gpus(_side_by_side, reflect_padded(z2), blocks, tpu=tpu, default=_one_by_one)
 
     def inverse(
         self, y: Float[AnyArray, "n h w {self.features}"]
