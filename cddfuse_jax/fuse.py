@@ -207,6 +207,8 @@ def main() -> int:
     if jobs and not jobs.todo:
         return _summary(given, jobs, 0)
 
+    import jax
+
     from cddfuse_jax.devices import prepare
     from cddfuse_jax.fusing.fuser import Fuser
     from cddfuse_jax.fusing.records import recording
@@ -218,6 +220,8 @@ def main() -> int:
 
         frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
     prepare()
+    if jax.default_backend() != "cpu":
+        report("note: an image size that comes for the first time compiles for ten seconds or more")
     fuser = Fuser(
         best_of(given.weights) if given.best else given.weights,
         given.residual,

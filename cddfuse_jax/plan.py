@@ -10,9 +10,11 @@ import argparse
 import json
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite, run
+from cddfuse_jax.console import ArgumentParser, add_overwrite, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
+
+PIECES = (0, 2, 4, 8)
 
 
 def main() -> None:
@@ -31,6 +33,8 @@ def main() -> None:
         help="pairs on a chip; default: config.batch_size over the chips, 1 to fuse")  # fmt: skip
     add("--stage", choices=("reconstruction", "fusion"), default="fusion",
         help="whose update; default: fusion, the longer stage")  # fmt: skip
+    add("--pieces", action="store_true",
+        help="compile an update with config.piece of 0, 2, 4 and 8, print the best's")  # fmt: skip
     add("--fuse", type=_size, metavar="HEIGHTxWIDTH",
         help="compile the fusing of pairs of this size instead of an update")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write the figures to FILE")
@@ -59,8 +63,13 @@ def main() -> None:
                 "--per_chip_batch or a smaller topology"
             )
         side = config.data.crop or 128
+        program = _best_update(
+            lambda: planned.training_update(config, devices, given.stage, pairs, side),
+            config,
+            PIECES if given.pieces else (config.piece,),
+        )
         what = f"an update of stage {given.stage} on patches of {side}x{side}"
-        program = planned.training_update(config, devices, given.stage, pairs, side)
+        what += f" in pieces of {config.piece}" if config.piece else ""
     what = f"{what}, {config.precision}, {pairs} pairs a chip, {given.topology}"
     if given.json:
         with replacing(given.json) as temporary:
@@ -75,6 +84,27 @@ def main() -> None:
         f"moved: {program['bytes_moved'] / 1e9:.1f} GB of main memory, padding included\n"
         f"instructions: {program['compilers_cycles'] / 1e6:.0f} million cycles by the compiler"
     )
+
+
+def _best_update(compiled, config, pieces: tuple[int, ...]) -> dict:
+    """Return the figures with that ``config.piece``, and set it, which takes the fewest cycles."""
+    from cddfuse_jax.training.planned import OutOfMemoryError
+
+    found = {}
+    for config.piece in pieces:
+        try:
+            found[config.piece] = compiled()
+        except OutOfMemoryError as error:
+            if len(pieces) == 1:
+                raise
+            report(f"config.piece={config.piece}: {error}")
+        else:
+            cycles = found[config.piece]["compilers_cycles"]
+            report(f"config.piece={config.piece}: {cycles / 1e6:.0f} million cycles")
+    if not found:
+        raise InputError("with no config.piece does this update fit; give a smaller batch")
+    config.piece = min(found, key=lambda piece: found[piece]["compilers_cycles"])
+    return found[config.piece]
 
 
 def _positive(text: str) -> int:

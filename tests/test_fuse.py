@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +59,13 @@ def test_a_folder_is_what_the_fuser_gives(fuse, folders, tiny_params, capsys):
         fused = image_files.read_image(folders / "out" / f"{name}.png")
         assert fused.shape == (44, 48, 3)
         np.testing.assert_array_equal(fused, fuser(visible, infrared))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_on_an_accelerator_it_says_that_it_compiles(fuse, monkeypatch, capsys, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert fuse() == 0
+    assert ("compiles for ten seconds" in capsys.readouterr().err) == (backend == "gpu")
 
 
 def test_grey_in_or_color_none_gives_grey(fuse, folders):

@@ -8,8 +8,9 @@ import pytest
 import reference
 from numerics import assert_close, draw, draw_params, evaluate, gradients
 
+from cddfuse_jax.fusing.network_check import check_network
 from cddfuse_jax.models import attention, base, convolutions, derivatives, detail, layers, restormer
-from cddfuse_jax.models.cddfuse import Decoder, Encoder
+from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
 
 SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2
@@ -50,13 +51,12 @@ INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture
-def forms_of_tpus(monkeypatch):
-    """Compute here in the forms that TPUs would compute in."""
+@pytest.fixture(params=["cuda", "tpu"])
+def forms_of_accelerators(request, monkeypatch):
+    """Compute here in the forms that an accelerator would compute in."""
 
-    def choose(*arguments, default, tpu=None, cpu=None):
-        del cpu
-        return (tpu or default)(*arguments)
+    def choose(*arguments, default, **forms):
+        return forms.get(request.param, default)(*arguments)
 
     jax.clear_caches()  # of what was traced in the forms of this platform
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
@@ -102,14 +102,20 @@ def test_gradients_of_blocks_are_those_of_their_formulas(name):
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
 
 
-@pytest.mark.usefixtures("forms_of_tpus")
+@pytest.mark.usefixtures("forms_of_accelerators")
 @pytest.mark.parametrize(
     "name", ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
 )
-def test_the_forms_of_tpus_are_the_same_formulas(name):
+def test_the_forms_of_accelerators_are_the_same_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forms_of_accelerators")
+def test_the_forms_of_accelerators_fuse_in_parts():
+    check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
@@ -144,6 +150,28 @@ def test_recomputing_blocks_changes_no_gradient():
     assert_close(
         gradients(apply(stored), params, x), gradients(apply(recomputed), params, x), 1e-14
     )
+
+
+@pytest.mark.slow
+def test_an_encoder_in_pieces_is_the_same():
+    """Over two images and then over the third; the other blocks of the network are as these."""
+    x = draw(np.random.default_rng(0), (3, 3, 2, 1))
+    whole, in_pieces = (Encoder(1, C, HEADS, 1, 1, remat=True, piece=piece) for piece in (0, 2))
+    params = draw_params(whole, x)
+
+    def both(module):
+        def total(params, x):
+            features = module.apply({"params": params}, x)
+            return sum((leaf**2).sum() for leaf in features), features
+
+        return evaluate(jax.value_and_grad(total, (0, 1), has_aux=True), params, x)
+
+    assert_close(both(in_pieces), both(whole), 1e-12)
+    loops = [
+        str(jax.make_jaxpr(module.apply)({"params": params}, x)).count("scan[")
+        for module in (whole, in_pieces)
+    ]
+    assert loops[1] == loops[0] + 3
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import jax
 import pytest
 
+from cddfuse_jax import plan as plan_command
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training import hlo, planned
@@ -53,6 +54,11 @@ backend_config={"window_config":{"estimated_cycles":"7"}}
 }
 """
 
+FIGURES = {
+    "memory": {"arguments": 0, "temporary": 0, "code": 0}, "collectives": [], "bytes_moved": 0,
+    "compiling_seconds": 0,
+}  # fmt: skip
+
 
 def test_a_program_is_added_up_with_its_loops():
     totals = hlo.totals(PROGRAM)
@@ -77,6 +83,26 @@ def test_without_the_compiler_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"libtpu: pip install -e '.\[plan\]'"):
         planned.topology("v5e:2x2")
+
+
+def test_of_all_pieces_that_fit_the_fastest_is_named(monkeypatch, capsys):
+    cycles = {2: 3e6, 4: 2e6, 8: 5e6}
+
+    def compiled(config, *others):
+        if config.piece not in cycles:
+            raise planned.OutOfMemoryError("too large")
+        return FIGURES | {"compilers_cycles": cycles[config.piece]}
+
+    monkeypatch.setattr(planned, "topology", lambda name: [None])
+    monkeypatch.setattr(planned, "training_update", compiled)
+    monkeypatch.setattr(sys, "argv", ["plan", "--config=ivf", "--topology=v5e:1x1", "--pieces"])
+    plan_command.main()
+    printed = capsys.readouterr()
+    assert "128x128 in pieces of 4, float32" in printed.out and "2 million cycles" in printed.out
+    assert "config.piece=0: too large" in printed.err
+    cycles.clear()
+    with pytest.raises(InputError, match=r"with no config.piece does this update fit"):
+        plan_command.main()
 
 
 needs_libtpu = pytest.mark.skipif(

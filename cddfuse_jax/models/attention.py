@@ -1,6 +1,5 @@
 """Attention between channels: all that it needs of an image are sums over its pixels."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -33,8 +32,7 @@ def gram_sums(q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> G
 
     In float32 or wider, whatever the type of q and k.
     """
-    summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(q))
-    squares = (summed("nhwc,nhwc->nc", x, x) for x in (q, k))
+    squares = (jnp.sum(jnp.square(x.astype(summing_dtype(x))), (1, 2)) for x in (q, k))
     return GramSums(channel_products(q, k), *squares)
 
 

@@ -5,14 +5,15 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import (
-    AnyArray,
-    conv1x1,
-    conv1x1_bordered,
-    depthwise3x3,
-    torch_uniform,
+from cddfuse_jax.models.convolutions import AnyArray, conv1x1, torch_uniform
+from cddfuse_jax.models.layers import (
+    LayerNorm,
+    conv1x1_grouped3x3_in_parts,
+    conv3x3_in_parts,
+    gelu,
+    kernel,
+    sums,
 )
-from cddfuse_jax.models.layers import LayerNorm, conv3x3_in_parts, gelu, kernel, sums, zero_padded
 
 
 class BaseAttention(nn.Module):
@@ -44,26 +45,10 @@ class BaseFeedForward(nn.Module):
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Apply the network."""
         c = x.shape[-1]
-        project_in = kernel(self, "project_in", (c, 2 * c), x)
-        dwconv = kernel(self, "dwconv", (3, 3, 2, 2 * c), x)
+        project_in = self.param("project_in", torch_uniform, (c, 2 * c))
+        dwconv = self.param("dwconv", torch_uniform, (3, 3, 2, 2 * c))
         project_out = kernel(self, "project_out", (c, c), x)
-
-        def grouped(
-            weights: Float[AnyArray, "c c"], taps: Float[AnyArray, "3 3 2 c"]
-        ) -> Float[AnyArray, "n h w c"]:
-            # Each output sees both channels of its pair: two depthwise convolutions, one of every
-            # pair's first channel and one of its second, repeated for both outputs.
-            own = [jnp.repeat(weights[:, i::2], 2, axis=-1) for i in (0, 1)]
-            first, second = (conv1x1_bordered(x, each) for each in own)
-            return depthwise3x3(first, taps[:, :, :1]) + depthwise3x3(second, taps[:, :, 1:])
-
-        x = zero_padded(x)
-        a, b = (
-            grouped(weights, taps)
-            for weights, taps in zip(
-                jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
-            )
-        )
+        a, b = conv1x1_grouped3x3_in_parts(x, project_in, dwconv, 2)
         return conv1x1(gelu(a) * b, project_out)
 
 

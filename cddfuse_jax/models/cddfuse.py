@@ -16,6 +16,7 @@ from cddfuse_jax.models.convolutions import AnyArray, conv1x1, summing_dtype, to
 from cddfuse_jax.models.detail import DetailFeatureExtraction
 from cddfuse_jax.models.extent import Extent, current, of_arrays
 from cddfuse_jax.models.layers import conv3x3
+from cddfuse_jax.models.pieces import module_in_pieces
 from cddfuse_jax.models.restormer import RestormerBlocks
 
 MODULES = ("encoder", "decoder", "base_fusion", "detail_fusion")
@@ -30,6 +31,7 @@ class Encoder(nn.Module):
     depth: int
     coupling_layers: int
     remat: bool
+    piece: int = 0
     dtype: Any = None
     own_base: str = ""
     own_detail: str = ""
@@ -37,10 +39,10 @@ class Encoder(nn.Module):
     def setup(self):  # noqa: D102
         shape = (3, 3, self.channels, self.features)
         self.patch_embed = self.param("patch_embed", torch_uniform, shape)
-        self.blocks = RestormerBlocks(self.depth, self.heads, self.remat)
+        self.blocks = RestormerBlocks(self.depth, self.heads, self.remat, self.piece)
         self.base = base_branch(self.own_base, self.features, self.heads)
         self.detail = detail_branch(
-            self.own_detail, self.features, self.coupling_layers, self.remat
+            self.own_detail, self.features, self.coupling_layers, self.remat, self.piece
         )
 
     def __call__(
@@ -57,7 +59,8 @@ class Encoder(nn.Module):
                 "image[None, :, :, None]"
             )
         shallow = self.blocks(self.embed(image))
-        return self.base(shallow), self.detail(shallow), shallow
+        base = module_in_pieces(self.base, shallow, self.piece)
+        return base, self.detail(shallow), shallow
 
     def embed(
         self, image: Float[AnyArray, "n h w {self.channels}"]
@@ -75,13 +78,14 @@ class Decoder(nn.Module):
     heads: int
     depth: int
     remat: bool
+    piece: int = 0
 
     def setup(self):  # noqa: D102
         c = self.features
         self.reduce_channel = self.param("reduce_channel", torch_uniform, (2 * c, c))
         self.output1 = self.param("output1", torch_uniform, (3, 3, c, c // 2))
         self.output2 = self.param("output2", torch_uniform, (3, 3, c // 2, self.channels))
-        self.blocks = RestormerBlocks(self.depth, self.heads, self.remat)
+        self.blocks = RestormerBlocks(self.depth, self.heads, self.remat, self.piece)
 
     def __call__(
         self,
@@ -147,6 +151,7 @@ class CDDFuse(nn.Module):
         channels: channels of an image.
         coupling_layers: coupling layers in the encoder's detail branch; the fusion layer has one.
         remat: recompute blocks in the backward pass instead of storing what they computed.
+        piece: images that a block computes at a time, for TPUs (docs/pods.md); 0 for the batch.
         dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
             and decoded images stay in float32 or wider.
         base: a base branch of one's own, as "MODULE:CLASS", see `own_branch`; "" for the release's.
@@ -159,6 +164,7 @@ class CDDFuse(nn.Module):
     channels: int = 1
     coupling_layers: int = 3
     remat: bool = True
+    piece: int = 0
     dtype: Any = None
     base: str = ""
     detail: str = ""
@@ -175,6 +181,7 @@ class CDDFuse(nn.Module):
             "heads": self.heads,
             "depth": self.blocks,
             "remat": self.remat,
+            "piece": self.piece,
         }
         self.encoder = Encoder(
             **sizes,
@@ -185,7 +192,7 @@ class CDDFuse(nn.Module):
         )
         self.decoder = Decoder(**sizes)
         self.base_fusion = base_branch(self.base, self.features, self.heads)
-        self.detail_fusion = detail_branch(self.detail, self.features, 1, self.remat)
+        self.detail_fusion = detail_branch(self.detail, self.features, 1, self.remat, self.piece)
 
     @classmethod
     def from_params(cls, params: Any, **options) -> "CDDFuse":
@@ -217,7 +224,7 @@ class CDDFuse(nn.Module):
         detail: Float[AnyArray, "n h w {self.features}"],
     ) -> tuple[Float[AnyArray, "n h w {self.features}"], Float[AnyArray, "n h w {self.features}"]]:
         """Fuse base and detail features, each the sum over both modalities."""
-        return self.base_fusion(base), self.detail_fusion(detail)
+        return module_in_pieces(self.base_fusion, base, self.piece), self.detail_fusion(detail)
 
     def decode(
         self,
@@ -282,10 +289,10 @@ def base_branch(own: str, features: int, heads: int) -> nn.Module:
     return own_branch(own, **sizes) if own else BaseFeatureExtraction(heads)
 
 
-def detail_branch(own: str, features: int, layers: int, remat: bool) -> nn.Module:
+def detail_branch(own: str, features: int, layers: int, remat: bool, piece: int) -> nn.Module:
     """Return the release's detail branch, or one's own."""
-    sizes = {"features": features, "layers": layers, "remat": remat}
-    return own_branch(own, **sizes) if own else DetailFeatureExtraction(layers, features, remat)
+    sizes: Any = {"features": features, "layers": layers, "remat": remat, "piece": piece}
+    return own_branch(own, **sizes) if own else DetailFeatureExtraction(**sizes)
 
 
 def own_branch(name: str, **sizes: Any) -> nn.Module:

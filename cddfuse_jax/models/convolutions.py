@@ -20,6 +20,7 @@ from cddfuse_jax.models.derivatives import (
     correlate,
     correlate_depthwise,
     depthwise_backward,
+    on_gpus,
     or_plain,
     pad,
     summing_dtype,
@@ -107,7 +108,12 @@ def channel_products(
 
     In float32 or wider.
     """
-    return jnp.einsum("nhwc,nhwd->ncd", a, b, preferred_element_type=summing_dtype(a))
+    summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(a))
+
+    def over_one_axis(a, b):  # of two, XLA makes transposes on GPUs
+        return summed("npc,npd->ncd", *(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (a, b)))
+
+    return on_gpus(over_one_axis, a, b, default=functools.partial(summed, "nhwc,nhwd->ncd"))
 
 
 @jax.custom_vjp

@@ -1,8 +1,9 @@
 """Derivatives of the two 3x3 convolutions, in the form that suits the platform.
 
 The platform is the one that a program is lowered for. CPUs want loops, whose parts stay in their
-caches. TPUs want sums and convolutions that the compiler can fuse, and no border where one can be
-done without: a row of 130 pixels takes as much room there as one of 256.
+caches. GPUs want dense convolutions. TPUs want sums and convolutions that the compiler can fuse,
+and no border where one can be done without: a row of 130 pixels takes as much room there as one of
+256.
 """
 
 import contextlib
@@ -48,6 +49,11 @@ _SHIFTS = [(dy, dx) for dy in range(3) for dx in range(3)]
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Parts of an image whose products, for a depthwise kernel's gradient, are added up in one pass.
 _MOST_PARTS = 8
+
+
+def on_gpus(form: Callable, *arguments, **others: Callable):
+    """Return ``form`` of the arguments on GPUs; ``others`` as in `lax.platform_dependent`."""
+    return lax.platform_dependent(*arguments, cuda=form, rocm=form, **others)
 
 
 def summing_dtype(x: Float[AnyArray, "..."]) -> jnp.dtype:
@@ -147,7 +153,7 @@ def conv3x3_backward(
 ) -> tuple[Float[Array, "n h w c_in"], Float[Array, "3 3 c_in c_out"]]:
     """Return the cotangents of an image and its dense kernel."""
     return lax.platform_dependent(
-        *saved, cotangent, tpu=_conv3x3_backward_fused, default=_conv3x3_backward_looped
+        *saved, cotangent, cpu=_conv3x3_backward_looped, default=_conv3x3_backward_fused
     )
 
 

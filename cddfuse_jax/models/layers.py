@@ -14,7 +14,15 @@ from jaxtyping import Array, Float
 
 from cddfuse_jax.models import convolutions
 from cddfuse_jax.models.attention import GramSums
-from cddfuse_jax.models.convolutions import AnyArray, pad, summing_dtype, torch_uniform
+from cddfuse_jax.models.convolutions import (
+    AnyArray,
+    conv1x1_bordered,
+    depthwise3x3,
+    on_gpus,
+    pad,
+    summing_dtype,
+    torch_uniform,
+)
 from cddfuse_jax.models.extent import Strip, current
 
 
@@ -36,11 +44,55 @@ def conv3x3_in_parts(
     x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"], parts: int
 ) -> list[Float[Array, "n h w c_out//{parts}"]]:
     """Return `conv3x3`, split into ``parts`` along the channels."""
-    extent = current()
-    x = extent.border(x)
-    if isinstance(extent, Strip):  # one pass over strips uses some of them, another the others
+    return _conv3x3_in_parts(current().border(x), kernel, parts)
+
+
+def _conv3x3_in_parts(x, kernel, parts):
+    if isinstance(current(), Strip):  # one pass over strips uses some of them, another the others
         return [convolutions.conv3x3(x, each) for each in jnp.split(kernel, parts, -1)]
     return jnp.split(convolutions.conv3x3(x, kernel), parts, -1)
+
+
+def conv1x1_grouped3x3_in_parts(
+    x: Float[AnyArray, "n h w c_in"],
+    mix: Float[AnyArray, "c_in c_out"],
+    taps: Float[AnyArray, "3 3 of_group c_out"],
+    parts: int,
+) -> list[Float[Array, "n h w c_out//{parts}"]]:
+    """1x1, then a 3x3 in groups, zeros beyond the image; split into ``parts`` along the channels.
+
+    Every group has as many outputs as inputs. Nothing stands between the two, so they are one dense
+    3x3 whose kernel is their product: several times the arithmetic, but of the kind that GPUs are
+    made for, and nothing to write between. Elsewhere each part is made of its own weights, because
+    splitting the wide result would copy it.
+    """
+    of_group = taps.shape[2]
+
+    def merged(x, mix, taps):
+        # [i, m, g] and [y, x, m, g, o]: input channel, the group's input, group, the group's output
+        mixed = mix.reshape(len(mix), -1, of_group).swapaxes(1, 2)[..., None]
+        grouped = taps.reshape(3, 3, 1, of_group, -1, of_group)
+        kernel = jnp.sum(mixed * grouped, 3).reshape(3, 3, *mix.shape)
+        return _conv3x3_in_parts(x, kernel.astype(x.dtype), parts)
+
+    def one_after_the_other(x, mix, taps):
+        x = pad(x)  # before the 1x1, which has no bias: the same, on fewer channels
+        splits = (jnp.split(each.astype(x.dtype), parts, -1) for each in (mix, taps))
+        return [grouped(x, *slices) for slices in zip(*splits, strict=True)]
+
+    def grouped(x, mix, taps):
+        # A depthwise convolution of every group's first channel, repeated for all of its outputs,
+        # one of every second, ...
+        own = [jnp.repeat(mix[:, i::of_group], of_group, axis=-1) for i in range(of_group)]
+        return sum(
+            depthwise3x3(conv1x1_bordered(x, each), taps[:, :, i : i + 1])
+            for i, each in enumerate(own)
+        )
+
+    x = current().border(x)
+    # TPUs lay eight images beside each other, and with these the dense kernel pays there too.
+    tpu = one_after_the_other if x.shape[0] % 8 else merged
+    return on_gpus(merged, x, mix, taps, tpu=tpu, default=one_after_the_other)
 
 
 def zero_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:

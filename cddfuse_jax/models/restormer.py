@@ -7,14 +7,15 @@ from jax import lax
 from jaxtyping import Float
 
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import (
-    AnyArray,
-    conv1x1,
-    conv1x1_bordered,
-    depthwise3x3,
-    torch_uniform,
+from cddfuse_jax.models.convolutions import AnyArray, conv1x1, torch_uniform
+from cddfuse_jax.models.layers import (
+    LayerNorm,
+    conv1x1_grouped3x3_in_parts,
+    gelu,
+    kernel,
+    sums,
 )
-from cddfuse_jax.models.layers import LayerNorm, gelu, kernel, sums, zero_padded
+from cddfuse_jax.models.pieces import in_pieces
 
 
 class MDTA(nn.Module):
@@ -27,18 +28,10 @@ class MDTA(nn.Module):
         """Apply the attention."""
         c = x.shape[-1]
         temperature = self.param("temperature", nn.initializers.ones, (self.heads,), jnp.float32)
-        qkv = kernel(self, "qkv", (c, 3 * c), x)
-        qkv_dwconv = kernel(self, "qkv_dwconv", (3, 3, 1, 3 * c), x)
+        qkv = self.param("qkv", torch_uniform, (c, 3 * c))
+        qkv_dwconv = self.param("qkv_dwconv", torch_uniform, (3, 3, 1, 3 * c))
         project_out = self.param("project_out", torch_uniform, (c, c))
-        # Before the 1x1, which has no bias: the same, on a third of the channels.
-        x = zero_padded(x)
-        # Apart, because splitting the wide result would copy it.
-        q, k, v = (
-            depthwise3x3(conv1x1_bordered(x, weights), taps)
-            for weights, taps in zip(
-                jnp.split(qkv, 3, -1), jnp.split(qkv_dwconv, 3, -1), strict=True
-            )
-        )
+        q, k, v = conv1x1_grouped3x3_in_parts(x, qkv, qkv_dwconv, 3)
         return transposed_attention(sums(q, k), v, temperature, project_out)
 
 
@@ -52,16 +45,10 @@ class GDFN(nn.Module):
         """Apply the network."""
         c = x.shape[-1]
         hidden = self.expansion * c
-        project_in = kernel(self, "project_in", (c, 2 * hidden), x)
-        dwconv = kernel(self, "dwconv", (3, 3, 1, 2 * hidden), x)
+        project_in = self.param("project_in", torch_uniform, (c, 2 * hidden))
+        dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
         project_out = kernel(self, "project_out", (hidden, c), x)
-        x = zero_padded(x)
-        a, b = (
-            depthwise3x3(conv1x1_bordered(x, weights), taps)
-            for weights, taps in zip(
-                jnp.split(project_in, 2, -1), jnp.split(dwconv, 2, -1), strict=True
-            )
-        )
+        a, b = conv1x1_grouped3x3_in_parts(x, project_in, dwconv, 2)
         return conv1x1(gelu(a) * b, project_out)
 
 
@@ -82,11 +69,13 @@ class RestormerBlocks(nn.Module):
 
     They are equal in shape, so one scan compiles them once. With ``remat`` its backward pass
     recomputes each block from its input: a fraction of the memory for a third more arithmetic.
+    Each block is computed over ``piece`` images at a time, see `in_pieces`.
     """
 
     count: int
     heads: int
     remat: bool = True
+    piece: int = 0
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
@@ -106,8 +95,8 @@ class RestormerBlocks(nn.Module):
 
             # Exact, and a product: mere indexing is fused into each loop over pixels on CPUs, and
             # done again for each of them.
-            params = jax.tree.map(pick, stacked)
-            return block.apply({"params": params}, x), None
+            params = {"params": jax.tree.map(pick, stacked)}
+            return in_pieces(lambda x: block.apply(params, x), x, self.piece), None
 
         apply = jax.checkpoint(apply) if self.remat else apply
         return lax.scan(apply, x, jnp.eye(self.count))[0]
