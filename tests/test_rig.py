@@ -169,6 +169,11 @@ def test_a_rig_from_register_to_scores(pairs, tmp_path, monkeypatch, capsys):
     whole = Fuser("small", registration=file, fill=True)(*stored)
     assert whole.shape == VISIBLE
 
+    film = tmp_path / "film.mp4"
+    made = ("--weights", "small", "--fps", "2", "--out", film)
+    assert command(monkeypatch, fuse, *sides, *given, *made) == 0
+    assert f"{film}: 4 frames" in capsys.readouterr().out
+
     scored = ("--fused", out, *sides, *given, "--workers", "1", "--out", tmp_path / "report")
     assert command(monkeypatch, evaluate, *scored) == 0
     assert "baseline max" in capsys.readouterr().out
