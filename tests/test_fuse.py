@@ -186,7 +186,10 @@ def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params, tiny_weig
         (("--color", "red"), "invalid choice: 'red'"),
         (("--range", "9,1"), "--range is auto, two percentiles LOW,HIGH"),
         (("--evaluate", "--color", "auto"), "--evaluate scores grey images, got --color auto"),
-        (("--evaluate", "--range", "1,99"), "leave out --range, --slice, --resize and --align"),
+        (
+            ("--evaluate", "--range", "1,99"),
+            "leave out --range, --slice, --resize, --align and --fill",
+        ),
         (("--evaluate", "--format", "jpg"), "scores 8-bit PNG, as the release does"),
         (("--format", "gif"), "invalid choice: 'gif'"),
         (("--out", "a.webp"), "stored as PNG, JPEG or TIFF, got --out a.webp"),

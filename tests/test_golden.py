@@ -126,7 +126,7 @@ def test_whole_features_and_images(forward, dtype, golden):
     )
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_losses_and_gradients(params, dtype, stage):
     expected = json.loads((GOLDEN / "losses.json").read_text())[f"stage{stage}/f64"]
     golden = np.load(GOLDEN / "gradients.npz")

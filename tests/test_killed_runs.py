@@ -68,6 +68,7 @@ def own_lines(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_path):
     """The run of two processes of two devices goes on, and ends, in one process."""
     workdir = tmp_path / "run"

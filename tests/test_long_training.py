@@ -159,6 +159,7 @@ def test_fusing_says_that_it_takes_the_running_mean(long_run, tmp_path, monkeypa
     assert "note: fusing with the running mean of the run's params (ema=0.5)" in told
 
 
+@pytest.mark.long
 def test_a_run_starts_from_weights_with_fresh_moments(long_run, long_config, tmp_path):
     workdir, before = long_run
     config = long_config.copy_and_resolve_references()

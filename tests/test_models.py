@@ -152,6 +152,7 @@ def test_recomputing_blocks_changes_no_gradient():
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_encoder_in_pieces_is_the_same():
     """Over two images and then over the third; the other blocks of the network are as these."""
@@ -235,6 +236,7 @@ def test_attention_of_nothing_has_a_finite_gradient(dtype):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.long
 def test_plain_derivatives_have_second_ones_and_forward_mode():
     """A gradient penalty through a scan of blocks, beside the formula's by XLA."""
     x = draw(np.random.default_rng(0), (1, 4, 3, C))

@@ -24,7 +24,10 @@ def run(monkeypatch, *arguments):
     return end.value.code
 
 
-@pytest.mark.parametrize("residual", ["visible", "sum", "none"])
+@pytest.mark.parametrize(
+    "residual",
+    ["visible", *(pytest.param(other, marks=pytest.mark.long) for other in ("sum", "none"))],
+)
 def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
     params = load_params("small")
     fused = onnx_file.runner(onnx_file.onnx_model(params, residual)[0])

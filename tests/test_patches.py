@@ -155,7 +155,7 @@ def test_interrupted_run_keeps_the_older_file(tmp_path, monkeypatch):
     before = (tmp_path / "patches.h5").read_bytes()
     read_pair, calls = patches.read_pair, []
 
-    def interrupted(pair):
+    def interrupted(pair, rig=None):
         calls.append(pair.name)
         if len(calls) == 3:
             raise KeyboardInterrupt

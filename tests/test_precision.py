@@ -112,6 +112,7 @@ def test_fusing_honours_the_precision(tiny_params):
     assert min(errors.values()) > 1e-3 and max(errors.values()) < 0.05, errors
 
 
+@pytest.mark.long
 def test_error_of_bf16_on_the_release_network(release_params):
     """In grey levels, before the stretch: measured 0.15 and 0.035."""
     golden = np.load(GOLDEN / "forward.npz")

@@ -56,6 +56,7 @@ def test_a_rig_is_measured_to_a_pixel(pairs):
     assert found.agree.all() and found.residual.max() < 2
 
 
+@pytest.mark.long
 def test_a_stretch_is_measured_if_asked():
     truth = rig_of(1.75, 0.0, (0.0, 0.0), VISIBLE, INFRARED, stretch=1.05)
     pairs = [taken(truth, seed) for seed in range(4)]

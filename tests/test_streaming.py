@@ -105,6 +105,7 @@ def test_half_strips_are_within_a_grey_level(release_params, residual):
     assert 1e-6 < abs(half - exact).max() < 0.5 / 255
 
 
+@pytest.mark.long
 def test_half_strips_keep_features_in_half_the_memory(monkeypatch):
     size = (2160, 3840, 64, 4)
     assert memory.strip_rows(*size, 6 * 10**9, half=True) == 64

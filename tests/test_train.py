@@ -143,6 +143,7 @@ def test_checkpoints_keep_the_newest(tiny_run, tmp_path):
     assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
 
 
+@pytest.mark.long
 def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, tmp_path):
     """Train, interrupt and resume to the end, as a user does it."""
     workdir = tmp_path / "run"
