@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cddfuse_jax.models.convolutions import AnyArray, channel_products, mix_channels, summing_dtype
-from cddfuse_jax.models.derivatives import or_plain
+from cddfuse_jax.models.derivatives import on_gpus, or_plain
 
 
 class GramSums(NamedTuple):
@@ -32,8 +32,16 @@ def gram_sums(q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> G
 
     In float32 or wider, whatever the type of q and k.
     """
-    squares = (jnp.sum(jnp.square(x.astype(summing_dtype(x))), (1, 2)) for x in (q, k))
-    return GramSums(channel_products(q, k), *squares)
+    return GramSums(channel_products(q, k), _squares(q), _squares(k))
+
+
+def _squares(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n c"]:
+    wide = summing_dtype(x)
+    return on_gpus(
+        lambda x: jnp.sum(jnp.square(x.astype(wide)), (1, 2)),
+        x,
+        default=lambda x: jnp.einsum("nhwc,nhwc->nc", x, x, preferred_element_type=wide),
+    )
 
 
 def _gram_sums_forward(q, k):
