@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "experiments" / "results" / "vifb_benchmark.json"
 PAGE = ROOT / "docs" / "benchmark.md"
 OURS = "CDDFuse-JAX"
-SHOWN = 6  # methods on the page
+SHOWN = 5  # methods on the page
 
 
 def fuse(folder: Path, weights: str | None, out: Path) -> None:
