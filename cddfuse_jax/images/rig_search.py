@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.levels import resized
 from cddfuse_jax.images.rig import Rig
 from cddfuse_jax.images.rig_edges import COARSE_SIDE, Coarse, Edges, Images, reduced, rig_by
 
@@ -86,7 +87,8 @@ def other_view(pairs: Sequence[Images]) -> str | None:
     ``pairs`` are of one size; a few are enough. It takes some 0.2 s a pair.
     """
     factor = max(1.0, max(pairs[0][0].shape) / (2 * COARSE_SIDE))
-    coarse = Coarse([(reduced(v, factor), reduced(i, factor)) for v, i in pairs])
+    size = [round(side / factor) for side in pairs[0][0].shape]
+    coarse = Coarse([(resized(v, *size), resized(i, *size)) for v, i in pairs])
     best, as_is = (-math.inf, 1.0, 0.0), math.inf
     for field in FIELDS:
         fields = coarse.at_scale(field)
