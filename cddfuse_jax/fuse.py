@@ -22,7 +22,7 @@ from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
 from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
 from cddfuse_jax.images.ranges import parse_range
-from cddfuse_jax.images.rig import HELP, OPTION, load_rig
+from cddfuse_jax.images.rig import HELP, OPTION, Rig, load_rig
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.weights import shipped
 
@@ -263,7 +263,7 @@ def main() -> int:
                 fused += outcome.error is None
     failed = _summary(given, jobs, fused)
     if given.evaluate and fused + jobs.skipped:
-        failed += _evaluate(given)
+        failed += _evaluate(given, rig)
     return 1 if failed else 0
 
 
@@ -308,7 +308,7 @@ def _check_video(given: argparse.Namespace) -> None:
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
 
-def _evaluate(given: argparse.Namespace) -> int:
+def _evaluate(given: argparse.Namespace, rig: Rig | None) -> int:
     """Score the folder of fused images and return the number of failures."""
     from cddfuse_jax.evaluation.evaluating import evaluate
     from cddfuse_jax.evaluation.matching import Run
@@ -323,7 +323,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         dataset=given.dataset,
         overwrite=given.overwrite,
         rule=pair_rules.parse(given.pair),
-        rig=load_rig(given.registration) if given.registration else None,
+        rig=rig,
     )
     print(terminal_table(evaluation))
     print("report:", given.out / "report" / "report.html")

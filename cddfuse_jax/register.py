@@ -13,7 +13,7 @@ import numpy as np
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, progress, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import check_outputs
+from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.pairs import Pair, select_pairs
 from cddfuse_jax.images.rig import OPTION, Rig
@@ -95,7 +95,8 @@ def main() -> int:
     rig = Rig(rig.matrix, rig.visible, rig.infrared, about, str(given.out))
     drawn = draw(rig, images[:: max(1, len(images) // SHOWN)][:SHOWN], SHOWN_WIDTH)
     rig.save(given.out)
-    drawn.save(picture)
+    with replacing(picture) as temporary:
+        drawn.save(temporary, "PNG")
     for name, value in about.items():
         print(f"{name}: {value}")
     height, width = rig.size

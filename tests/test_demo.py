@@ -203,6 +203,7 @@ def test_a_bad_upload_is_a_line_without_folders_of_this_machine(address, pair, t
         assert "images may have 0.1 megapixels here, got 400x400" in wait_for_text(
             tab, "megapixels"
         )
+        assert not tab.is_visible("#visible_shown img")  # nor is it decoded to be shown
 
 
 @needs_browser

@@ -132,10 +132,10 @@ def warning_of_view(
     """Return a warning if the first of some pairs certainly show no common field of view."""
     from cddfuse_jax.images.rig_search import SAMPLE, other_view
 
+    if isinstance(fit, Rig) or any(map(looks_medical, pairs[:SAMPLE])):
+        return None
     grey: list[tuple[np.ndarray, np.ndarray]] = []
     for pair in pairs[:SAMPLE]:
-        if isinstance(fit, Rig) or looks_medical(pair):
-            return None
         with contextlib.suppress(InputError):
             photos = read_pair(pair, fit, ranges, index)
             images = levels.network_input(photos[0].pixels), levels.network_input(photos[1].pixels)

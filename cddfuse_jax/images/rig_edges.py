@@ -129,17 +129,15 @@ class Edges:
             power += float((np.abs(first) ** 2 * np.abs(second) ** 2).sum())
         return product / math.sqrt(power)
 
-    def refined(
-        self, found: np.ndarray, step: float, which: Sequence[int] | None = None, free: int = 0
-    ) -> np.ndarray:
+    def refined(self, found: np.ndarray, step: float, alone: int | None = None) -> np.ndarray:
         """Return the numbers nearby that agree best; ``step`` is in visible pixels at a corner.
 
-        With ``free`` of 2 only the shift moves.
+        With the number of a pair ``alone``, only the shift moves, to where that pair agrees.
         """
-        which = range(len(self.samples)) if which is None else which
+        which = range(len(self.samples)) if alone is None else [alone]
         turning = step / (math.hypot(*self.pair[1].shape) / 2 * found[0])
         steps = np.array([turning * found[0], turning, step, step, turning, turning])[: len(found)]
-        moves = np.eye(len(found))[2:4] if free == 2 else np.eye(len(found))
+        moves = np.eye(len(found))[slice(None) if alone is None else slice(2, 4)]
 
         def at(x):
             return found + (x @ moves) * steps

@@ -56,8 +56,9 @@ def measure_rig(pairs: Sequence[Images], affine: bool = False) -> Measured:
     """
     factors = [max(1.0, max(image.shape) / LARGEST_SIDE) for image in pairs[0]]
     small = [(reduced(v, factors[0]), reduced(i, factors[1])) for v, i in pairs]
-    height, guess = _search(small)
-    own = _own_shifts(small, guess)
+    coarse = Coarse(small)
+    height, guess = _search(coarse, small[0])
+    own = _own_shifts(coarse, guess)
     agree = np.hypot(*(own - guess[2:]).T) <= NEAR * max(small[0][0].shape)
     least = max(LEAST_PAIRS, math.ceil(LEAST_SHARE * len(pairs)))
     if agree.sum() < least or height < LEAST_TOGETHER:
@@ -74,7 +75,7 @@ def measure_rig(pairs: Sequence[Images], affine: bool = False) -> Measured:
         found = edges.refined(found, 1.5 * smoothing)
     last = Edges(small, SMOOTHING[-1], found[0])
     residual = np.array(
-        [np.hypot(*(last.refined(found, 3.0, [k], 2) - found)[2:4]) for k in range(len(pairs))]
+        [np.hypot(*(last.refined(found, 3.0, k) - found)[2:4]) for k in range(len(pairs))]
     )
     scale = found[0] * factors[0] / factors[1]  # back to the images' own pixels
     rig = rig_by([scale, found[1], *found[2:4] * factors[0], *found[4:]], pairs[0])
@@ -106,10 +107,10 @@ def other_view(pairs: Sequence[Images]) -> str | None:
     )
 
 
-def _search(pairs: Sequence[Images]) -> tuple[float, np.ndarray]:
+def _search(coarse: Coarse, pair: Images) -> tuple[float, np.ndarray]:
     """Return the pairs' highest correlation, and its scale, angle, shift right and down."""
-    coarse, everyone = Coarse(pairs), range(len(pairs))
-    whole = [math.hypot(*image.shape) for image in pairs[0]]
+    everyone = range(len(coarse.infrared))
+    whole = [math.hypot(*image.shape) for image in pair]
     best = (-math.inf, np.zeros(4))
     for covered in COVERED:
         scale = covered * whole[0] / whole[1]
@@ -121,8 +122,7 @@ def _search(pairs: Sequence[Images]) -> tuple[float, np.ndarray]:
     return best
 
 
-def _own_shifts(pairs: Sequence[Images], guess: np.ndarray) -> Float[np.ndarray, "n 2"]:
+def _own_shifts(coarse: Coarse, guess: np.ndarray) -> Float[np.ndarray, "n 2"]:
     """Return where each pair by itself correlates best, at the scale and angle of all."""
-    coarse = Coarse(pairs)
     fields = coarse.at_scale(guess[0])
-    return np.array([coarse.best(fields, guess[1], [k])[1:] for k in range(len(pairs))])
+    return np.array([coarse.best(fields, guess[1], [k])[1:] for k in range(len(fields))])

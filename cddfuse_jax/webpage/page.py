@@ -1,5 +1,6 @@
 """How the page looks and what its buttons do; `request` does the work. Needs Gradio."""
 
+import contextlib
 import functools
 import itertools
 import tempfile
@@ -15,7 +16,15 @@ from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import METRICS, PAPER_SCORES
 from cddfuse_jax.models import RESIDUALS
-from cddfuse_jax.webpage.request import STORED, Answer, Options, answers, draw_pair, shown_pixels
+from cddfuse_jax.webpage.request import (
+    STORED,
+    Answer,
+    Options,
+    answers,
+    check_pixels,
+    draw_pair,
+    shown_pixels,
+)
 
 OWN, NEVER = "the weights' own", "no"
 SYNTHETIC = 32  # pairs, one after the other
@@ -52,8 +61,8 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                visible, infrared = _upload("Visible (or MRI)", "visible"), _upload(
-                    "Infrared (or CT, PET, SPECT)", "infrared"
+                visible, infrared = _upload("Visible (or MRI)", "visible", limits), _upload(
+                    "Infrared (or CT, PET, SPECT)", "infrared", limits
                 )  # fmt: skip
                 draw = gr.Button("Take a synthetic pair", elem_id="draw")
                 chosen = _choices(weights)
@@ -83,19 +92,21 @@ def page(weights: list[str], limits: Limits) -> gr.Blocks:
     return blocks.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
-def _upload(label: str, name: str) -> gr.File:
+def _upload(label: str, name: str, limits: Limits) -> gr.File:
     """Return a place for a file, with a small picture of what was put there."""
     file = gr.File(label=label, elem_id=name, height=150)
     shown = gr.Image(**PICTURE, visible=False, height=140, elem_id=f"{name}_shown")
-    file.change(_thumbnail, file, shown, api_name=False, show_progress="hidden")
+    thumbnail = functools.partial(_thumbnail, limits=limits)
+    file.change(thumbnail, file, shown, api_name=False, show_progress="hidden")
     return file
 
 
-def _thumbnail(path: str | None) -> dict[str, Any]:
-    try:
-        return gr.update(value=path and shown_pixels(Path(path)), visible=path is not None)
-    except InputError:  # said when it is fused
-        return gr.update(value=None, visible=False)
+def _thumbnail(path: str | None, limits: Limits) -> dict[str, Any]:
+    with contextlib.suppress(InputError):  # said when it is fused
+        if path:
+            check_pixels(Path(path), limits.pixels)
+            return gr.update(value=shown_pixels(Path(path)), visible=True)
+    return gr.update(value=None, visible=False)
 
 
 def _slider(name: str) -> gr.ImageSlider:

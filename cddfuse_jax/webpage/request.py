@@ -77,12 +77,7 @@ def answers(
         InputError: a file cannot be read, is larger than ``most_pixels``, or the two do not fit.
     """
     for path in (visible, infrared):
-        height, width = read_size(path)
-        if height * width > most_pixels:
-            raise InputError(
-                f"{path.name}: images may have {most_pixels / 1e6:g} megapixels here, got "
-                f"{width}x{height}; make it smaller, or fuse it with the command"
-            )
+        check_pixels(path, most_pixels)
     fuser = _fuser(options, *read_size(visible))
     stem = f"{visible.stem}_fused"
     file = folder / f"{stem}{FORMATS[options.stored].suffix}"
@@ -113,6 +108,16 @@ def answers(
     elif outcome.size == read_size(visible) == read_size(infrared):
         maps = _maps(visible, infrared, options.weights, fuser.residual, folder / "maps.png")
         yield answer._replace(maps=maps)
+
+
+def check_pixels(path: Path, most: int) -> None:
+    """Refuse an image of more pixels than that, by its header alone."""
+    height, width = read_size(path)
+    if height * width > most:
+        raise InputError(
+            f"{path.name}: images may have {most / 1e6:g} megapixels here, got "
+            f"{width}x{height}; make it smaller, or fuse it with the command"
+        )
 
 
 def draw_pair(seed: int, folder: Path, height: int = 240, width: int = 320) -> tuple[Path, Path]:
