@@ -236,8 +236,7 @@ def test_attention_of_nothing_has_a_finite_gradient(dtype):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.long
-def test_plain_derivatives_have_second_ones_and_forward_mode():
+def test_second_derivatives_and_forward_mode():
     """A gradient penalty through a scan of blocks, beside the formula's by XLA."""
     x = draw(np.random.default_rng(0), (1, 4, 3, C))
     module = restormer.RestormerBlocks(2, HEADS)
@@ -252,9 +251,22 @@ def test_plain_derivatives_have_second_ones_and_forward_mode():
     def formula(x):
         return reference.restormer_blocks(params, x)
 
-    expected = jax.jit(jax.grad(penalty(formula)))(x)
-    with derivatives.plain_derivatives():
-        found = jax.jit(jax.grad(penalty(ours)))(x)
-        _, forward = jax.jvp(jax.jit(ours), (x,), (x,))
+    found, expected = (jax.jit(jax.grad(penalty(apply)))(x) for apply in (ours, formula))
     assert_close(found, expected, 1e-10)
+    with derivatives.plain_derivatives():
+        _, forward = jax.jvp(jax.jit(ours), (x,), (x,))
     assert_close(forward, jax.jvp(jax.jit(formula), (x,), (x,))[1], 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_traced_for_one_platform_it_is_the_same(platform):
+    x = draw(np.random.default_rng(0), (1, 4, 3, C))
+    module = restormer.RestormerBlocks(1, HEADS)
+    params = draw_params(module, x)
+
+    def gradient(params):
+        return jax.grad(lambda params: (module.apply({"params": params}, x) ** 2).sum())(params)
+
+    found = jax.jit(derivatives.traced_for(platform, gradient))(params)
+    jax.tree.map(lambda a, b: assert_close(a, b, 1e-10), found, jax.jit(gradient)(params))

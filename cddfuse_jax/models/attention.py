@@ -8,8 +8,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cddfuse_jax.models.convolutions import AnyArray, channel_products, mix_channels, summing_dtype
-from cddfuse_jax.models.derivatives import on_gpus, or_plain
+from cddfuse_jax.models.convolutions import (
+    AnyArray,
+    channel_products,
+    channel_products_over_one_axis,
+    mix_channels,
+)
+from cddfuse_jax.models.derivatives import by_platform, or_plain, summing_dtype
 
 
 class GramSums(NamedTuple):
@@ -26,26 +31,20 @@ class GramSums(NamedTuple):
     kk: Float[AnyArray, "n c"]
 
 
-@jax.custom_vjp
 def gram_sums(q: Float[AnyArray, "n h w c"], k: Float[AnyArray, "n h w c"]) -> GramSums:
     """Sum over the pixels of q and k; the sums of an image's parts add up.
 
     In float32 or wider, whatever the type of q and k.
     """
-    return GramSums(channel_products(q, k), _squares(q), _squares(k))
+    return by_platform(q, k, gpu=_sums_on_gpus, default=_sums)
 
 
-def _squares(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n c"]:
-    wide = summing_dtype(x)
-    return on_gpus(
-        lambda x: jnp.sum(jnp.square(x.astype(wide)), (1, 2)),
-        x,
-        default=lambda x: jnp.einsum("nhwc,nhwc->nc", x, x, preferred_element_type=wide),
-    )
-
-
-def _gram_sums_forward(q, k):
-    return gram_sums(q, k), (q, k)
+def _with_own_derivative(sums):
+    # The choice of a platform stays outside: within a custom_vjp in a scan, JAX (0.12 too) mixes up
+    # what is saved for a second derivative.
+    sums = jax.custom_vjp(sums)
+    sums.defvjp(lambda q, k: (sums(q, k), (q, k)), _gram_sums_backward)
+    return or_plain(sums)
 
 
 def _gram_sums_backward(saved, cotangent):
@@ -57,8 +56,20 @@ def _gram_sums_backward(saved, cotangent):
     return d_q, d_k
 
 
-gram_sums.defvjp(_gram_sums_forward, _gram_sums_backward)
-gram_sums = or_plain(gram_sums)  # type: ignore[assignment]
+@_with_own_derivative
+def _sums(q, k):
+    def squares(x):
+        return jnp.einsum("nhwc,nhwc->nc", x, x, preferred_element_type=summing_dtype(x))
+
+    return GramSums(channel_products(q, k), squares(q), squares(k))
+
+
+@_with_own_derivative
+def _sums_on_gpus(q, k):
+    def squares(x):
+        return jnp.sum(jnp.square(x.astype(summing_dtype(x))), (1, 2))
+
+    return GramSums(channel_products_over_one_axis(q, k), squares(q), squares(k))
 
 
 def attention_kernel(

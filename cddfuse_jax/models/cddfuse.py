@@ -13,6 +13,7 @@ from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.models import RESIDUALS, Residual
 from cddfuse_jax.models.base import BaseFeatureExtraction
 from cddfuse_jax.models.convolutions import AnyArray, conv1x1, summing_dtype, torch_uniform
+from cddfuse_jax.models.derivatives import by_platform
 from cddfuse_jax.models.detail import DetailFeatureExtraction
 from cddfuse_jax.models.extent import Extent, current, of_arrays
 from cddfuse_jax.models.layers import conv3x3
@@ -336,7 +337,7 @@ def _encode_sums(
 ) -> tuple[Float[Array, "n h w {encoder.features}"], Float[Array, "n h w {encoder.features}"]]:
     """Return base and detail features, each summed over both modalities, in the platform's form."""
     # On CPUs one after the other takes 40 % less memory, and more of it is in the cache.
-    return lax.platform_dependent(
+    return by_platform(
         params, visible, infrared, extent,
         cpu=functools.partial(_one_after_the_other, encoder),
         default=functools.partial(_both_at_once, encoder),

@@ -10,17 +10,16 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Key
 
 from cddfuse_jax.models.derivatives import (
     AnyArray,
     as_matrix,
+    by_platform,
     conv3x3_backward,
     correlate,
     correlate_depthwise,
     depthwise_backward,
-    on_gpus,
     or_plain,
     pad,
     summing_dtype,
@@ -52,10 +51,7 @@ def _conv1x1_forward(x, kernel):
 
 
 def _conv1x1_backward(saved, cotangent):
-    return _conv1x1_backward_of(*saved, cotangent)
-
-
-def _conv1x1_backward_of(x, kernel, cotangent):
+    x, kernel = saved
     # Autodiff's kernel gradient transposes the cotangent, and computes it anew in that order.
     return cotangent @ kernel.T, as_matrix(x).T @ as_matrix(cotangent)
 
@@ -64,41 +60,11 @@ conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 conv1x1 = or_plain(conv1x1)  # type: ignore[assignment]
 
 
-@jax.custom_vjp
-def conv1x1_bordered(
+def conv1x1_without_border(
     padded: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
-) -> Float[AnyArray, "n h w c_out"]:
-    """Like `conv1x1` for an image with a border of zeros, which the result has too.
-
-    On TPUs the border is left away and added again, see `derivatives`.
-    """
-    return lax.platform_dependent(
-        padded, kernel, tpu=lambda p, k: pad(_inside(p) @ k), default=jnp.matmul
-    )
-
-
-def _bordered_forward(padded, kernel):
-    return conv1x1_bordered(padded, kernel), (padded, kernel)
-
-
-@jax.jit
-def _bordered_backward(saved, cotangent):
-    return lax.platform_dependent(
-        *saved, cotangent, tpu=_bordered_backward_inside, default=_conv1x1_backward_of
-    )
-
-
-def _bordered_backward_inside(padded, kernel, cotangent):
-    d_inside, d_kernel = _conv1x1_backward_of(_inside(padded), kernel, _inside(cotangent))
-    return pad(d_inside), d_kernel
-
-
-conv1x1_bordered.defvjp(_bordered_forward, _bordered_backward)
-conv1x1_bordered = or_plain(conv1x1_bordered)  # type: ignore[assignment]
-
-
-def _inside(padded: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h-2 w-2 c"]:
-    return padded[:, 1:-1, 1:-1]
+) -> Float[Array, "n h w c_out"]:
+    """Like `conv1x1` for an image with a border of zeros, which is left away and added again."""
+    return pad(conv1x1(padded[:, 1:-1, 1:-1], kernel))
 
 
 def channel_products(
@@ -108,12 +74,15 @@ def channel_products(
 
     In float32 or wider.
     """
-    summed = functools.partial(jnp.einsum, preferred_element_type=summing_dtype(a))
+    return jnp.einsum("nhwc,nhwd->ncd", a, b, preferred_element_type=summing_dtype(a))
 
-    def over_one_axis(a, b):  # of two, XLA makes transposes on GPUs
-        return summed("npc,npd->ncd", *(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (a, b)))
 
-    return on_gpus(over_one_axis, a, b, default=functools.partial(summed, "nhwc,nhwd->ncd"))
+def channel_products_over_one_axis(
+    a: Float[AnyArray, "n h w c"], b: Float[AnyArray, "n h w d"]
+) -> Float[Array, "n c d"]:
+    """Like `channel_products`: of sums over two axes, XLA makes transposes on GPUs."""
+    a, b = (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (a, b))
+    return jnp.einsum("npc,npd->ncd", a, b, preferred_element_type=summing_dtype(a))
 
 
 @jax.custom_vjp
@@ -130,7 +99,9 @@ def _mix_forward(x, kernels):
 
 def _mix_backward(saved, cotangent):
     x, kernels = saved
-    d_kernels = channel_products(x, cotangent).astype(kernels.dtype)
+    d_kernels = by_platform(
+        x, cotangent, gpu=channel_products_over_one_axis, default=channel_products
+    ).astype(kernels.dtype)
     return mix_channels(cotangent, kernels.swapaxes(1, 2)), d_kernels
 
 

@@ -5,13 +5,8 @@ from flax import linen as nn
 from jax.scipy.linalg import block_diag
 from jaxtyping import Float
 
-from cddfuse_jax.models.convolutions import (
-    AnyArray,
-    conv1x1,
-    depthwise3x3,
-    on_gpus,
-    torch_uniform,
-)
+from cddfuse_jax.models.convolutions import AnyArray, conv1x1, depthwise3x3, torch_uniform
+from cddfuse_jax.models.derivatives import by_platform
 from cddfuse_jax.models.layers import kernel, reflect_padded
 from cddfuse_jax.models.pieces import module_in_pieces
 
@@ -95,7 +90,9 @@ class CouplingLayer(nn.Module):
         """Return rho(z2) and eta(z2): on GPUs, and TPUs by eights, one block twice as wide."""
         blocks = [block.kernels(z2) for block in (self.rho, self.eta)]
         tpu = _one_by_one if z2.shape[0] % 8 else _side_by_side
-        return on_gpus(_side_by_side, reflect_padded(z2), blocks, tpu=tpu, default=_one_by_one)
+        return by_platform(
+            reflect_padded(z2), blocks, gpu=_side_by_side, tpu=tpu, default=_one_by_one
+        )
 
     def inverse(
         self, y: Float[AnyArray, "n h w {self.features}"]

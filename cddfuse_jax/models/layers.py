@@ -4,6 +4,7 @@ A block of one's own works in every way of fusing if it looks at its neighbours 
 and `zero_padded` (or `reflect_padded`) with `depthwise3x3`, and at all pixels through `sums`.
 """
 
+import functools
 import math
 
 import jax
@@ -16,9 +17,10 @@ from cddfuse_jax.models import convolutions
 from cddfuse_jax.models.attention import GramSums
 from cddfuse_jax.models.convolutions import (
     AnyArray,
-    conv1x1_bordered,
+    by_platform,
+    conv1x1,
+    conv1x1_without_border,
     depthwise3x3,
-    on_gpus,
     pad,
     summing_dtype,
     torch_uniform,
@@ -75,24 +77,26 @@ def conv1x1_grouped3x3_in_parts(
         kernel = jnp.sum(mixed * grouped, 3).reshape(3, 3, *mix.shape)
         return _conv3x3_in_parts(x, kernel.astype(x.dtype), parts)
 
-    def one_after_the_other(x, mix, taps):
+    def one_after_the_other(mixed, x, mix, taps):
         x = pad(x)  # before the 1x1, which has no bias: the same, on fewer channels
         splits = (jnp.split(each.astype(x.dtype), parts, -1) for each in (mix, taps))
-        return [grouped(x, *slices) for slices in zip(*splits, strict=True)]
+        return [grouped(mixed, x, *slices) for slices in zip(*splits, strict=True)]
 
-    def grouped(x, mix, taps):
+    def grouped(mixed, x, mix, taps):
         # A depthwise convolution of every group's first channel, repeated for all of its outputs,
         # one of every second, ...
         own = [jnp.repeat(mix[:, i::of_group], of_group, axis=-1) for i in range(of_group)]
         return sum(
-            depthwise3x3(conv1x1_bordered(x, each), taps[:, :, i : i + 1])
-            for i, each in enumerate(own)
+            depthwise3x3(mixed(x, each), taps[:, :, i : i + 1]) for i, each in enumerate(own)
         )
 
     x = current().border(x)
+    on_tpus, elsewhere = (
+        functools.partial(one_after_the_other, mixed) for mixed in (conv1x1_without_border, conv1x1)
+    )
     # TPUs lay eight images beside each other, and with these the dense kernel pays there too.
-    tpu = one_after_the_other if x.shape[0] % 8 else merged
-    return on_gpus(merged, x, mix, taps, tpu=tpu, default=one_after_the_other)
+    tpu = on_tpus if x.shape[0] % 8 else merged
+    return by_platform(x, mix, taps, gpu=merged, tpu=tpu, default=elsewhere)
 
 
 def zero_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
