@@ -75,6 +75,35 @@ def test_monochrome1_is_inverted_and_padding_left_out(file):
     assert np.isnan(read_photo(file).pixels).tolist() == (STORED == 0).tolist()
 
 
+def test_empty_fields_and_a_range_of_padding(file):
+    write_dicom(file, STORED, RescaleSlope=None, RescaleIntercept=None)
+    assert read_photo(file).pixels.tolist() == STORED.tolist()
+    write_dicom(file, STORED, PixelPaddingValue=24, PixelPaddingRangeLimit=0)
+    assert np.isnan(read_photo(file).pixels).tolist() == (STORED <= 24).tolist()
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [2, 0, 16], b"\2\0\1\0"
+    table["LUTData"].VR = "OW"
+    write_dicom(file, STORED, ModalityLUTSequence=[table])
+    with pytest.raises(InputError, match=r"ct\.dcm: its table of values \(modality LUT\) is not"):
+        read_photo(file)
+
+
+@pytest.mark.parametrize("groups", ["Shared", "PerFrame"])
+def test_enhanced_files_have_units_and_window_in_groups(file, groups):
+    frames = []
+    for intercept in (-1024, -1000):
+        units, window, group = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        units.RescaleSlope, units.RescaleIntercept, units.RescaleType = 2, intercept, "HU"
+        window.WindowCenter, window.WindowWidth = 40, 81
+        group.PixelValueTransformationSequence, group.FrameVOILUTSequence = [units], [window]
+        frames.append(group)
+    of_all = frames[1:] if groups == "Shared" else frames
+    write_dicom(file, np.stack([STORED, STORED]), **{f"{groups}FunctionalGroupsSequence": of_all})
+    photo = read_photo(file, 1)
+    assert photo.pixels.tolist() == (2 * STORED.astype(int) - 1000).tolist()
+    assert photo.limits == (-0.5, 79.5)
+
+
 def test_frames_are_chosen_and_colour_is_rgb(file):
     write_dicom(file, np.stack([STORED, STORED + 1, STORED + 2]))
     with pytest.raises(InputError, match=r"ct\.dcm: has 3 slices; choose one: --slice 0 to 2$"):
