@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import READ, SUFFIXES, missing
+from cddfuse_jax.images.image_files import EXPORTING, READ, SUFFIXES, missing
 from cddfuse_jax.images.pair_rules import PLACE, Rule, find_rule, parse, sides
 
 
@@ -137,7 +137,8 @@ def tell_skipped(*folders: str | os.PathLike) -> None:
         )
         if kinds:
             counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))
-            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read")
+            how = "".join(sorted({EXPORTING[kind] for kind in kinds if kind in EXPORTING}))
+            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read{how}")
 
 
 def select_pairs(
