@@ -7,6 +7,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import medical_files
 from cddfuse_jax.images.image_files import read_photo, read_size
 from cddfuse_jax.images.pair_photos import as_picture
+from cddfuse_jax.images.pairs import find_pairs, select_pairs
 from cddfuse_jax.images.ranges import Values
 
 nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
@@ -147,6 +148,20 @@ def test_slices_of_nifti(tmp_path):
     nibabel.save(many, tmp_path / "4d.nii")
     with pytest.raises(InputError, match=r"a volume has 2 or 3 axes, this one \(4, 5, 3, 2\)"):
         read_photo(tmp_path / "4d.nii", 0)
+
+
+def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path, capsys):
+    for side, ending in (("mri", "nii.gz"), ("ct", "NII.gz")):
+        (tmp_path / side).mkdir()
+        image = nibabel.Nifti1Image(np.zeros((4, 5, 1), np.float32), np.eye(4))
+        nibabel.save(image, tmp_path / side / "day1.a.nii.gz")
+        (tmp_path / side / "day1.a.nii.gz").rename(tmp_path / side / f"day1.a.{ending}")
+    (tmp_path / "mri" / "notes.gz").touch()
+    pairs = find_pairs(tmp_path / "mri", tmp_path / "ct")
+    assert [pair.name for pair in pairs.pairs] == ["day1.a"]
+    assert "skipped 1 .gz file;" in capsys.readouterr().err
+    one, _ = select_pairs(*pairs.pairs[0][1:])
+    assert one == pairs.pairs
 
 
 def test_without_the_extra_it_is_named(file, monkeypatch):
