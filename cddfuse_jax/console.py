@@ -42,6 +42,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Print ``message`` on one line and exit with 2."""
+        if message.endswith("expected one argument"):
+            message += "; one that begins with - is joined by =, as in --range-ir=-1000:400"
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 

@@ -175,7 +175,7 @@ def main() -> int:
     rule = pair_rules.parse(given.pair)
     both = parse_range(given.range)
     for option in ("--range-vi", "--range-ir"):
-        if text := getattr(given, option[2:].replace("-", "_")):
+        if (text := getattr(given, option[2:].replace("-", "_"))) is not None:
             parse_range(text, option)
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:

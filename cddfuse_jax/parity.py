@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     console.add_overwrite(parser)
     options = parser.parse_args(arguments)
 
+    from cddfuse_jax.devices import check_platform
     from cddfuse_jax.release.checkout import load_release
     from cddfuse_jax.release.comparison import compare, table
     from cddfuse_jax.release.features import run_port, run_release, where_it_runs
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.json:
         check_outputs([options.json], (), options.overwrite)
+    check_platform()
     pair = _read_pair(options.vi, options.ir)
     params = load_params(options.weights)
     modules = load_release(options.release, params)

@@ -44,16 +44,15 @@ def main() -> int:
     config = load(arguments.config, overrides)
     check_local(arguments.workdir)
 
-    from cddfuse_jax import devices
+    from cddfuse_jax.devices import keep_compiled
     from cddfuse_jax.training import distributed
     from cddfuse_jax.training.run import train_and_evaluate
 
-    devices.keep_compiled()
+    keep_compiled()
     address = distributed.Address(
         arguments.coordinator, arguments.num_processes, arguments.process_id
     )
     with distributed.joined(address, config.to_json()):
-        devices.check_platform()
         stop = distributed.StopSignal()
         # Processes of one run share the folder: one of them keeps other runs out.
         alone = alone_in(arguments.workdir, "train")

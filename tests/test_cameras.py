@@ -9,6 +9,8 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.pixels import as_batch
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_photo, read_size
+from cddfuse_jax.images.pair_photos import as_picture
+from cddfuse_jax.images.ranges import parse_range
 
 COLOURS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3) * 4
 
@@ -220,3 +222,18 @@ def test_heic_is_told_by_name_and_by_content(tmp_path, name):
     (tmp_path / "a.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
     with pytest.raises(InputError, match=r"WebP and \.npy are read: magick FILE out\.png converts"):
         read_photo(tmp_path / "a.jp2")
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_percentiles_of_one_side_are_for_pictures_too(tmp_path, shape):
+    stored = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.png")
+    photo = as_picture(tmp_path / "a.png", parse_range("10,90", "--range-ir"))
+    low, high = np.percentile(stored, (10, 90))
+    assert photo.limits == (low, high) and photo.notes == ("percentiles 10 and 90 become 0 and 1",)
+    np.testing.assert_allclose(
+        photo.pixels, np.clip((stored - low) / (high - low), 0, 1), atol=1e-6
+    )
+    both = as_picture(tmp_path / "a.png", parse_range("10,90"))
+    assert both.notes == ()
+    np.testing.assert_array_equal(both.pixels, stored)

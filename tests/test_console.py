@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from cddfuse_jax import console
 
 
@@ -28,3 +30,14 @@ def test_a_log_gets_a_line_now_and_then_and_others_between(capsys, monkeypatch):
 def test_short_work_says_nothing_in_a_log(capsys):
     assert list(console.progress([1, 2, 3], "fusing", unit="pair")) == [1, 2, 3]
     assert capsys.readouterr().err == ""
+
+
+def test_an_argument_that_begins_with_a_minus_is_explained(capsys, monkeypatch):
+    monkeypatch.setattr(console.sys, "argv", ["fuse"])
+    parser = console.ArgumentParser("fuse")
+    parser.add_argument("--range")
+    assert parser.parse_args(["--range=-1000:400"]).range == "-1000:400"
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["--range", "-1000:400"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("is joined by =, as in --range-ir=-1000:400") == 1

@@ -198,7 +198,7 @@ def test_whole_numbers_give_what_bytes_give(tiny_params):
     assert expected.shape == (12, 14, 3)
     for dtype in (np.int64, np.int16, np.uint32):
         fused = fuser(visible.astype(dtype), infrared.astype(dtype))
-        assert np.abs(fused - expected).max() <= 3  # luma of bytes is rounded, see network_input
+        np.testing.assert_array_equal(fused, expected)
 
 
 def test_a_range_of_one_side_is_for_that_side(tiny_params, scene):
@@ -211,6 +211,21 @@ def test_a_range_of_one_side_is_for_that_side(tiny_params, scene):
     eight = Fuser(tiny_params, visible_range="50:200")
     expected = Fuser(tiny_params)(levels.intensities(visible, (50, 200)), ready)
     np.testing.assert_array_equal(eight(visible, ready), expected)
+
+
+@pytest.mark.parametrize("margin", [0, np.nan])
+def test_a_range_of_both_sides_is_for_all_counts_and_for_no_picture(tmp_path, margin):
+    celsius = np.linspace(10, 50, 64).reshape(8, 8)
+    celsius[:, 0] = margin  # alone it would be a picture, or nothing
+    colours = np.arange(0, 57600, 300, np.uint16).reshape(8, 8, 3)
+    np.save(tmp_path / "ir.npy", celsius)
+    np.save(tmp_path / "vi.npy", colours)
+    photo = as_picture(tmp_path / "ir.npy", Values(20, 40))
+    expected = np.clip((celsius[:, 1:] - 20) / 20, 0, 1)
+    np.testing.assert_allclose(photo.pixels[:, 1:], expected, atol=1e-6)
+    photo = as_picture(tmp_path / "vi.npy", Values(20, 40))
+    np.testing.assert_allclose(photo.pixels, colours / 65535, atol=1e-6)
+    assert photo.notes == ("a picture that needs no range, taken as it is",)
 
 
 def test_fused_images_are_pictures(tmp_path):

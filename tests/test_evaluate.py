@@ -220,6 +220,18 @@ def test_fused_images_are_found_in_subfolders_as_sources_are(tmp_path):
         assert scene.fused == ((tmp_path / "fused" / f"{scene.pair.name}_M.png",),)
 
 
+def test_sources_of_counts_score_as_the_pictures_that_they_become(tmp_path):
+    counts = 7000 + 10 * noise(2).astype(np.uint16)
+    picture = np.uint8(np.rint(np.interp(counts, np.percentile(counts, (0.1, 99.9)), (0, 255))))
+    results = []
+    for name, pixels in (("vi", noise(1)), ("M", noise(3)), ("counts", counts), ("ir", picture)):
+        write_png(tmp_path / name / "a.png", pixels)
+    for name in ("counts", "ir"):
+        scenes = find_scenes([Run("M", (tmp_path / "M",))], tmp_path / "vi", tmp_path / name).scenes
+        results += score_scenes(scenes, "release", (), workers=1)
+    assert results[0].runs == results[1].runs != [[]]
+
+
 def test_the_same_pictures_score_the_same_in_8_and_16_bits(tmp_path):
     visible, infrared, fused = noise(1), noise(2), np.uint8(40) + noise(3) // 3
     write_png(tmp_path / "vi" / "a.png", visible)

@@ -92,6 +92,10 @@ def test_stretch_residual_and_percentiles_are_honoured(tiny_params, pair):
         values[0], levels.intensities(deep, limits)
     )
     np.testing.assert_array_equal(narrow(visible, deep), np.rint(expected * 255))
+    for wrong in ({"percentiles": (80, 20)}, {"percentiles": (0, 200)}, {"infrared_range": ""},
+                  {"visible_range": (7000, 8000)}):  # fmt: skip
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} is auto, two percentiles LOW,"):
+            Fuser(tiny_params, **wrong)
 
 
 def test_a_constant_fused_image_keeps_its_value():

@@ -7,6 +7,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import medical_files
 from cddfuse_jax.images.image_files import read_photo, read_size
 from cddfuse_jax.images.pair_photos import as_picture
+from cddfuse_jax.images.pairs import find_pairs, select_pairs
 from cddfuse_jax.images.ranges import Values
 
 nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
@@ -75,6 +76,35 @@ def test_monochrome1_is_inverted_and_padding_left_out(file):
     assert np.isnan(read_photo(file).pixels).tolist() == (STORED == 0).tolist()
 
 
+def test_empty_fields_and_a_range_of_padding(file):
+    write_dicom(file, STORED, RescaleSlope=None, RescaleIntercept=None)
+    assert read_photo(file).pixels.tolist() == STORED.tolist()
+    write_dicom(file, STORED, PixelPaddingValue=24, PixelPaddingRangeLimit=0)
+    assert np.isnan(read_photo(file).pixels).tolist() == (STORED <= 24).tolist()
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [2, 0, 16], b"\2\0\1\0"
+    table["LUTData"].VR = "OW"
+    write_dicom(file, STORED, ModalityLUTSequence=[table])
+    with pytest.raises(InputError, match=r"ct\.dcm: its table of values \(modality LUT\) is not"):
+        read_photo(file)
+
+
+@pytest.mark.parametrize("groups", ["Shared", "PerFrame"])
+def test_enhanced_files_have_units_and_window_in_groups(file, groups):
+    frames = []
+    for intercept in (-1024, -1000):
+        units, window, group = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        units.RescaleSlope, units.RescaleIntercept, units.RescaleType = 2, intercept, "HU"
+        window.WindowCenter, window.WindowWidth = 40, 81
+        group.PixelValueTransformationSequence, group.FrameVOILUTSequence = [units], [window]
+        frames.append(group)
+    of_all = frames[1:] if groups == "Shared" else frames
+    write_dicom(file, np.stack([STORED, STORED]), **{f"{groups}FunctionalGroupsSequence": of_all})
+    photo = read_photo(file, 1)
+    assert photo.pixels.tolist() == (2 * STORED.astype(int) - 1000).tolist()
+    assert photo.limits == (-0.5, 79.5)
+
+
 def test_frames_are_chosen_and_colour_is_rgb(file):
     write_dicom(file, np.stack([STORED, STORED + 1, STORED + 2]))
     with pytest.raises(InputError, match=r"ct\.dcm: has 3 slices; choose one: --slice 0 to 2$"):
@@ -118,6 +148,20 @@ def test_slices_of_nifti(tmp_path):
     nibabel.save(many, tmp_path / "4d.nii")
     with pytest.raises(InputError, match=r"a volume has 2 or 3 axes, this one \(4, 5, 3, 2\)"):
         read_photo(tmp_path / "4d.nii", 0)
+
+
+def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path, capsys):
+    for side, ending in (("mri", "nii.gz"), ("ct", "NII.gz")):
+        (tmp_path / side).mkdir()
+        image = nibabel.Nifti1Image(np.zeros((4, 5, 1), np.float32), np.eye(4))
+        nibabel.save(image, tmp_path / side / "day1.a.nii.gz")
+        (tmp_path / side / "day1.a.nii.gz").rename(tmp_path / side / f"day1.a.{ending}")
+    (tmp_path / "mri" / "notes.gz").touch()
+    pairs = find_pairs(tmp_path / "mri", tmp_path / "ct")
+    assert [pair.name for pair in pairs.pairs] == ["day1.a"]
+    assert "skipped 1 .gz file;" in capsys.readouterr().err
+    one, _ = select_pairs(*pairs.pairs[0][1:])
+    assert one == pairs.pairs
 
 
 def test_without_the_extra_it_is_named(file, monkeypatch):

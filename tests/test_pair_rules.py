@@ -88,6 +88,7 @@ def test_skipped_files_are_counted_by_type(tmp_path, capsys):
     find_pairs(tmp_path / "v", tmp_path / "i")
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path / 'v'}: skipped 12 .heic files, 1 .txt file; PNG, JPEG" in line
+    assert "heif-convert FILE out.png" in line
 
 
 @pytest.mark.parametrize("given", ["https://example.org/a.jpg", "s3://bucket/a.jpg"])

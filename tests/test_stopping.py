@@ -122,14 +122,16 @@ def test_undisturbed_work_ends_as_it_says(work, code, said):
     assert process.returncode == code
 
 
-@pytest.mark.parametrize("command", ["fuse", "export"])
+@pytest.mark.parametrize("command", ["fuse", "export", "train", "parity"])
 def test_a_platform_that_jax_does_not_have_is_one_line(monkeypatch, tmp_path, command):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    pair = ["--vi", "a.png", "--ir", "b.png"] if command == "fuse" else []
+    given = {"fuse": ["--vi", "a.png", "--ir", "b.png", "--out", "out"], "export": ["--out", "out"],
+             "train": ["--config", "quickstart", "--workdir", "out"],
+             "parity": ["--release", ".", "--weights", "small"]}  # fmt: skip
     for name in ("a", "b"):
         Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
     done = subprocess.run(
-        [sys.executable, "-m", f"cddfuse_jax.{command}", *pair, "--out", "out"],
+        [sys.executable, "-m", f"cddfuse_jax.{command}", *given[command]],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
         text=True, timeout=60,
     )  # fmt: skip

@@ -61,7 +61,7 @@ class Numbers:
 
     def __iter__(self):
         for number in range(self.count):
-            yield Frame(np.full((1, 1), number), float(number / self.rate))
+            yield Frame(np.full((1, 1), number), float(number / self.rate), self.path)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_only_a_few_frames_are_held_at_a_time():
                 pixels = frame.pixels.view(type("Watched", (np.ndarray,), {"__del__": forget}))
                 held.add(id(pixels))
                 most = max(most, len(held))
-                yield Frame(pixels, frame.seconds)
+                yield frame._replace(pixels=pixels)
                 del pixels
 
     def forget(self):
@@ -264,3 +264,18 @@ def test_frames_are_turned_as_the_container_says(tmp_path, capsys, matrix):
     told = capsys.readouterr().err
     note = f"note: {tmp_path / 'turned.mp4'}: turned upright as the file says\n"
     assert told == ("" if matrix == (1, 0, 0, 1) else note)
+
+
+def test_values_and_errors_of_frames_name_their_file(fuse, tmp_path, capsys):
+    for side in ("vi", "ir"):
+        (tmp_path / side).mkdir()
+    for number in range(2):
+        image_files.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
+        counts = 7000 + 10.0 * scene(number, False)
+        np.save(tmp_path / "ir" / f"{number}.npy", counts if number == 0 else counts * np.nan)
+    low, high = np.percentile(7000 + 10.0 * scene(0, False), (0.1, 99.9))
+    assert fuse(tmp_path / "vi", tmp_path / "ir", tmp_path / "out.mp4", "--fps", "5") == 2
+    note, error = capsys.readouterr().err.splitlines()
+    assert note.endswith(f"0.npy: its values {low:.6g} to {high:.6g} become 0 and 1 at first")
+    assert error.startswith(f"error: {tmp_path / 'ir' / '1.npy'}: pixels must be finite")
+    assert not (tmp_path / "out.mp4").exists()

@@ -176,8 +176,8 @@ def _read(path: Path, notes: list[tuple[str, str]], fused: bool = False) -> np.n
     name = f"{path.parent.name}/{path.name}"
     label = name + (" {:.6g} to {:.6g}".format(*photo.limits) if photo.limits else "")
     notes += [(note, label) for note in photo.notes]
-    with naming(path):
-        pixels = photo_8_bit(photo, fused)
+    with naming(path):  # the limits of a picture are those of the file's own values
+        pixels = photo_8_bit(photo._replace(limits=None), fused)
     if pixels.min() == pixels.max():
         notes.append(
             (

@@ -21,7 +21,7 @@ from cddfuse_jax.fusing.pixels import Pixels, as_batches, check_sizes
 from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
-from cddfuse_jax.images.ranges import AUTO, Percentiles, Range, parse_range
+from cddfuse_jax.images.ranges import AUTO, Range, parse_range
 from cddfuse_jax.images.rig import Rig, load_rig
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -67,11 +67,14 @@ class PairFuser:
         self.residual: Residual = residual or loaded.residual or "visible"
         self.color: Color = color
         self.stretch = stretch
-        both = percentiles if isinstance(percentiles, Range) else Percentiles(*percentiles)
-        self.ranges: tuple[Range, Range] = (
-            parse_range(visible_range, "visible_range") if visible_range else both,
-            parse_range(infrared_range, "infrared_range") if infrared_range else both,
+        if not isinstance(percentiles, Range):
+            given = parse_range(",".join(map(str, percentiles)), "percentiles")
+            percentiles = given._replace(always=False)
+        sides = {"visible_range": visible_range, "infrared_range": infrared_range}
+        first, second = (
+            percentiles if side is None else parse_range(side, name) for name, side in sides.items()
         )
+        self.ranges: tuple[Range, Range] = (first, second)
         if registration is not None and not isinstance(registration, Rig):
             registration = load_rig(registration, fill)
         self.registration: Rig | None = registration

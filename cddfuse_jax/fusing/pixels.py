@@ -66,8 +66,8 @@ def as_batch(given: Any, name: str) -> tuple[Shaped[np.ndarray, "n h w *rgb"], b
     if has_channels:
         images = images[..., 0] if shape[-1] == 1 else images[..., :3]
     is_batch = len(shape) - has_channels == 3
-    if is_batch and shape[0] == 0:
-        raise InputError(f"{name} must hold at least one image, got shape {shape}")
+    if 0 in shape:
+        raise InputError(f"{name} must hold at least one image with pixels, got shape {shape}")
     return (images if is_batch else images[None]), is_batch
 
 

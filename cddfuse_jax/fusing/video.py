@@ -15,6 +15,7 @@ from cddfuse_jax.files import UNWRITABLE, replacing
 from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
+from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.pair_photos import Fit, Resize
 from cddfuse_jax.images.ranges import Range
 from cddfuse_jax.images.rig import Rig
@@ -106,22 +107,26 @@ def fuse_video(
         raise InputError(INSTALL)
     check_timing(visible, infrared, sync)
     stretch, *smoothed_ranges = (SmoothedRange(visible.rate) for _ in range(3))
+    count = 0
 
     def picture(
-        pixels: Shaped[np.ndarray, "h w *rgb"], given: Range, smoothed: SmoothedRange
+        frame: Frame, given: Range, smoothed: SmoothedRange
     ) -> Shaped[np.ndarray, "h w *rgb"]:
-        limits = levels.limits_for(pixels, given)
-        return levels.picture(pixels, limits and smoothed.update(*limits))
+        with naming(frame.path):
+            limits = levels.limits_for(frame.pixels, given)
+            if limits and not count:
+                words = "its values {:.6g} to {:.6g} become 0 and 1 at first".format(*limits)
+                report(f"note: {frame.path}: {words}")
+            return levels.picture(frame.pixels, limits and smoothed.update(*limits))
 
-    count = 0
     with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
         pairs = progress(
             paired(visible, infrared, sync), "fusing", total=visible.count, unit="frame"
         )
         for frames in pairs:
-            sides = (frame.pixels for frame in frames), fuser.ranges, smoothed_ranges
-            images = (picture(*side) for side in zip(*sides, strict=True))
+            sides = zip(frames, fuser.ranges, smoothed_ranges, strict=True)
+            images = (picture(*side) for side in sides)
             images = _of_one_size(*images, fuser.registration or resize)
             luma = fuser.luma(*images)
             spread = stretch.update(float(luma.min()), float(luma.max()))

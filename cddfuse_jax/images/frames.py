@@ -21,10 +21,11 @@ INSTALL = f"videos need PyAV: {install('video')}"
 
 
 class Frame(NamedTuple):
-    """Stored values, HxW or HxWx3, and the time in seconds since the first frame."""
+    """Stored values, HxW or HxWx3, the time in seconds since the first frame, and the file."""
 
     pixels: np.ndarray
     seconds: float
+    path: Path
 
 
 class Frames(Protocol):
@@ -57,7 +58,10 @@ class FolderFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         for number, file in enumerate(self.files):
-            yield Frame(read_photo(file).pixels, float(number / self.rate))
+            photo = read_photo(file)
+            for note in photo.notes if not number else ():
+                report(f"note: {file}: {note}")
+            yield Frame(photo.pixels, float(number / self.rate), file)
 
 
 class VideoFrames:
@@ -93,7 +97,7 @@ class VideoFrames:
                         report(f"note: {self.path}: turned upright as the file says")
                     # Counterclockwise, as NumPy turns.
                     pixels = np.rot90(_pixels(frame), round(frame.rotation / 90))
-                    yield Frame(np.ascontiguousarray(pixels), float(time - first))
+                    yield Frame(np.ascontiguousarray(pixels), float(time - first), self.path)
             except av.error.FFmpegError as error:
                 raise InputError(f"{self.path}: broken video ({one_line(error)})") from None
 

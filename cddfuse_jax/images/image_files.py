@@ -33,7 +33,7 @@ _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;1
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 _APPLE = "; HEIC and AVIF are not read: heif-convert FILE out.png, or export it as JPEG"
 _RAW = "; raw files are not read: develop it to 16-bit TIFF"
-_EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
+EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
 )
 _ELSE = f"; {READ} are read: magick FILE out.png converts most others"
@@ -189,13 +189,13 @@ def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
 def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     suffix = Path(path).suffix.lower()
     try:
-        if suffix in _EXPORTING or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+        if suffix in EXPORTING or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
             raise UnidentifiedImageError  # TIFF's start, or a JPEG's name, does not make it one
         yield
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = _EXPORTING.get(suffix, _APPLE if start[4:8] == b"ftyp" else _ELSE)
+        how = EXPORTING.get(suffix, _APPLE if start[4:8] == b"ftyp" else _ELSE)
         raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__

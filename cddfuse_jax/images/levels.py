@@ -41,19 +41,17 @@ def white(pixels: np.ndarray) -> float | None:
     )
 
 
-def measured_range(
-    pixels: np.ndarray, given: Range | tuple[float, float] = AUTO
-) -> tuple[float, float]:
+def measured_range(pixels: np.ndarray, given: Range = AUTO) -> tuple[float, float]:
     """Return the values that become 0 and 1; the second is never below the first."""
     if isinstance(given, Values):
         return given.low, given.high
-    pixels = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels
-    robust = given[2:] == (True,)
-    rows = scene_rows(pixels) if robust else slice(None)
+    if pixels.ndim == 3 and not given.always:
+        pixels = pixels[..., 0]  # equal channels
+    rows = scene_rows(pixels) if given.robust else slice(None)
     values = pixels[rows][_usable(pixels)[rows]]
     if not values.size:  # of a scene in a few rows only
         values = pixels[_usable(pixels)]
-    low, high = np.percentile(kept(values) if robust else values, given[:2])
+    low, high = np.percentile(kept(values) if given.robust else values, given[:2])
     return float(low), float(high)
 
 
@@ -79,24 +77,27 @@ def limits_for(
 ) -> tuple[float, float] | None:
     """Return the values that become 0 and 1: those given, else the file's ``own``, else measured.
 
-    None for a picture, whose type says them: 8 bits, floats within [0, 1], colour.
+    None for a picture, whose type says them: 8 bits, floats within [0, 1], colour. Only what is
+    given ``always`` is for pictures too.
     """
+    if given.always:
+        return measured_range(pixels, given)
     if isinstance(given, Values):
-        floats = pixels.dtype.kind == "f" and white(pixels[..., :1]) == 1
-        picture = floats or pixels.dtype in (np.uint8, np.bool_)
-        return None if picture and not given.always else given[:2]
+        floats, told = pixels.dtype.kind == "f", pixels.dtype in (np.uint8, np.uint16, np.bool_)
+        sample = pixels[..., 0] if floats and pixels.ndim == 3 else pixels
+        return None if (floats or told) and white(sample) else given[:2]
     if own and given == AUTO:
         return own
     return measured_range(pixels, given) if white(pixels) is None else None
 
 
 def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Return uint8 as it is, all else as `intensities`: no range is needed any more.
+    """Return integers that are 0-255 as uint8, all else as `intensities`: no range is needed more.
 
     Three equal channels become one, so that they give what a grey image gives.
     """
-    if limits is None and pixels.dtype == np.uint8:
-        return pixels
+    if limits is None and pixels.dtype.kind in "iu" and white(pixels) == 255:
+        return pixels.astype(np.uint8, copy=False)
     values = intensities(pixels, limits)
     return values[..., 0] if values.ndim == 3 and (values == values[..., :1]).all() else values
 

@@ -69,10 +69,18 @@ def _dicom(path, index: int | None) -> Photo:
 
     header = pydicom.dcmread(path)
     what = header.get("PhotometricInterpretation", "")
-    if "PixelData" not in header or what.startswith("PALETTE"):
+    if not header.dir("PixelData") or what.startswith("PALETTE"):
         raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this is {what or 'none'}")
+    if "ModalityLUTSequence" in header:
+        raise InputError(f"{path}: its table of values (modality LUT) is not read; save it as TIFF")
     count = int(header.get("NumberOfFrames", None) or 1)
     chosen = _chosen(path, index, count)
+    # What enhanced files say of all frames, or of each, is said as others say it.
+    for level, frame in (("Shared", 0), ("PerFrame", chosen)):
+        groups = header.get(f"{level}FunctionalGroupsSequence") or [{}]
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in groups[min(frame, len(groups) - 1)].get(name) or ():
+                header.update(item)
     try:
         pixels = pydicom.pixels.pixel_array(header, index=chosen)
     except (RuntimeError, NotImplementedError) as error:  # a codec that is not installed
@@ -83,11 +91,11 @@ def _dicom(path, index: int | None) -> Photo:
     if pixels.ndim == 3:
         return Photo(pixels)
     values = pixels.astype(np.float32)
-    slope, intercept = header.get("RescaleSlope", 1), header.get("RescaleIntercept", 0)
-    values = values * np.float32(slope) + np.float32(intercept)
-    missing = header.get("PixelPaddingValue")
-    if missing is not None:
-        values[pixels == missing] = np.nan
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")  # may be empty
+    values = values * np.float32(1 if slope is None else slope) + np.float32(intercept or 0)
+    if (missing := header.get("PixelPaddingValue")) is not None:
+        other = header.get("PixelPaddingRangeLimit", missing)
+        values[(pixels >= min(missing, other)) & (pixels <= max(missing, other))] = np.nan
     limits, notes = _window(header), []
     if limits:
         notes.append("window of its header")

@@ -87,7 +87,8 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     warnings = []
     if limits and isinstance(given, Percentiles) and limits != photo.limits:
         low, high = given[:2]
-        notes.append(f"deeper than 8 bits, percentiles {low:g} and {high:g} become 0 and 1")
+        deeper = "deeper than 8 bits, " * (pixels.dtype != np.uint8)
+        notes.append(f"{deeper}percentiles {low:g} and {high:g} become 0 and 1")
         inside = picture[(picture > 0) & (picture < 1)]
         share = np.ptp(np.percentile(inside, (5, 95))) if inside.size else 1
         if share < NARROW:
@@ -97,8 +98,6 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
             )
     elif limits:
         notes.append("of its values those of the window become 0 and 1")
-    elif isinstance(given, Values):
-        notes.append("a picture that needs no range, taken as it is")
     elif floats and (np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1):
         notes.append("a little beyond [0, 1], which is clipped")
     elif bits and pixels.dtype != np.uint8:
@@ -108,6 +107,8 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
             f"its colours end at {picture.max():.4f} of 1; if that is white (14 bits of 16), give "
             "--range-vi or --range-ir 0:16383"
         )
+    elif isinstance(given, Values):
+        notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from those beside them")
     kind = "float" if floats else f"{depth}-bit"

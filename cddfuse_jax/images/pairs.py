@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import READ, SUFFIXES, missing
+from cddfuse_jax.images.image_files import EXPORTING, READ, SUFFIXES, missing
 from cddfuse_jax.images.pair_rules import PLACE, Rule, find_rule, parse, sides
 
 
@@ -133,11 +133,12 @@ def tell_skipped(*folders: str | os.PathLike) -> None:
         kinds = Counter(
             file.suffix.lower() or "nameless"
             for file in Path(folder).iterdir()
-            if file.suffix.lower() not in SUFFIXES and file.name[0] != "." and file.is_file()
+            if not file.name.lower().endswith(SUFFIXES) and file.name[0] != "." and file.is_file()
         )
         if kinds:
             counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))
-            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read")
+            how = "".join(sorted({EXPORTING[kind] for kind in kinds if kind in EXPORTING}))
+            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read{how}")
 
 
 def select_pairs(
@@ -150,7 +151,7 @@ def select_pairs(
     if home(visible).is_dir() != home(infrared).is_dir():
         raise InputError("--vi and --ir must be two files or two folders, got one of each")
     if not home(visible).is_dir():
-        pair = Pair(visible.stem, visible, infrared)
+        pair = Pair(_without_ending(visible).name, visible, infrared)
         refuse_one_file(pair)
         return [pair], []
     found = find_pairs(visible, infrared, rule)
@@ -213,6 +214,12 @@ def candidates_by_stem(
     found = defaultdict(list)
     for file in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
         within = file.relative_to(folder)
-        if file.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in within.parts):
-            found[within.with_suffix("").as_posix()].append(file)
+        hidden = any(part[0] == "." for part in within.parts)
+        if file.name.lower().endswith(SUFFIXES) and not hidden:
+            found[_without_ending(within).as_posix()].append(file)
     return dict(found)
+
+
+def _without_ending(file: Path) -> Path:
+    bare = file.with_suffix("")
+    return bare.with_suffix("") if file.suffix.lower() == ".gz" else bare  # as .nii.gz

@@ -15,16 +15,17 @@ NARROW = 0.25  # of a range: where the middle 90 % of the pixels fill less, some
 class Percentiles(NamedTuple):
     """The percentiles of the pixels that become 0 and 1; values beyond them are clipped.
 
-    With ``robust`` pixels that `kept` leaves out do not count.
+    With ``robust`` pixels that `kept` leaves out do not count; ``always`` is as in `Values`.
     """
 
     low: float = 0.1
     high: float = 99.9
     robust: bool = False
+    always: bool = False
 
 
 class Values(NamedTuple):
-    """The stored values that become 0 and 1; with ``always`` those of 8-bit images too."""
+    """The stored values that become 0 and 1; with ``always`` those of pictures too."""
 
     low: float
     high: float
@@ -38,27 +39,26 @@ AUTO = Percentiles(robust=True)
 def parse_range(text: str, option: str = "--range") -> Range:
     """Read a range: ``auto``, two percentiles ``LOW,HIGH`` or two stored values ``LOW:HIGH``.
 
-    That of one side (``option`` other than --range) is for 8-bit images too.
+    That of one side (``option`` other than --range) is for pictures too.
 
     Raises:
         InputError: none of these, or not LOW < HIGH, or percentiles beyond 0 to 100.
     """
+    text = str(text)  # from Python it may be a pair of numbers, which the error shows
     if text == "auto":
         return AUTO
     try:
         low, high = (float(part) for part in text.split(":" if ":" in text else ","))
     except ValueError:
         low, high = 1.0, 0.0
-    given: Range = Percentiles(low, high)
-    if ":" in text:
-        given = Values(low, high, always=option != "--range")
+    kind: type[Range] = Values if ":" in text else Percentiles
     inside = np.isfinite([low, high]).all() if ":" in text else low >= 0 and high <= 100
     if not (low < high and inside):
         raise InputError(
             f"{option} is auto, two percentiles LOW,HIGH with 0 <= LOW < HIGH <= 100, or two "
             f"stored values LOW:HIGH, got {text!r}"
         )
-    return given
+    return kind(low, high, always=option != "--range")
 
 
 def scene_rows(pixels: np.ndarray) -> slice:

@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 
 from cddfuse_jax import console, signals
 from cddfuse_jax._version import __version__
+from cddfuse_jax.devices import check_platform
 from cddfuse_jax.errors import InputError, one_line
 
 HEARTBEAT_SECONDS = 10  # after which a process that says nothing counts as lost
@@ -41,9 +42,11 @@ def joined(address: Address, configuration: str) -> Iterator[None]:
     others may wait for it. ``configuration`` is text that must be the same for all.
 
     Raises:
-        InputError: the address is wrong, the others do not come, or have another configuration.
+        InputError: the address is wrong, JAX lacks the platform, the others do not come, or have
+            another configuration.
     """
     _initialize(address)
+    check_platform()
     if jax.process_count() == 1:
         yield
         return
