@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from programs import compiler_options
 
+from cddfuse_jax.models.derivatives import traced_for
+
 QUICK = compiler_options()
 
 
@@ -39,7 +41,7 @@ def gradients(function, *arguments):
         rng = np.random.default_rng(2)
         return vjp(jax.tree.map(lambda leaf: draw(rng, leaf.shape).astype(leaf.dtype), value))
 
-    return evaluate(run, *arguments)
+    return evaluate(traced_for("cpu", run), *arguments)
 
 
 def assert_close(ours, expected, tolerance):

@@ -20,7 +20,7 @@ from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner, of_arrays
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimized]
+pytestmark = pytest.mark.slow
 
 # Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
 ROADSCENE = [
@@ -116,6 +116,7 @@ def test_what_lies_beyond_is_not_seen(x64, params):  # noqa: F811
     np.testing.assert_allclose(fused[:3, :5], clean, rtol=0, atol=1e-12)
 
 
+@pytest.mark.optimized
 def test_buckets_of_the_release_network_are_within_its_yardstick(release_params):
     golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
     for size in ("odd", "wide"):

@@ -11,6 +11,7 @@ import pytest
 from programs import compiler_options
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update
@@ -19,7 +20,7 @@ from cddfuse_jax.weights.torch_names import name_table, to_torch
 pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 GOLDEN = Path(__file__).parent / "golden"
-SIZES = ("square", "odd", "wide")
+SIZES = ("square", "odd", pytest.param("wide", marks=pytest.mark.long))
 TORCH_MODULES = {
     "encoder": "DIDF_Encoder",
     "decoder": "DIDF_Decoder",
@@ -45,7 +46,8 @@ def params(dtype, release_params):
 
 def compiled(function, dtype):
     """In float32 as for users; float64 is there to find a wrong constant, however compiled."""
-    return jax.jit(function, compiler_options=None if dtype == np.float32 else compiler_options())
+    options = None if dtype == np.float32 else compiler_options()
+    return jax.jit(traced_for(jax.default_backend(), function), compiler_options=options)
 
 
 def nhwc(array: np.ndarray, dtype) -> jax.Array:

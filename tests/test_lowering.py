@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.models.precision import computed
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
@@ -29,7 +30,7 @@ def lowered(platform: str, stage: str, precision: str = "float32", piece: int = 
         update, stage=Stage(stage, loss, MODULES[: 2 if stage != "fusion" else 4]),
         optimizers=optimizers,
     )  # fmt: skip
-    function = jax.jit(computed(bound, precision))
+    function = jax.jit(traced_for(platform, computed(bound, precision)))
     return function.trace(state, image, image).lower(lowering_platforms=(platform,)).as_text()
 
 

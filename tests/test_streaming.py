@@ -17,7 +17,7 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimized]
+pytestmark = pytest.mark.slow
 
 DEEP = CDDFuse(features=8, heads=2, blocks=2, coupling_layers=3)
 GIB = 2**30
@@ -62,6 +62,7 @@ def test_strips_give_the_whole_image(x64, params, size, heights):
             np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
 
 
+@pytest.mark.optimized
 def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
     """Over many weights: rounding errors of single cases differ fourfold, in either direction.
 
@@ -85,6 +86,7 @@ def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
     assert np.std(np.log(ratios)) > 0.1  # or they were no errors of rounding
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("residual", RESIDUALS)
 def test_strips_of_the_release_network_are_within_its_yardstick(release_params, residual):
     golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
@@ -95,6 +97,7 @@ def test_strips_of_the_release_network_are_within_its_yardstick(release_params, 
     assert error <= 1.5 * golden[f"odd/f32_error/{name}"]
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("residual", ["visible", "none"])
 def test_half_strips_are_within_a_grey_level(release_params, residual):
     golden = np.load(Path(__file__).parent / "golden" / "forward.npz")
