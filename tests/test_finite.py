@@ -6,9 +6,9 @@ import pytest
 from stored import write_checkpoint
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.folder import fuse_file
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
+from cddfuse_jax.fusing.pair_files import fuse_file
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import Pair

@@ -1,4 +1,4 @@
-"""A folder's pairs beside one accelerator: computed one at a time, while others are read."""
+"""A folder's pairs beside one accelerator: one by one or in batches, while others are read."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from cddfuse_jax.fusing import folder
+from cddfuse_jax.fusing import folder, pair_files
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images import image_files
@@ -35,14 +35,14 @@ def beside_an_accelerator(monkeypatch):
 @pytest.fixture
 def read(monkeypatch) -> threading.Semaphore:
     """Released each time that a pair has been read."""
-    counted, read_pair = threading.Semaphore(0), folder.read_pair
+    counted, read_pair = threading.Semaphore(0), pair_files.read_pair
 
     def counting(*arguments):
         photos = read_pair(*arguments)
         counted.release()
         return photos
 
-    monkeypatch.setattr(folder, "read_pair", counting)
+    monkeypatch.setattr(pair_files, "read_pair", counting)
     return counted
 
 
@@ -101,3 +101,60 @@ def test_seconds_leave_out_what_other_pairs_computed(tiny_params, pairs, tmp_pat
     assert [outcome.pair for outcome in told] == pairs
     # With the waits, each but the first would have half a second more.
     assert sum(outcome.seconds for outcome in told) < time.monotonic() - started + 1
+
+
+class Batched(Fuser):
+    """Computes by threes, as beside an accelerator, and keeps how many each batch had."""
+
+    had: list[tuple[int, int]]
+
+    def batch_size(self, sizes):
+        return 3
+
+    def lumas(self, pairs, count=0):
+        self.had = [*getattr(self, "had", []), (len(pairs), count)]
+        return super().lumas(pairs, count)
+
+
+def outcomes_of(fuser: Fuser, pairs: list[Pair], folder) -> dict[str, str | None]:
+    jobs = [Job(pair, folder / f"{pair.name}.png") for pair in pairs]
+    return {each.pair.name: each.error for each in fuser.fuse(jobs)}
+
+
+def test_batches_give_what_single_pairs_do(tiny_params, pairs, tmp_path):
+    fuser = Batched(tiny_params)
+    assert outcomes_of(Fuser(tiny_params), pairs, tmp_path / "one") == dict.fromkeys("0123")
+    assert outcomes_of(fuser, pairs, tmp_path / "batch") == dict.fromkeys("0123")
+    assert sorted(fuser.had) == [(1, 3), (3, 3)]  # the last is filled up: one program for both
+    for name in "0123":
+        one, batch = (
+            image_files.read_image(tmp_path / how / f"{name}.png").astype(int)
+            for how in ("one", "batch")
+        )
+        assert abs(one - batch).max() <= 1 and np.ptp(one) == 255
+
+
+def test_what_cannot_be_read_costs_its_batch_nothing(tiny_params, pairs, tmp_path):
+    pairs[1].infrared.write_bytes(b"none")
+    image_files.write_png(pairs[3].visible, np.zeros((10, 10), np.uint8))
+    image_files.write_png(pairs[3].infrared, np.eye(10, dtype=np.uint8))
+    fuser = Batched(tiny_params)
+    found = outcomes_of(fuser, [pairs[3], *pairs[:3]], tmp_path / "out")
+    assert "1.png" in found.pop("1")
+    assert found == dict.fromkeys("023")  # of other sizes, one by one
+    assert fuser.had == [(1, 3)]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
+
+
+def test_small_images_of_one_size_are_batched_beside_accelerators_alone(tiny_params):
+    class Device:
+        platform = "gpu"
+
+    fuser = Fuser(tiny_params)
+    assert fuser.batch_size([(480, 640)] * 9) == 1  # this CPU
+    fuser.device = Device()
+    assert fuser.batch_size([(480, 640)] * 9) == 4
+    assert fuser.batch_size([(480, 640)] * 3) == 1
+    assert fuser.batch_size([(480, 640)] * 8 + [(480, 641)]) == 1
+    assert fuser.batch_size([(1080, 1920)] * 9) == 1
+    assert fuser.batch_size([]) == 1

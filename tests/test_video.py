@@ -93,12 +93,16 @@ def test_two_videos_become_one_with_the_sound_of_the_visible(fuse, tmp_path, cap
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "out.mp4", "vi.mp4"]
 
 
-def test_frames_are_fused_as_images_are_apart_from_the_stretch(tmp_path, tiny_params):
+@pytest.mark.parametrize("batch", [1, 2])  # several beside an accelerator
+def test_frames_are_fused_as_images_are_apart_from_the_stretch(
+    tmp_path, tiny_params, monkeypatch, batch
+):
     for number in range(3):
         image_files.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
         image_files.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
     folders = [FolderFrames(tmp_path / side, Fraction(10)) for side in ("vi", "ir")]
     fuser = Fuser(tiny_params, stretch=False, color="none")
+    monkeypatch.setattr(Fuser, "batch_size", lambda self, sizes: batch)
     assert fuse_video(fuser, *folders, tmp_path / "out.mkv") == 3
     for number, frame in enumerate(VideoFrames(tmp_path / "out.mkv")):
         expected = fuser(scene(number, True), scene(number, False)).astype(float)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from cddfuse_jax.console import report_error
-from cddfuse_jax.fusing.folder import Outcome, fuse_jobs
+from cddfuse_jax.fusing.folder import fuse_jobs
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Files, Job, Treatment, find_jobs
+from cddfuse_jax.fusing.pair_files import Outcome
 from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.output_files import QUALITY, format_for

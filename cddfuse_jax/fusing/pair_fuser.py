@@ -3,7 +3,7 @@
 import copy
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,9 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.any_format import Weights, check_finite, load
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT
+
+BATCH = 4  # pairs that an accelerator computes at a time
+BATCHED_PIXELS = 5e5  # of images that do not fill it alone
 
 
 class PairFuser:
@@ -170,16 +173,7 @@ class PairFuser:
 
     def _fuse_pairs(self, visible: Pixels, infrared: Pixels) -> list[np.ndarray]:
         pairs = [self._pictures(*pair) for pair in zip(visible, infrared, strict=True)]
-        if len(pairs) == 1:
-            return [self.finished(self.luma(*pairs[0]), *pairs[0])]
-        for pair in pairs:
-            check_sizes(*pair)
-        first, second = (
-            np.stack([levels.network_input(side) for side in sides])
-            for sides in zip(*pairs, strict=True)
-        )
-        lumas = self._fuse(first, second)
-        check_finite_output(lumas)
+        lumas = self.lumas(pairs) if len(pairs) > 1 else [self.luma(*pairs[0])]
         return [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
 
     def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
@@ -198,9 +192,38 @@ class PairFuser:
         """
         check_sizes(visible, infrared)
         bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
-        luma = self._fuse(levels.network_input(visible), levels.network_input(infrared), bucket)
-        check_finite_output(luma)
-        return luma
+        return self._fuse(levels.network_input(visible), levels.network_input(infrared), bucket)
+
+    def lumas(
+        self, pairs: Sequence[tuple[Pixels, Pixels]], count: int = 0
+    ) -> Float[np.ndarray, "_n h w"]:
+        """Return `luma` of each pair, computed as one batch.
+
+        Args:
+            pairs: as `luma` takes them, all of one size.
+            count: how many to compute, so that fewer share what is compiled for as many.
+        """
+        for pair in pairs:
+            check_sizes(*pair)
+        if len({pair[0].shape[:2] for pair in pairs}) > 1:
+            raise InputError("the pairs of a batch must have one size")
+        filled = [*pairs, *[pairs[-1]] * (count - len(pairs))]
+        first, second = (
+            np.stack([levels.network_input(side) for side in sides])
+            for sides in zip(*filled, strict=True)
+        )
+        return self._fuse(first, second)[: len(pairs)]
+
+    def batch_size(self, sizes: Sequence[tuple[int, int]]) -> int:
+        """Return how many of so many pairs are computed at a time: beside accelerators several.
+
+        Small images of one size, and no fewer than fill a batch.
+        """
+        device = self.device or jax.local_devices()[0]
+        if device.platform == "cpu" or len(set(sizes)) != 1 or len(sizes) < BATCH:
+            return 1
+        ((height, width),) = set(sizes)
+        return BATCH if height * width <= BATCHED_PIXELS else 1
 
     def finished(
         self,
@@ -213,7 +236,11 @@ class PairFuser:
 
         Two images of one value each make one of one value: what padding does to their borders is
         no picture.
+
+        Raises:
+            InputError: the luma is not finite.
         """
+        check_finite_output(luma)
         if levels.is_flat(visible) and levels.is_flat(infrared):
             luma = np.full_like(luma, np.median(luma))
         elif self.stretch:

@@ -1,18 +1,21 @@
 """Fusing two streams of frames into a video, without flicker and in bounded memory."""
 
+import concurrent.futures
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import UNWRITABLE, replacing
-from cddfuse_jax.fusing.pair_fuser import PairFuser
+from cddfuse_jax.fusing.pair_fuser import BATCH, PairFuser
+from cddfuse_jax.fusing.pixels import Pixels
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
 from cddfuse_jax.images.image_files import naming
@@ -97,7 +100,7 @@ def fuse_video(
 
     Rate and size are those of the visible stream, sound is copied from the first that has any. The
     stretch of the fused luma, and the percentiles of deep frames, are smoothed over time. One pair
-    of frames is in memory at a time.
+    of frames is in memory at a time, beside an accelerator two batches.
 
     Raises:
         InputError: PyAV is missing, timing or sizes differ, a stream is broken, or ``out`` cannot
@@ -119,16 +122,16 @@ def fuse_video(
                 report(f"note: {frame.path}: {words}")
             return levels.picture(frame.pixels, limits and smoothed.update(*limits))
 
+    def pictures(frames: tuple[Frame, Frame]) -> tuple[Pixels, Pixels]:
+        sides = zip(frames, fuser.ranges, smoothed_ranges, strict=True)
+        return _of_one_size(*(picture(*side) for side in sides), fuser.registration or resize)
+
     with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
         pairs = progress(
             paired(visible, infrared, sync), "fusing", total=visible.count, unit="frame"
         )
-        for frames in pairs:
-            sides = zip(frames, fuser.ranges, smoothed_ranges, strict=True)
-            images = (picture(*side) for side in sides)
-            images = _of_one_size(*images, fuser.registration or resize)
-            luma = fuser.luma(*images)
+        for images, luma in _computed(fuser, map(pictures, pairs)):
             spread = stretch.update(float(luma.min()), float(luma.max()))
             fused = levels.to_8_bit(fuser.finished(luma, *images, spread))
             if writer is None:
@@ -139,6 +142,28 @@ def fuse_video(
         if writer is None:
             raise InputError(f"{visible.path} and {infrared.path} have no frames in common")
     return count
+
+
+def _computed(
+    fuser: PairFuser, pairs: Iterator[tuple[Pixels, Pixels]]
+) -> Iterator[tuple[tuple[Pixels, Pixels], Float[np.ndarray, "h w"]]]:
+    """Yield each pair of frames with its luma; accelerators compute batches of them, ahead."""
+    first = next(pairs, None)
+    if first is None:
+        return
+    pairs = itertools.chain([first], pairs)
+    batch = fuser.batch_size([first[0].shape[:2]] * BATCH)
+    if batch == 1:
+        yield from ((pair, fuser.luma(*pair)) for pair in pairs)
+        return
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        before: list = []
+        while some := list(itertools.islice(pairs, batch)):
+            after = [some, executor.submit(fuser.lumas, some, batch)]
+            if before:
+                yield from zip(before[0], before[1].result(), strict=True)
+            before = after
+        yield from zip(before[0], before[1].result(), strict=True)
 
 
 def _of_one_size(

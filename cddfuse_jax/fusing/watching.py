@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in
-from cddfuse_jax.fusing.folder import Outcome, fuse_jobs
+from cddfuse_jax.fusing.folder import fuse_jobs
 from cddfuse_jax.fusing.jobs import Files, Job, Treatment, outputs
+from cddfuse_jax.fusing.pair_files import Outcome
 from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images.pairs import Pair, find_pairs, home
 

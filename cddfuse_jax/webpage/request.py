@@ -12,9 +12,9 @@ from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
 from cddfuse_jax.evaluation.scoring import score_scene
-from cddfuse_jax.fusing.folder import Outcome, fuse_file
 from cddfuse_jax.fusing.jobs import Job, Treatment
 from cddfuse_jax.fusing.memory import memory_for_strips
+from cddfuse_jax.fusing.pair_files import Outcome, fuse_file
 from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import Color
