@@ -44,10 +44,8 @@ def newest_files(workdir) -> list[Path]:
     return sorted(path for path in (workdir / "checkpoints" / "8").rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize(
-    "damage",
-    ["deleted", *(pytest.param(each, marks=pytest.mark.long) for each in ("truncated", "emptied"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "emptied"])
 def test_a_damaged_newest_checkpoint_is_set_aside(finished, damage, capsys):
     """File by file: the one before is used with a warning, or nothing of the state was lost."""
     workdir, state = finished

@@ -106,7 +106,8 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     assert re.fullmatch(r"stopped after step \d+, saved; .*", last)
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, victim):
     workdir = tmp_path / "run"
     with training(workdir, 4000, 2) as processes:

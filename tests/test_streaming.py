@@ -49,7 +49,7 @@ def formula(params, visible, infrared):
 
 # Heights that strips of 2, 3 or 7 rows do not divide, and strips taller than the image.
 @pytest.mark.parametrize(
-    ("size", "heights"), [((2, 2), (1, 3)), ((3, 5), (2, 7)), ((10, 3), (1, 2, 3, 7))], ids=str
+    ("size", "heights"), [((2, 2), (1, 3)), ((3, 5), (2, 7)), ((10, 3), (2, 7))], ids=str
 )
 def test_strips_give_the_whole_image(x64, params, size, heights):
     pair = draw_pair(size)
@@ -62,6 +62,7 @@ def test_strips_give_the_whole_image(x64, params, size, heights):
             np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.optimized
 def test_strips_are_as_exact_as_the_whole_image_in_float32(params):
     """Over many weights: rounding errors of single cases differ fourfold, in either direction.

@@ -97,7 +97,7 @@ def main() -> None:
 
         parts = runtime_parts(given.runtime) if given.format == "page" else None
         data, errors = onnx_model(params, residual, given.dtype or "float32")
-        what = f"ONNX Runtime and JAX differ by at most {max(errors.values()):.1e}"
+        what = f"ONNX Runtime is off by at most {max(errors.values()):.1e}"
         if parts:
             data = single_file(data, Path(given.weights).name, parts)
     else:

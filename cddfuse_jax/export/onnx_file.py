@@ -13,8 +13,10 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 
-# Of values in [0, 1]: far below what an 8-bit image shows, and two of its grey levels.
+# Of values in [0, 1]: far below what an 8-bit image shows, and two of its grey levels. A flat image
+# makes the rounding errors of either library larger, so up to 1e-4 where JAX's own are as large.
 LARGEST_ERROR = {"float32": 1e-5, "float16": 2 / 255}
+TIMES_OF_JAX, AT_MOST = 4, 1e-4
 SIZES = ((96, 128), (33, 47), (64, 64))  # of the pairs compared: the file takes any
 
 
@@ -31,7 +33,7 @@ def pairs_to_compare() -> dict[str, Float[np.ndarray, "2 h w"]]:
 def onnx_model(
     params: Any, residual: Residual = "visible", dtype: str = "float32"
 ) -> tuple[bytes, dict[str, float]]:
-    """Return the network as an ONNX file's bytes, and how far it is from JAX's on each pair.
+    """Return the network as an ONNX file's bytes, and how far it is from float64 on each pair.
 
     The model maps ``visible`` and ``infrared``, float32 (n, h, w) in [0, 1], to ``fused``, float32
     (n, h, w) in (0, 1), not stretched. n is any, h and w are at least 2.
@@ -42,8 +44,8 @@ def onnx_model(
         dtype: of weights and features: "float32" or "float16".
 
     Raises:
-        InputError: the extra [onnx] is not installed, or the two differ by more than
-            `LARGEST_ERROR`.
+        InputError: the extra [onnx] is not installed, or it is further from JAX in float64 than
+            `LARGEST_ERROR`, and than `TIMES_OF_JAX` times JAX in float32 is.
     """
     try:
         from cddfuse_jax.export.onnx_graph import fuse_graph
@@ -53,16 +55,19 @@ def onnx_model(
     if (channels := params["encoder"]["patch_embed"].shape[2]) != 1:
         raise InputError(f"ONNX is written for networks of grey images, this has {channels}")
     data = fuse_graph(params, residual, dtype).SerializeToString()  # type: ignore[arg-type]
-    run, fuse = runner(data), make_fuse(CDDFuse.from_params(params), params, residual)
-    errors = {
-        name: float(np.abs(run(*(side[None] for side in pair))[0] - fuse(*pair)).max())
-        for name, pair in pairs_to_compare().items()
-    }
-    if not max(errors.values()) <= LARGEST_ERROR[dtype]:  # NaN is no less
-        raise InputError(
-            f"not written: ONNX Runtime and JAX differ by {max(errors.values()):.1e}, allowed "
-            f"are {LARGEST_ERROR[dtype]:.1e}; for {dtype} weights of this kind are too large"
-        )
+    model, run, errors = CDDFuse.from_params(params), runner(data), {}
+    for name, pair in pairs_to_compare().items():
+        with jax.enable_x64(True):
+            wide = jax.tree.map(np.float64, params)
+            truth = make_fuse(model, wide, residual)(*np.float64(pair))
+        own = np.abs(make_fuse(model, params, residual)(*pair) - truth).max()
+        errors[name] = float(np.abs(run(*(side[None] for side in pair))[0] - truth).max())
+        allowed = max(LARGEST_ERROR[dtype], min(TIMES_OF_JAX * own, AT_MOST))
+        if not errors[name] <= allowed:  # NaN is no less
+            raise InputError(
+                f"not written: on {name} ONNX Runtime is off by {errors[name]:.1e}, allowed are "
+                f"{allowed:.1e}; for {dtype} weights of this kind are too large"
+            )
     return data, errors
 
 
