@@ -2,9 +2,10 @@
 
     parallel_run.py OUT COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT --num_processes N ...]
 
-COUNT 0 is the update as it is, neither mapped nor accumulated: what all others must equal. Writes
-losses, parameters and the collectives of each stage's program to OUT, an .npz file; of several
-processes each prefixes its name with its number, as 0_OUT.
+In float64, where a share left out shows and rounding does not. COUNT 0 is the update as it is,
+neither mapped nor accumulated: what all others must equal. Writes losses, parameters and the
+collectives of each stage's program to OUT, an .npz file; of several processes each prefixes its
+name with its number, as 0_OUT.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from cddfuse_jax.training.parallel import Devices
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.update import init_params, init_state, update
 
+jax.config.update("jax_enable_x64", True)
 BATCH, STEPS = 8, 6  # updates of each stage
 BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8}
 
@@ -63,7 +65,12 @@ def initial_state(config: str):
     config = ConfigDict(json.loads(config))
     optimizers = dict.fromkeys(MODULES, adam(learning_rate(1), config.clip_norm))
     make = functools.partial(init_params, make_model(config))
-    return jax.device_get(init_state(jax.jit(make)(jax.random.key(0)), optimizers))
+    params = jax.tree.map(np.float64, jax.jit(make)(jax.random.key(0)))
+    return jax.device_get(init_state(params, optimizers))
+
+
+def pair(batch) -> list[np.ndarray]:
+    return [np.float64(batch[side]) for side in ("visible", "infrared")]
 
 
 def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
@@ -79,7 +86,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     for stage in make_stages(config, model):
         bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
         mapped = jax.jit(bound)
-        images = dataset[0]["visible"], dataset[0]["infrared"]
+        images = pair(dataset[0])
         if how == "shard_map" and count > 1 and share == (0, 1):
             mapped = program = devices.jitted(bound).lower(state, *images).compile()
             sent = collectives(program.as_text())
@@ -92,8 +99,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
         elif count:
             mapped = devices.compiled(bound, state, *images)
         for _ in range(STEPS):
-            batch = dataset[int(state.step)]
-            state, metrics = mapped(state, batch["visible"], batch["infrared"])
+            state, metrics = mapped(state, *pair(dataset[int(state.step)]))
             losses.append(float(metrics["total"]))
     result["losses"] = np.asarray(losses)
     for path, leaf in jax.tree.leaves_with_path(state.params):
