@@ -146,6 +146,13 @@ def test_what_cannot_be_read_costs_its_batch_nothing(tiny_params, pairs, tmp_pat
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
 
 
+def test_images_that_are_too_small_are_each_pairs_error(tiny_params, pairs, tmp_path):
+    for file in (file for pair in pairs for file in (pair.visible, pair.infrared)):
+        image_files.write_png(file, np.zeros((1, 20), np.uint8))
+    found = outcomes_of(Batched(tiny_params), pairs, tmp_path / "out")
+    assert [found[name].split(":")[0] for name in "0123"] == list("0123")
+
+
 def test_small_images_of_one_size_are_batched_beside_accelerators_alone(tiny_params):
     class Device:
         platform = "gpu"

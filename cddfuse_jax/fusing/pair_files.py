@@ -97,9 +97,10 @@ def fuse_files(
     with turn:
         waited = time.perf_counter() - ready
         if batch > 1 and len({one.images[0].shape[:2] for one in read}) == 1:
-            found = fuser.lumas([one.images for one in read], batch)
-            lumas.extend(zip(read, found, strict=True))
-        else:
+            with contextlib.suppress(InputError):  # which is each pair's own, below
+                found = fuser.lumas([one.images for one in read], batch)
+                lumas.extend(zip(read, found, strict=True))
+        if not lumas:
             for one in read:
                 with trying(one.job), naming(one.job.pair.name):
                     lumas.append((one, fuser.luma(*one.images)))
