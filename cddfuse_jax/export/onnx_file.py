@@ -59,7 +59,7 @@ def onnx_model(
     for name, pair in pairs_to_compare().items():
         with jax.enable_x64(True):
             wide = jax.tree.map(np.float64, params)
-            truth = make_fuse(model, wide, residual)(*np.float64(pair))
+            truth = make_fuse(model, wide, residual)(*pair.astype(np.float64))
         own = np.abs(make_fuse(model, params, residual)(*pair) - truth).max()
         errors[name] = float(np.abs(run(*(side[None] for side in pair))[0] - truth).max())
         allowed = max(LARGEST_ERROR[dtype], min(TIMES_OF_JAX * own, AT_MOST))
