@@ -50,7 +50,8 @@ def main() -> None:
 
             It needs jax and flatbuffers, not this package. An ONNX file has the same inputs, named
             visible and infrared, and the same output, named fused. It is written only if ONNX
-            Runtime gives what JAX gives, within 1e-5 (float32) or 2/255 (float16). A page is one
+            Runtime gives what JAX gives in float64, within 1e-5 or four times JAX's own error
+            (float32), or 2/255 (float16). A page is one
             HTML file with such a model and ONNX Runtime Web, which npm fetches; it is opened from
             the disk, and no image leaves the computer.
             """

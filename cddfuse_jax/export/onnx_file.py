@@ -56,11 +56,13 @@ def onnx_model(
         raise InputError(f"ONNX is written for networks of grey images, this has {channels}")
     data = fuse_graph(params, residual, dtype).SerializeToString()  # type: ignore[arg-type]
     model, run, errors = CDDFuse.from_params(params), runner(data), {}
+    fuse = make_fuse(model, params, residual)
+    with jax.enable_x64(True):
+        exact = make_fuse(model, jax.tree.map(np.float64, params), residual)
     for name, pair in pairs_to_compare().items():
         with jax.enable_x64(True):
-            wide = jax.tree.map(np.float64, params)
-            truth = make_fuse(model, wide, residual)(*pair.astype(np.float64))
-        own = np.abs(make_fuse(model, params, residual)(*pair) - truth).max()
+            truth = exact(*pair.astype(np.float64))
+        own = np.abs(fuse(*pair) - truth).max()
         errors[name] = float(np.abs(run(*(side[None] for side in pair))[0] - truth).max())
         allowed = max(LARGEST_ERROR[dtype], min(TIMES_OF_JAX * own, AT_MOST))
         if not errors[name] <= allowed:  # NaN is no less
