@@ -33,9 +33,7 @@ from pth_writer import write_pth
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights import any_format as files
 from cddfuse_jax.weights import torch_names, torch_weights
 
@@ -149,27 +147,30 @@ def release_pth(release_params, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """A run of 2 + 2 epochs of 2 updates, with the smallest network that has every part."""
+    """A run of 2 + 2 epochs of 2 updates, with the smallest network that has every part.
+
+    2 of 6 scenes are held out, and what is fused with is a running mean.
+    """
     config = configs.release()
     config.batch_size = 2
     config.reconstruction_epochs = config.fusion_epochs = 2
     config.learning_rate.initial = 1e-3
     config.learning_rate.decay_epochs = 2
+    config.ema = 0.5
     config.model = {
         "features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1, "remat": True
     }  # fmt: skip
     config.data.source = "synthetic"
-    config.data.count = 4
+    config.data.count = 6
     config.data.height = config.data.width = 24
     config.data.crop = 16
+    config.held_out.every_nth = 3
+    config.held_out.crop = 16
+    config.held_out.every = 2
+    config.keep_checkpoints = 1
     config.log_every = 1
     config.picture_every = 2
     return config
-
-
-@pytest.fixture(scope="session")
-def tiny_initial_params(tiny_config):
-    return init_params(make_model(tiny_config), jax.random.key(tiny_config.seed))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def training(
 ) -> Iterator[list[subprocess.Popen]]:
     """The training program, in processes of two devices each."""
     fields = {
-        "model.features": 8, "model.heads": 2, "model.blocks": 1,
+        "model.features": 8, "model.heads": 2, "model.blocks": 1, "model.coupling_layers": 1,
         "batch_size": batch, "data.count": 2 * batch,
         "data.height": 24, "data.width": 24, "data.crop": 16,
         "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
@@ -159,6 +159,7 @@ def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_c
 def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None:
     """Train undisturbed on one device, and again in turns of step, processes and devices each."""
     workdir, last = folder / "moving", moves[-1][0]
+    config.held_out.every_nth, config.keep_checkpoints = 0, 3
     train_until(last, 1, 1, folder / "undisturbed", config)
     for step, count, devices in moves:
         train_until(step, count, devices, workdir, config)

@@ -15,12 +15,11 @@ from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.models.cddfuse import MODULES
-from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.optimizers import Optimizer, learning_rate, update_count
 from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.update import Stage, init_state, update
-from cddfuse_jax.weights.any_format import load_params, saved_steps
+from cddfuse_jax.weights.any_format import best_of
 
 pytestmark = pytest.mark.slow
 
@@ -84,90 +83,49 @@ class CountOnly:
         self.count = count
 
 
-@pytest.fixture(scope="module")
-def long_config(tiny_config):
-    """Everything at once: 2 of 6 scenes held out, cosine with warm-up, Muon, running mean."""
-    config = tiny_config.copy_and_resolve_references()
-    config.data.count = 6
-    config.held_out.every_nth = 3
-    config.held_out.crop = 16
-    config.held_out.every = 1
-    config.learning_rate.schedule = "cosine"
-    config.learning_rate.warmup = 2
-    config.optimizer = "muon"
-    config.ema = 0.5
-    config.keep_checkpoints = 1
-    config.picture_every = 100
-    return config
+def held_out_losses(workdir) -> dict[int, float]:
+    return read_scalars(workdir)["held_out/fusion/total"]
 
 
-@pytest.fixture(scope="module")
-def long_run(long_config, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("long") / "run"
-    return workdir, train_and_evaluate(long_config, workdir)
-
-
-def test_newest_best_and_the_end_of_stage_one_are_kept(long_run):
-    workdir, state = long_run
-    assert int(state.step) == 8
-    losses = read_scalars(workdir)["held_out/fusion/total"]
-    assert set(losses) == {5, 6, 7, 8}
-    best = min(losses, key=losses.get)
-    assert set(saved_steps(workdir)) == {4, best, 8}
-    assert set(read_scalars(workdir)["held_out/reconstruction/total"]) == {0, 1, 2, 3, 4}
-
-
-def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(long_run, long_config):
-    workdir, state = long_run
-    training, held_out = make_sources(long_config)
+def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(tiny_run, tiny_config):
+    workdir, state = tiny_run
+    training, held_out = make_sources(tiny_config)
     assert (training.names(), held_out.names()) == (["0", "1", "3", "4"], ["2", "5"])
-    stage = make_stages(long_config, make_model(long_config))[1]
+    stage = make_stages(tiny_config, make_model(tiny_config))[1]
+    loss = jax.jit(stage.loss)
     losses = []
     for pair in (held_out[0], held_out[1]):
         images = (pair[name][None, 4:20, 4:20] for name in ("visible", "infrared"))
-        losses.append(float(stage.loss(state.ema, *images)[0]))
-    logged = read_scalars(workdir)["held_out/fusion/total"][8]
-    assert logged == pytest.approx(np.mean(losses), rel=1e-4)
-    found = HeldOut(held_out, 16, "float32").loss(stage, state.ema)["total"]
-    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+        losses.append(float(loss(state.ema, *images)[0]))
+    assert held_out_losses(workdir)[8] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-@pytest.mark.long
-def test_stopped_and_resumed_is_bit_identical_with_all_of_it(long_run, long_config, tmp_path):
-    for stop in (3, 6):
-        train_and_evaluate(long_config, tmp_path, lambda step, stop=stop: step == stop)
-    state = train_and_evaluate(long_config, tmp_path)
-    assert_same(state, long_run[1])
-    assert saved_steps(tmp_path) == saved_steps(long_run[0])
-
-
-def test_what_is_loaded_is_the_running_mean(long_run):
-    workdir, state = long_run
-    assert_same(load_params(workdir), state.ema)
-    first = jax.tree.leaves(state.params)[0]
-    assert not np.array_equal(first, jax.tree.leaves(load_params(workdir))[0])
-
-
-def test_fusing_says_that_it_takes_the_running_mean(long_run, tmp_path, monkeypatch, capsys):
+def test_fusing_says_that_it_takes_the_running_mean(tiny_run, tmp_path, monkeypatch, capsys):
     for side, image in zip(("vi", "ir"), synthetic_pair(1, 24, 24), strict=True):
         write_png(tmp_path / f"{side}.png", np.rint(255 * image).astype(np.uint8))
-    given = [("vi", "vi.png"), ("ir", "ir.png"), ("out", "fused.png"), ("weights", long_run[0])]
+    given = [("vi", "vi.png"), ("ir", "ir.png"), ("out", "fused.png"), ("weights", tiny_run[0])]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["fuse", *(f"--{name}={value}" for name, value in given)])
+    words = ["fuse", "--best", *(f"--{name}={value}" for name, value in given)]
+    monkeypatch.setattr("sys.argv", words)
     assert fuse.main() == 0
     told = capsys.readouterr().err
     assert "note: fusing with the running mean of the run's params (ema=0.5)" in told
+    step = min((loss, step) for step, loss in held_out_losses(tiny_run[0]).items())[1]
+    assert best_of(tiny_run[0]) == tiny_run[0] / "checkpoints" / str(step)
+    with pytest.raises(InputError, match="no run that kept its best checkpoint"):
+        best_of("ivf")
 
 
 @pytest.mark.long
-def test_a_run_starts_from_weights_with_fresh_moments(long_run, long_config, tmp_path):
-    workdir, before = long_run
-    config = long_config.copy_and_resolve_references()
+def test_a_run_starts_from_weights_with_fresh_moments(tiny_run, tiny_config, tmp_path):
+    """By Muon and a cosine that warms up, from the mean of a run by Adam."""
+    workdir, before = tiny_run
+    config = tiny_config.copy_and_resolve_references()
     config.init_from = str(workdir)
+    config.optimizer = "muon"
     config.reconstruction_epochs = 0
     config.fusion_epochs = 1
-    config.learning_rate.initial = 1e-12
-    config.learning_rate.floor = 0.0
+    config.learning_rate.update(schedule="cosine", warmup=2, initial=1e-12, floor=0.0)
     state = train_and_evaluate(config, tmp_path / "tuned")
     for found, start in zip(
         jax.tree.leaves(state.params), jax.tree.leaves(before.ema), strict=True
@@ -178,9 +136,9 @@ def test_a_run_starts_from_weights_with_fresh_moments(long_run, long_config, tmp
     assert_same(train_and_evaluate(config, tmp_path / "tuned"), state)
 
 
-def test_weights_of_another_network_are_refused(long_run, long_config, tmp_path):
-    config = long_config.copy_and_resolve_references()
-    config.init_from = str(long_run[0])
+def test_weights_of_another_network_are_refused(tiny_run, tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.init_from = str(tiny_run[0])
     config.model.features = 16
     with pytest.raises(InputError, match="another network, features 8 instead of 16; set config"):
         train_and_evaluate(config, tmp_path)

@@ -1,5 +1,7 @@
 """Both stages on a tiny network: what trains when, exact resumption, and runs that go wrong."""
 
+import gzip
+import json
 import os
 import signal
 import subprocess
@@ -32,24 +34,28 @@ def test_the_run_writes_what_it_says(tiny_run, tiny_config):
     workdir, state = tiny_run
     assert int(state.step) == 8
     tags = read_scalars(workdir)
-    assert {tag for tag in tags if tag.startswith("reconstruction/")} == {
-        f"reconstruction/{part}"
-        for part in (
+    parts = {
+        "reconstruction": {
             "total", "ssim_vis", "ssim_ir", "mse_vis", "mse_ir", "gradient",
             "cc_base", "cc_detail", "decomposition",
-        )
-    }  # fmt: skip
-    assert {tag for tag in tags if tag.startswith("fusion/")} == {
-        f"fusion/{part}"
-        for part in (
+        },
+        "fusion": {
             "total", "fusion", "intensity", "gradient", "cc_base", "cc_detail", "decomposition"
-        )
+        },
     }  # fmt: skip
+    for stage, names in parts.items():
+        for prefix in (stage, f"held_out/{stage}"):
+            assert {x for x in tags if x.rpartition("/")[0] == prefix} == {
+                f"{prefix}/{name}" for name in names
+            }
     assert set(tags["reconstruction/total"]) == {1, 2, 3, 4}
     assert set(tags["fusion/total"]) == {5, 6, 7, 8}
+    assert set(tags["held_out/reconstruction/total"]) == {0, 2, 4}
+    assert set(tags["held_out/fusion/total"]) == {6, 8}
     assert set(tags["grad_norm/encoder"]) == set(range(1, 9))
     assert set(tags["grad_norm/base_fusion"]) == {5, 6, 7, 8}
     assert min(tags["pairs_per_second"].values()) > 0
+    assert 0 <= tags["speed/input_wait_seconds"][1] < tags["speed/step_seconds"][1]
     # The fusion layers start stage II at the full rate, when the encoder's has been halved.
     initial = tiny_config.learning_rate.initial
     assert [tags["lr/encoder"][step] for step in (1, 4, 5, 8)] == pytest.approx(
@@ -60,46 +66,53 @@ def test_the_run_writes_what_it_says(tiny_run, tiny_config):
         "step_000004.png",
         "step_000008.png",
     }
-    assert load_meta(workdir)["config"] == tiny_config.to_dict()
+    meta = load_meta(workdir)
+    assert meta["config"] == tiny_config.to_dict()
+    assert (meta["pairs"], meta["steps_per_epoch"]) == (4, 2)
+    assert meta["held out names"] == ["2", "5"]
 
 
-def test_load_params_gives_the_last_state(tiny_run):
+def test_what_is_loaded_is_the_running_mean(tiny_run):
     workdir, state = tiny_run
-    assert_same(load_params(workdir), state.params)
-    assert_same(load_params(workdir / "checkpoints"), state.params)
-    assert_same(load_params(workdir / "checkpoints" / "8"), state.params)
+    for folder in ("", "checkpoints", "checkpoints/8"):
+        assert_same(load_params(workdir / folder), state.ema)
+    assert differ(state.ema, state.params, "encoder")
 
 
-def test_stage_one_leaves_the_fusion_layers_alone(tiny_run, tiny_initial_params):
-    start, middle = tiny_initial_params, load_params(tiny_run[0] / "checkpoints" / "4")
-    for module in ("base_fusion", "detail_fusion"):
-        assert_same(start[module], middle[module])
-    for module in ("encoder", "decoder"):
-        assert not np.array_equal(
-            jax.tree.leaves(start[module])[0], jax.tree.leaves(middle[module])[0]
-        )
-    end = tiny_run[1].params
-    for module in end:
-        assert not np.array_equal(
-            jax.tree.leaves(middle[module])[0], jax.tree.leaves(end[module])[0]
-        )
+def differ(a, b, module: str) -> bool:
+    return not np.array_equal(jax.tree.leaves(a[module])[0], jax.tree.leaves(b[module])[0])
 
 
-def test_stopped_and_resumed_is_bit_identical(tiny_run, tiny_config, tmp_path):
-    """Stops within stage I, at the stage switch and within stage II."""
-    for stop in (1, 4, 6):
-        state = train_and_evaluate(tiny_config, tmp_path, lambda step, stop=stop: step == stop)
-        assert int(state.step) == stop
-    state = train_and_evaluate(tiny_config, tmp_path)
-    assert_same(state.params, tiny_run[1].params)
-    assert_same(state.opt_state, tiny_run[1].opt_state)
+def test_stopped_and_resumed_is_bit_identical(tiny_run, tiny_config, tmp_path, capsys):
+    """Stops within stage I, where fusion layers do not train, and within stage II; is traced."""
+    first, last = train_and_evaluate(tiny_config, tmp_path, lambda step: step == 1), tiny_run[1]
+    assert int(first.step) == 1
+    checkpoints = Checkpoints(tiny_run[0])
+    middle = checkpoints.restore(4, last)
+    checkpoints.close()
+    for module in first.params:
+        trains = module in ("encoder", "decoder")
+        assert differ(first.params, middle.params, module) == trains
+        assert differ(middle.params, last.params, module)
+
+    capsys.readouterr()
+    train_and_evaluate(tiny_config, tmp_path, lambda step: step == 7, profile_steps=(3, 3))
+    told = capsys.readouterr().err
+    assert "after step 1 of 8" in told and "trace of updates 3 to 3" in told
+    (file,) = (tmp_path / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    assert any("shard_map" in event.get("name", "") or "jit" in event.get("name", "")
+               for event in events)  # fmt: skip
+    assert saved_steps(tmp_path) == [4, 6, 7]  # the end of stage I, the best yet, the newest
+
+    assert_same(train_and_evaluate(tiny_config, tmp_path), last)
 
 
 def test_a_finished_run_stays_as_it_is(tiny_run, tiny_config, capsys):
     workdir, state = tiny_run
     before = (workdir / "checkpoints" / "8").stat().st_mtime_ns
     again = train_and_evaluate(tiny_config, workdir)
-    assert_same(again.params, state.params)
+    assert_same(again, state)
     assert (workdir / "checkpoints" / "8").stat().st_mtime_ns == before
     assert str(workdir / "pictures" / "step_000008.png") in capsys.readouterr().out
 
@@ -133,14 +146,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
 
 
-def test_checkpoints_keep_the_newest(tiny_run, tmp_path):
+def test_checkpoints_keep_the_newest_the_best_and_the_landmarks(tiny_run, tmp_path):
     state = tiny_run[1]
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    for step in (1, 2, 3):
+    checkpoints = Checkpoints(tmp_path, keep=2, landmarks=[1])
+    for step, loss in ((1, 0.5), (2, 0.6), (3, 0.4), (4, 0.7), (5, 0.8), (6, 0.4)):
+        assert checkpoints.is_best(step, "fusion", loss) == (step in (1, 3))
         checkpoints.save(state.replace(step=np.int32(step)), {"config": {}})
-    assert checkpoints.latest_step() == 3
+    assert checkpoints.latest_step() == 6
     checkpoints.close()
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    assert saved_steps(tmp_path) == [1, 3, 5, 6]
 
 
 @pytest.mark.long
@@ -168,7 +182,7 @@ def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, 
     printed = [line.split()[-1] for line in finished.stdout.splitlines()[:3]]
     assert all(Path(path).exists() for path in printed)
     assert printed[0] == str(workdir / "checkpoints" / "8")
-    assert_same(load_params(workdir), tiny_run[1].params)
+    assert_same(load_params(workdir), tiny_run[1].ema)
 
 
 def test_configs_are_reachable_from_the_command_line(tmp_path):
