@@ -1,6 +1,6 @@
-"""A script of test_parallel.py: 12 updates through both stages, shared out in the ways asked for.
+"""A script of test_parallel.py: 6 updates of each stage, shared out in the ways asked for.
 
-    parallel_run.py OUT COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT --num_processes N ...]
+    parallel_run.py OUT STAGE[,STAGE] COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT ...]
 
 In float64, where a share left out shows and rounding does not. COUNT 0 is the update as it is,
 neither mapped nor accumulated: what all others must equal. Writes losses, parameters and the
@@ -73,7 +73,8 @@ def pair(batch) -> list[np.ndarray]:
     return [np.float64(batch[side]) for side in ("visible", "infrared")]
 
 
-def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
+def run(config, stages: str, way: str) -> dict[str, np.ndarray]:
+    count, how, accumulate = (int(x) if x.isdecimal() else x for x in way.split(":"))
     model = make_model(config)
     schedule = learning_rate(STEPS // 2, initial=1e-3, decay_epochs=1)
     optimizers = dict.fromkeys(MODULES, adam(schedule, config.clip_norm))
@@ -83,7 +84,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
     dataset = batches(make_source(config.data), batch_size=BATCH, seed=3, crop=16, share=share)
     state = jax.device_put(initial_state(config.to_json()), devices.replicated)
     losses, result = [], {}
-    for stage in make_stages(config, model):
+    for stage in (each for each in make_stages(config, model) if each.name in stages):
         bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
         mapped = jax.jit(bound)
         images = pair(dataset[0])
@@ -110,6 +111,7 @@ def run(config, count: int, how: str, accumulate: int) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
+    parser.add_argument("stages")
     parser.add_argument("ways", nargs="+")
     parser.add_argument("--coordinator")
     parser.add_argument("--num_processes", type=int)
@@ -122,8 +124,7 @@ def main() -> None:
     with joined(address, ""):
         found = {}
         for way in given.ways:
-            count, how, accumulate = way.split(":")
-            result = run(make_config(), int(count), how, int(accumulate))
+            result = run(make_config(), given.stages, way)
             found |= {f"{way}/{name}": value for name, value in result.items()}
             print(way, "done", flush=True)
         np.savez(out, **found)

@@ -128,7 +128,17 @@ def test_whole_features_and_images(forward, dtype, golden):
     )
 
 
-@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.parametrize(
+    ("dtype", "stage"),
+    [
+        ("float64", 2),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("float64", 1), ("float32", 1), ("float32", 2))
+        ),
+    ],
+    indirect=["dtype"],
+)
 def test_losses_and_gradients(params, dtype, stage):
     expected = json.loads((GOLDEN / "losses.json").read_text())[f"stage{stage}/f64"]
     golden = np.load(GOLDEN / "gradients.npz")
