@@ -30,6 +30,7 @@ import pytest
 from jax._src import compiler
 from programs import compiler_options
 from pth_writer import write_pth
+from stored import write_checkpoint
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -178,6 +179,13 @@ def tiny_run(tiny_config, tmp_path_factory):
     """Workdir and last state of `tiny_config`."""
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     return workdir, train_and_evaluate(tiny_config, workdir)
+
+
+@pytest.fixture(scope="session")
+def written_run(tiny_config, tiny_params, tmp_path_factory) -> Path:
+    """Workdir as `tiny_run` has it, of what is random: for tests of what reads such a folder."""
+    meta = {"config": tiny_config.to_dict(), "digest": "of its numbers"}
+    return write_checkpoint(tmp_path_factory.mktemp("written") / "run", tiny_params, meta)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ name with its number, as 0_OUT.
 import argparse
 import functools
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -64,8 +65,14 @@ def collectives(hlo: str) -> list[tuple[str, int]]:
 def initial_state(config: str):
     config = ConfigDict(json.loads(config))
     optimizers = dict.fromkeys(MODULES, adam(learning_rate(1), config.clip_norm))
-    make = functools.partial(init_params, make_model(config))
-    params = jax.tree.map(np.float64, jax.jit(make)(jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: init_params(make_model(config), jax.random.key(0)))
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        spread = 0.1 if leaf.ndim == 1 else math.prod(leaf.shape[:-1]) ** -0.5
+        return (leaf.ndim == 1) + spread * rng.standard_normal(leaf.shape)
+
+    params = jax.tree.map(draw, shapes)
     return jax.device_get(init_state(params, optimizers))
 
 

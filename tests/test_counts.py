@@ -190,17 +190,6 @@ def test_colour_of_several_readings_is_asked_about(tmp_path, tiny_params, pixels
         Fuser(tiny_params)(pixels, np.zeros((4, 4), np.uint8))
 
 
-def test_whole_numbers_give_what_bytes_give(tiny_params):
-    rng = np.random.default_rng(0)
-    visible, infrared = rng.integers(0, 256, (12, 14, 3)), rng.integers(0, 256, (12, 14))
-    fuser = Fuser(tiny_params)
-    expected = fuser(visible.astype(np.uint8), infrared.astype(np.uint8)).astype(int)
-    assert expected.shape == (12, 14, 3)
-    for dtype in (np.int64, np.int16, np.uint32):
-        fused = fuser(visible.astype(dtype), infrared.astype(dtype))
-        np.testing.assert_array_equal(fused, expected)
-
-
 def test_a_range_of_one_side_is_for_that_side(tiny_params, scene):
     visible = np.arange(scene.size, dtype=np.uint32).astype(np.uint8).reshape(scene.shape)
     both = Fuser(tiny_params, infrared_range="7200:8000")

@@ -183,18 +183,6 @@ def test_bad_pairs_are_counted_and_replaced_by_the_next(tmp_path, capsys):
         assert_same(first[step], second[step])
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4])
-def test_the_shares_of_a_batch_are_the_batch_in_order(tmp_path, parts):
-    source = FolderPairs(*write_folders(tmp_path, 7).values())
-    options = {"batch_size": 4, "seed": 5, "crop": 16, "flip": True, "crops_per_pair": 3}
-    whole = batches(source, **options)
-    shares = [batches(source, **options, share=(part, parts)) for part in range(parts)]
-    for step in (0, 4, 5, 12):  # an epoch has 5 batches and a remainder
-        for name, images in whole[step].items():
-            joint = np.concatenate([share[step][name] for share in shares])
-            np.testing.assert_array_equal(joint, images)
-
-
 @pytest.mark.parametrize(
     "address, message",
     [

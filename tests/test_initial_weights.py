@@ -96,19 +96,6 @@ def test_the_seed_alone_decides(initial, params):
     assert (np.asarray(params["decoder"]["output1"]) != other).all()
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        CDDFuse(),
-        CDDFuse(features=12, heads=3, blocks=1, channels=3, coupling_layers=2),
-        CDDFuse(features=6, heads=1, blocks=3, coupling_layers=1, remat=False),
-    ],
-    ids=["release", "three heads", "one head"],
-)
-def test_sizes_are_read_off_the_params(model):
-    assert CDDFuse.from_params(shapes(model), remat=model.remat) == model
-
-
 @pytest.mark.parametrize(("features", "heads"), [(10, 4), (9, 3)])
 def test_features_are_even_and_a_multiple_of_heads(features, heads):
     message = f"even and a multiple of heads, got features={features}, heads={heads}"

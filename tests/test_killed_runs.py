@@ -142,20 +142,6 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
 
 
-@pytest.mark.long
-def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_config, tmp_path):
-    config = tiny_config.copy_and_resolve_references()
-    config.batch_size, config.data.count, config.picture_every = 8, 16, 1000
-    moved_about(config, tmp_path, [(2, 4, 2), (3, 1, 1), (8, 4, 2)])
-    workdir = tmp_path / "preempted"
-    with training(workdir, 400, 4, batch=8) as processes:
-        wait_for_checkpoint(workdir, processes[0])
-        processes[2].send_signal(signal.SIGTERM)
-        output = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, output
-    assert re.search(r"^stopped after step \d+, saved", output[0][1], re.M)
-
-
 def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None:
     """Train undisturbed on one device, and again in turns of step, processes and devices each."""
     workdir, last = folder / "moving", moves[-1][0]
@@ -176,6 +162,7 @@ def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None
     assert moved > 40  # or anything would be equal
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_path):
     workdir = tmp_path / "run"
     with training(workdir, 400, 1) as processes:

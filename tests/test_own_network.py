@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import environment
+from programs import ends, environment
 
-from cddfuse_jax import Fuser, console
+from cddfuse_jax import Fuser
 from cddfuse_jax.config import release
 from cddfuse_jax.convert import main as convert
 from cddfuse_jax.errors import InputError
@@ -151,20 +151,13 @@ def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, capsys, mo
         Fuser(params, model=model, max_memory=limit)(*np.zeros((2, 25, 31), np.uint8))
 
 
-def ends(main, monkeypatch, *words) -> int:
-    monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        console.run(main)
-    return end.value.code
-
-
-def test_it_is_exported_or_refused_in_a_line(run, tmp_path, monkeypatch, capsys):
+def test_it_is_exported_or_refused_in_a_line(run, tmp_path, capsys):
     out = ["--weights", run, "--out", tmp_path / "m"]
-    assert ends(export, monkeypatch, *out, "--platforms", "cpu") == 0
+    assert ends(export, *out, "--platforms", "cpu") == 0
     capsys.readouterr()
-    assert ends(export, monkeypatch, *out, "--format", "onnx", "--overwrite") == 2
-    assert ends(convert, monkeypatch, run, tmp_path / "m.pth") == 2
-    assert ends(convert, monkeypatch, run, tmp_path / "m.safetensors") == 2
+    assert ends(export, *out, "--format", "onnx", "--overwrite") == 2
+    assert ends(convert, run, tmp_path / "m.pth") == 2
+    assert ends(convert, run, tmp_path / "m.safetensors") == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and all("the release's network" in line for line in lines)
 

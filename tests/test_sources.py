@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 from stored import write_pairs, write_patches
 
+from cddfuse_jax.config import release
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.data.sources import SyntheticPairs
 from cddfuse_jax.data.stored_pairs import H5Patches
@@ -98,19 +99,9 @@ def test_synthetic_pairs_differ_by_index_and_seed():
 def test_make_source_follows_the_config(tmp_path):
     path = write_patches(tmp_path / "patches.h5", count=2)
     _, visible, infrared = write_pairs(tmp_path, [(8, 8)] * 3)
-    data = ConfigDict(
-        {
-            "source": "synthetic",
-            "infrared": str(infrared),
-            "visible": str(visible),
-            "pair": "",
-            "registration": "",
-            "file": str(path),
-            "count": 5,
-            "height": 16,
-            "width": 24,
-        }
-    )
+    data = release().data
+    data.update(visible=str(visible), infrared=str(infrared), file=str(path))
+    data.update(count=5, height=16, width=24)
     lengths = {}
     for data.source in ("folders", "hdf5", "synthetic"):
         lengths[data.source] = len(make_source(data))

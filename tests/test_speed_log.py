@@ -1,13 +1,13 @@
 """A run tells how fast it is; which updates may be traced."""
 
-import sys
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
+from programs import ends
 from scalars import read_scalars
 
-from cddfuse_jax import console, train
+from cddfuse_jax import train
 from cddfuse_jax.training import log as log_module
 from cddfuse_jax.training.log import TrainLog
 
@@ -28,10 +28,7 @@ def test_speed_is_per_step_and_chip(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("steps", ["5", "5:4", "0:2", "a:b"])
-def test_updates_that_are_none_are_refused_in_a_line(steps, tmp_path, monkeypatch, capsys):
-    arguments = ["train", "--config=ivf", f"--workdir={tmp_path}", f"--profile_steps={steps}"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        console.run(train.main)
-    assert end.value.code == 2
+def test_updates_that_are_none_are_refused_in_a_line(steps, tmp_path, capsys):
+    words = ["--config=ivf", f"--workdir={tmp_path}", f"--profile_steps={steps}"]
+    assert ends(train.main, *words) == 2
     assert f"such as 10:15, got '{steps}'" in capsys.readouterr().err

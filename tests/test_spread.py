@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import run_together
+from programs import ends, run_together
 
-from cddfuse_jax import console
 from cddfuse_jax.fuse import _shard, main
 from cddfuse_jax.images import image_files
 
@@ -37,14 +36,11 @@ def fuse_command(folders: Path, weights: Path, out: Path, *more: str) -> list[st
 
 
 def test_devices_and_shards_write_what_one_process_on_one_device_does(
-    folders, tiny_weights, monkeypatch, capsys
+    folders, tiny_weights, capsys
 ):
     def here(out: str, *more: str) -> int:
         _, _, *words = fuse_command(folders, tiny_weights, folders / out, *more)
-        monkeypatch.setattr("sys.argv", ["fuse", *words])
-        with pytest.raises(SystemExit) as end:
-            console.run(main)
-        return end.value.code
+        return ends(main, *words)
 
     def written(out: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (folders / out).iterdir()}

@@ -16,8 +16,10 @@ from scalars import read_scalars
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError
+from cddfuse_jax.training.optimizers import update_count
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
@@ -84,28 +86,26 @@ def differ(a, b, module: str) -> bool:
 
 
 def test_stopped_and_resumed_is_bit_identical(tiny_run, tiny_config, tmp_path, capsys):
-    """Stops within stage I, where fusion layers do not train, and within stage II; is traced."""
-    first, last = train_and_evaluate(tiny_config, tmp_path, lambda step: step == 1), tiny_run[1]
-    assert int(first.step) == 1
-    checkpoints = Checkpoints(tiny_run[0])
-    middle = checkpoints.restore(4, last)
-    checkpoints.close()
-    for module in first.params:
-        trains = module in ("encoder", "decoder")
-        assert differ(first.params, middle.params, module) == trains
-        assert differ(middle.params, last.params, module)
-
-    capsys.readouterr()
+    """Stops within stage II, when all modules have moments; the same after updates were traced."""
     train_and_evaluate(tiny_config, tmp_path, lambda step: step == 7, profile_steps=(3, 3))
-    told = capsys.readouterr().err
-    assert "after step 1 of 8" in told and "trace of updates 3 to 3" in told
+    assert "trace of updates 3 to 3" in capsys.readouterr().err
     (file,) = (tmp_path / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
     events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
     assert any("shard_map" in event.get("name", "") or "jit" in event.get("name", "")
                for event in events)  # fmt: skip
     assert saved_steps(tmp_path) == [4, 6, 7]  # the end of stage I, the best yet, the newest
+    assert_same(train_and_evaluate(tiny_config, tmp_path), tiny_run[1])
+    assert "after step 7 of 8" in capsys.readouterr().err
 
-    assert_same(train_and_evaluate(tiny_config, tmp_path), last)
+
+def test_stage_one_leaves_the_fusion_layers_alone(tiny_run):
+    last, checkpoints = tiny_run[1], Checkpoints(tiny_run[0])
+    middle = checkpoints.restore(4, last)
+    checkpoints.close()
+    for module, updates in zip(MODULES, (4, 4, 0, 0), strict=True):
+        assert int(update_count(middle.opt_state[module])) == updates
+        assert int(update_count(last.opt_state[module])) == updates + 4
+        assert differ(middle.params, last.params, module)
 
 
 def test_a_finished_run_stays_as_it_is(tiny_run, tiny_config, capsys):

@@ -1,15 +1,15 @@
 """The weights in the package: whole, trained, and used where none are named."""
 
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from programs import ends
 from scipy.ndimage import sobel
 from stored import write_checkpoint
 
-from cddfuse_jax import console, fuse
+from cddfuse_jax import fuse
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
@@ -45,17 +45,13 @@ def test_names(tmp_path, monkeypatch, tiny_params):
         jax.tree.map(np.testing.assert_array_equal, load_params(path), tiny_params)
 
 
-def test_the_command_uses_them_when_none_are_named_and_they_fuse(tmp_path, monkeypatch):
+def test_the_command_uses_them_when_none_are_named_and_they_fuse(tmp_path):
     """Stage II asks for the stronger edge of the two at every pixel: no source is as near to it."""
     pixels = [np.rint(255 * image).astype(np.uint8) for image in synthetic_pair(0, 96, 128)]
     files = [tmp_path / f"{name}.png" for name in ("visible", "infrared", "fused")]
     for file, image in zip(files, pixels, strict=False):
         image_files.write_png(file, image)
-    options = zip(("--vi", "--ir", "--out"), map(str, files), strict=True)
-    monkeypatch.setattr(sys, "argv", ["fuse", *(word for option in options for word in option)])
-    with pytest.raises(SystemExit) as end:
-        console.run(fuse.main)
-    assert end.value.code == 0
+    assert ends(fuse.main, "--vi", files[0], "--ir", files[1], "--out", files[2]) == 0
     fused = image_files.read_photo(files[2]).pixels
     np.testing.assert_array_equal(fused, Fuser()(*pixels))
 
