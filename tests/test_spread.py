@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from programs import run_together
 
-from cddfuse_jax.fuse import _shard
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.options import _shard
 from cddfuse_jax.images import image_files
 
 pytestmark = pytest.mark.slow
