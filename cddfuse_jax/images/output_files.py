@@ -133,6 +133,9 @@ def _deep_colour_png(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
         )
         return length + b"tEXt" + text + checksum
 
-    encoded, header = imagecodecs.png_encode(pixels), 8 + 25  # bytes of the signature and of IHDR
+    encoded, header = (
+        bytes(imagecodecs.png_encode(pixels)),
+        8 + 25,
+    )  # bytes of the signature and of IHDR
     added = [chunk(f"{key}\0{text}".encode("latin-1", "replace")) for key, text in texts.items()]
     return encoded[:header] + b"".join(added) + encoded[header:]
