@@ -7,132 +7,24 @@ Run it with --help for every option.
 
 import argparse
 import contextlib
-import textwrap
-from fractions import Fraction
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, add_overwrite, report, report_error, run
+from cddfuse_jax.console import report, report_error, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import PROTOCOL_NAMES, REPORT_FILES
 from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
+from cddfuse_jax.fusing.options import parser_of_fuse
 from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.colour import COLORS
-from cddfuse_jax.images.image_files import READ
-from cddfuse_jax.images.output_files import FORMATS, QUALITY, format_for, is_video
-from cddfuse_jax.images.pair_photos import RESIZES, looks_medical
+from cddfuse_jax.images.output_files import FORMATS, format_for, is_video
+from cddfuse_jax.images.pair_photos import looks_medical
 from cddfuse_jax.images.ranges import parse_range
-from cddfuse_jax.images.rig import HELP, OPTION, Rig, load_rig
-from cddfuse_jax.models import PRECISIONS, RESIDUALS
+from cddfuse_jax.images.rig import Rig, load_rig
 from cddfuse_jax.weights import shipped
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m cddfuse_jax.fuse",
-        description="Fuse pairs of images or videos.\n\nIn: "
-        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, video.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=textwrap.dedent(
-            """\
-            examples:
-              a folder of pairs       --vi visible/ --ir infrared/ --out fused/
-              one pair                --vi a.jpg --ir b.png --out fused.png
-              one mixed folder        --vi all/ --ir all/ --pair '{}_V' '{}_T' --out fused/
-              the paper's scores      --vi vi/ --ir ir/ --out out/ --evaluate
-              PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --weights mif
-              two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
-              frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
-
-            weights in the package:
-            WEIGHTS
-
-            Images of two folders are paired by name without ending, or by --pair. The luma of both
-            is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
-            that cannot be fused gets an error line, and the others are fused. A video keeps rate
-            and sound of the visible one, and its stretch follows the light slowly, so that it does
-            not flicker; frames are matched by their order. Nothing is overwritten unless asked for.
-
-            The pairs of folders are spread over all devices. Several processes, on one machine or
-            many, share a folder by --shard. A video stays on one device.
-
-            Exit code: 0 all fused, 1 some failed, 2 nothing was started, 130 interrupted (what is
-            written is whole).
-            """
-        ).replace("WEIGHTS", shipped.table()),
-    )
-    add = parser.add_argument
-    shipped.add_option(parser)
-    add("--best", action="store_true",
-        help="of a training run's checkpoints, take the one with the lowest loss on held-out "
-        "pairs; default: the newest")  # fmt: skip
-    add("--vi", required=True, type=Path, metavar="PATH", help="visible (or MRI): file or folder")
-    add("--ir", required=True, type=Path, metavar="PATH", help="infrared (or CT, PET, SPECT)")
-    add("--out", required=True, type=Path, metavar="PATH",
-        help="folder that takes NAME.png; also a .png, .jpg or .tif file for one pair; or a "
-        "video")  # fmt: skip
-    add("--format", choices=FORMATS,
-        help="how images are stored; png16 and tif16 have 16 bits; default: by the ending of "
-        "--out, PNG for a folder")  # fmt: skip
-    add("--quality", type=_percentage, default=QUALITY, metavar="N",
-        help="of JPEG files, 1 to 100; default: %(default)s")  # fmt: skip
-    add_overwrite(parser)
-    add("--skip-existing", action="store_true",
-        help="leave out pairs whose output is there: an interrupted folder goes on")  # fmt: skip
-    add("--log", type=Path, metavar="FILE",
-        help="append a line of JSON for each pair: what was fused, from what, with which weights, "
-        "how long it took, or why it failed")  # fmt: skip
-    add("--watch", action="store_true",
-        help="then look on for pairs that come into the folders, until Ctrl-C")  # fmt: skip
-    add("--shard", type=_shard, default=(0, 1), metavar="I/N",
-        help="fuse only every N-th pair, from the I-th (0 to N-1): start N such processes, which "
-        "need not know of each other; score afterwards, by evaluate")  # fmt: skip
-    pair_rules.add_option(parser)
-    add("--color", choices=COLORS,
-        help="whose colour the result has: auto (the visible image's, or the infrared one's where "
-        "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
-        "grey image gives a grey result; default: auto, with --evaluate none")  # fmt: skip
-    add("--range", default="auto", metavar="RANGE",
-        help="what becomes black and white of grey images deeper than 8 bits: percentiles LOW,HIGH "
-        "or stored values LOW:HIGH; auto is 0.1,99.9 without margins and dead pixels")  # fmt: skip
-    add("--range-vi", metavar="RANGE", help="the same for the visible side alone, of any depth")
-    add("--range-ir", metavar="RANGE", help="the same for the infrared side: CT of brain 0:80")
-    add("--slice", type=int, metavar="K",
-        help="which slice of DICOM and NIfTI, or page of TIFF, from 0")  # fmt: skip
-    add("--resize", choices=RESIZES,
-        help="where the sizes of a pair differ, resample this one to the size of the other; "
-        "without it such a pair is an error")  # fmt: skip
-    add(OPTION, type=Path, metavar="FILE", help=HELP + ", and both are cropped to what both see")
-    add("--fill", action="store_true",
-        help="with --registration, do not crop: where only the visible camera sees, keep its "
-        "image")  # fmt: skip
-    add("--align", action="store_true",
-        help="where the infrared image is certainly shifted against the visible one, undo it: both "
-        "are cropped to the pixels that they share, and a note says so")  # fmt: skip
-    add("--no-stretch", action="store_true",
-        help="leave out the release's stretch of every fused image to 0-255, as the protocol "
-        "corrected expects")  # fmt: skip
-    add("--residual", choices=RESIDUALS,
-        help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
-        "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
-        "default: as the weights were trained if that is recorded, else visible")  # fmt: skip
-    add("--max-memory", metavar="SIZE",
-        help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
-        "result; default: half of the memory that is free")  # fmt: skip
-    add("--half-strips", action="store_true",
-        help="have strips keep features in float16: half the memory, and before rounding off by a "
-        "fifth of a grey level of 255")  # fmt: skip
-    add("--precision", choices=PRECISIONS, default="float32",
-        help="float32: the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
-        "TPUs); highest: exact everywhere; bf16: features in bfloat16, an approximation for "
-        "accelerators, no faster on CPUs; default: %(default)s")  # fmt: skip
-    video = parser.add_argument_group("video (extra [video])")
-    video.add_argument("--fps", type=_rate, metavar="N",
-        help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
-        "video's")  # fmt: skip
-    video.add_argument("--sync", action="store_true",
-        help="pair frames by time: each visible one with the infrared one nearest to it; without "
-        "it, a different number or rate of frames is an error")  # fmt: skip
+def _arguments() -> argparse.Namespace:
+    parser = parser_of_fuse()
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--evaluate", action="store_true",
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
@@ -142,36 +34,12 @@ def _parser() -> ArgumentParser:
         help="default: %(default)s")  # fmt: skip
     scoring.add_argument("--name", help="what to call the row; default: the name of the weights")
     scoring.add_argument("--dataset", help="show what is published for it, such as TNO")
-    return parser
-
-
-def _percentage(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 100):
-        raise argparse.ArgumentTypeError(f"a quality is 1 to 100, got {text}")
-    return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    first, _, count = text.partition("/")
-    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise argparse.ArgumentTypeError(f"a shard is I/N with I from 0 to N-1, got {text}")
-    return int(first), int(count)
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        # Without exponents, and short: 1e99999999 would be a number of as many digits.
-        rate = Fraction(text if len(text) <= 20 and "e" not in text.lower() else "0")
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"a rate is above 0, such as 25 or 30000/1001, got {text}")
-    return rate
+    return parser.parse_args()
 
 
 def main() -> int:
     """Read the arguments and fuse."""
-    given = _parser().parse_args()
+    given = _arguments()
     rule = pair_rules.parse(given.pair)
     both = parse_range(given.range)
     for option in ("--range-vi", "--range-ir"):

@@ -99,12 +99,13 @@ def _best_update(compiled, config, pieces: tuple[int, ...]) -> dict:
                 raise
             report(f"config.piece={config.piece}: {error}")
         else:
-            cycles = found[config.piece]["compilers_cycles"]
-            report(f"config.piece={config.piece}: {cycles / 1e6:.0f} million cycles")
+            millions = found[config.piece]["compilers_cycles"] / 1e6
+            report(f"config.piece={config.piece}: {millions:.0f} million cycles")
     if not found:
         raise InputError("with no config.piece does this update fit; give a smaller batch")
-    config.piece = min(found, key=lambda piece: found[piece]["compilers_cycles"])
-    return found[config.piece]
+    cycles = {piece: program["compilers_cycles"] for piece, program in found.items()}
+    config.piece = min(cycles, key=cycles.__getitem__)
+    return found[config.piece] | {"cycles_by_piece": cycles}
 
 
 def _positive(text: str) -> int:

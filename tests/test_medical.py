@@ -87,6 +87,9 @@ def test_empty_fields_and_a_range_of_padding(file):
     write_dicom(file, STORED, ModalityLUTSequence=[table])
     with pytest.raises(InputError, match=r"ct\.dcm: its table of values \(modality LUT\) is not"):
         read_photo(file)
+    file.write_bytes(file.read_bytes()[132:])
+    with pytest.raises(InputError, match=r"ct\.dcm: not an image .* DICOM begins with a preamble"):
+        read_photo(file)
 
 
 @pytest.mark.parametrize("groups", ["Shared", "PerFrame"])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from programs import ends, run_together
 
-from cddfuse_jax.fuse import _shard, main
+from cddfuse_jax.fuse import main
+from cddfuse_jax.fusing.options import _shard
 from cddfuse_jax.images import image_files
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,9 @@ import pytest
 from programs import ends
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fuse import _rate, main
+from cddfuse_jax.fuse import main
 from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.options import _rate
 from cddfuse_jax.fusing.video import SmoothedRange, check_timing, fuse_video, paired
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.frames import FolderFrames, Frame, VideoFrames

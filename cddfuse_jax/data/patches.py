@@ -170,7 +170,7 @@ def write_patches(
                     f"{cut_pairs} cut, {dropped} patches low in contrast"
                 )
     except OSError as error:
-        if error.errno in files.DISK_FULL:  # console.exit_code's line
+        if error.errno in files.DISK_FULL:  # `console.code_of` says so in a line
             raise OSError(error.errno, error.strerror, str(out)) from None
         raise InputError(f"cannot write {out}: {error.strerror or error}") from None
     print(f"{cut_pairs} pairs: {kept} patches kept, {dropped} dropped for low contrast, in {out}")

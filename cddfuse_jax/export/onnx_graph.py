@@ -145,7 +145,7 @@ def restormer_block(g: Graph, x: str, params: Mapping[str, Any]) -> str:
 def base_features(g: Graph, x: str, params: Mapping[str, Any]) -> str:
     """Return the base branch's features."""
     own = params["attn"]
-    # One 3x3 convolution instead of a 1x1 and a 3x3, as in `lite_transformer`.
+    # One 3x3 convolution instead of a 1x1 and a 3x3, as in `models.base`.
     kernel = np.einsum("im,yxmo->yxio", own["qkv1"], own["qkv2"])
     qkv = conv3x3(g, layer_norm(g, x, params["norm1"]), kernel)
     x = g.op("Add", x, attention(g, qkv, own["scale"], own["proj"]))

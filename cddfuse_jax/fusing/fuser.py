@@ -96,7 +96,7 @@ class Fuser(PairFuser):
             progress: Called with every outcome as it comes, in order.
 
         Returns:
-            The outcomes (`fusing.folder.Outcome`): of each pair its file, or the error.
+            The outcomes (`pair_files.Outcome`): of each pair its file, or the error.
 
         Raises:
             InputError: nothing to fuse, or an output exists or would replace an input.

@@ -36,6 +36,7 @@ _RAW = "; raw files are not read: develop it to 16-bit TIFF"
 EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
 )
+_BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
 _ELSE = f"; {READ} are read: magick FILE out.png converts most others"
 _BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
@@ -195,7 +196,8 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = EXPORTING.get(suffix, _APPLE if start[4:8] == b"ftyp" else _ELSE)
+        how = _BARE if suffix == ".dcm" else _APPLE if start[4:8] == b"ftyp" else _ELSE
+        how = EXPORTING.get(suffix, how)
         raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__

@@ -128,7 +128,7 @@ def refuse_one_file(pair: Pair) -> None:
 
 
 def tell_skipped(*folders: str | os.PathLike) -> None:
-    """Return how many files of folders are no images that are read, by their endings."""
+    """Report how many files of folders are no images that are read, by their endings."""
     for folder in folders:
         kinds = Counter(
             file.suffix.lower() or "nameless"

@@ -1,7 +1,6 @@
 """CDDFuse: a shared encoder, two fusion layers and a decoder."""
 
 import functools
-import importlib
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -9,12 +8,11 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.models import RESIDUALS, Residual
-from cddfuse_jax.models.base import BaseFeatureExtraction
+from cddfuse_jax.models.branches import base_branch, detail_branch
 from cddfuse_jax.models.convolutions import AnyArray, conv1x1, summing_dtype, torch_uniform
 from cddfuse_jax.models.derivatives import by_platform
-from cddfuse_jax.models.detail import DetailFeatureExtraction
 from cddfuse_jax.models.extent import Extent, current, of_arrays
 from cddfuse_jax.models.layers import conv3x3
 from cddfuse_jax.models.pieces import module_in_pieces
@@ -155,7 +153,8 @@ class CDDFuse(nn.Module):
         piece: images that a block computes at a time, for TPUs (docs/pods.md); 0 for the batch.
         dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
             and decoded images stay in float32 or wider.
-        base: a base branch of one's own, as "MODULE:CLASS", see `own_branch`; "" for the release's.
+        base: a base branch of one's own, as "MODULE:CLASS", see `branches.own_branch`; "" for the
+            release's.
         detail: a detail branch of one's own, likewise.
     """
 
@@ -282,37 +281,6 @@ class CDDFuse(nn.Module):
         encoder = self.encoder.clone(parent=None, name=None)
         params = self.encoder.variables["params"]
         return _encode_sums(encoder, params, visible, infrared, current())
-
-
-def base_branch(own: str, features: int, heads: int) -> nn.Module:
-    """Return the release's base branch, or one's own."""
-    sizes = {"features": features, "heads": heads}
-    return own_branch(own, **sizes) if own else BaseFeatureExtraction(heads)
-
-
-def detail_branch(own: str, features: int, layers: int, remat: bool, piece: int) -> nn.Module:
-    """Return the release's detail branch, or one's own."""
-    sizes: Any = {"features": features, "layers": layers, "remat": remat, "piece": piece}
-    return own_branch(own, **sizes) if own else DetailFeatureExtraction(**sizes)
-
-
-def own_branch(name: str, **sizes: Any) -> nn.Module:
-    """Return a branch by "MODULE:CLASS": a Linen module of features to features, (n, h, w, c).
-
-    It is given those of ``sizes`` that are fields of it.
-    """
-    module, colon, kind = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), kind) if colon else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{name}: no such branch of the network ({one_line(error)}); its module must be where "
-            "Python finds it, such as in the current folder"
-        ) from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise InputError(f"a branch is MODULE:CLASS of a flax.linen.Module, got {name!r}")
-    fields = found.__dataclass_fields__
-    return found(**{field: value for field, value in sizes.items() if field in fields})
 
 
 def select_residual(

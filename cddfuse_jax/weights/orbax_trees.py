@@ -1,6 +1,6 @@
 """Params and meta in one step's folder of an Orbax checkpoint.
 
-Apart from `weights.files`, which needs this for checkpoints alone: Orbax takes long to import.
+Apart from `any_format`, which needs this for checkpoints alone: Orbax takes long to import.
 """
 
 from typing import Any
