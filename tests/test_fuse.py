@@ -161,18 +161,13 @@ def test_a_misregistered_pair_is_fused_with_a_warning(fuse, folders, capsys):
 
 
 def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params, tiny_weights):
-    def summary_of_report():
-        return json.loads((folders / "out" / "report" / "summary.json").read_text())
-
     assert fuse("--evaluate") == 0
-    summary = summary_of_report()
+    summary = json.loads((folders / "out" / "report" / "summary.json").read_text())
     assert summary["rows"][0]["name"] == tiny_weights.stem
     assert summary["images"] == list(NAMES)
     fused = image_files.read_photo(folders / "out" / "a.png").pixels
     visible, infrared = (image_files.read_image(folders / x / "a.png") for x in ("vi", "ir"))
     np.testing.assert_array_equal(fused, Fuser(tiny_params, color="none")(visible, infrared))
-    assert fuse("--evaluate", "--name", "mine", "--overwrite") == 0
-    assert summary_of_report()["rows"][0]["name"] == "mine"
 
 
 @pytest.mark.parametrize(

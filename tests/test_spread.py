@@ -13,20 +13,20 @@ from cddfuse_jax.images import image_files
 
 pytestmark = pytest.mark.slow
 NAMES = tuple("abcdefg")
-SIZES = ((41, 44), (44, 41))  # two programs
+SIZE = (41, 44)
 BAD = "c"
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Seven grey pairs of two sizes; one infrared file is no image, and one has no partner."""
+    """Seven grey pairs; one infrared file is no image, and one has no partner."""
     root = tmp_path_factory.mktemp("spread")
     rng = np.random.default_rng(0)
-    for number, name in enumerate(NAMES):
+    for name in NAMES:
         for kind in ("vi", "ir"):
-            pixels = rng.integers(0, 256, SIZES[number % 2], np.uint8)
+            pixels = rng.integers(0, 256, SIZE, np.uint8)
             image_files.write_png(root / kind / f"{name}.png", pixels)
-    image_files.write_png(root / "vi" / "alone.png", np.zeros((41, 44), np.uint8))
+    image_files.write_png(root / "vi" / "alone.png", np.zeros(SIZE, np.uint8))
     (root / "ir" / f"{BAD}.png").write_bytes(b"no picture")
     return root
 

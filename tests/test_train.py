@@ -2,7 +2,7 @@
 
 import gzip
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +15,18 @@ from programs import environment
 from scalars import read_scalars
 
 from cddfuse_jax import config as configs
+from cddfuse_jax import fuse
+from cddfuse_jax.data.pipeline import make_sources
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.log import NonFiniteError
 from cddfuse_jax.training.optimizers import update_count
+from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
+from cddfuse_jax.weights.any_format import best_of, load_meta, load_params, saved_steps
 
 pytestmark = pytest.mark.slow
 
@@ -138,23 +143,12 @@ def test_what_does_not_shape_model_or_data_may_change(tiny_run, tiny_config):
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
     config = tiny_config.copy_and_resolve_references()
     config.learning_rate.initial = 1e30  # the first update sends the params where squares overflow
-    config.checkpoint_every = 1
+    config.checkpoint_every, config.held_out.every_nth = 1, 0
     message = "not finite in stage reconstruction, epoch 0, step 2: .*mse_vis.*total"
     with pytest.raises(NonFiniteError, match=message):
         train_and_evaluate(config, tmp_path)
     assert saved_steps(tmp_path) == [1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
-
-
-def test_checkpoints_keep_the_newest_the_best_and_the_landmarks(tiny_run, tmp_path):
-    state = tiny_run[1]
-    checkpoints = Checkpoints(tmp_path, keep=2, landmarks=[1])
-    for step, loss in ((1, 0.5), (2, 0.6), (3, 0.4), (4, 0.7), (5, 0.8), (6, 0.4)):
-        assert checkpoints.is_best(step, "fusion", loss) == (step in (1, 3))
-        checkpoints.save(state.replace(step=np.int32(step)), {"config": {}})
-    assert checkpoints.latest_step() == 6
-    checkpoints.close()
-    assert saved_steps(tmp_path) == [1, 3, 5, 6]
 
 
 @pytest.mark.long
@@ -185,14 +179,74 @@ def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, 
     assert_same(load_params(workdir), tiny_run[1].ema)
 
 
-def test_configs_are_reachable_from_the_command_line(tmp_path):
-    wrong = subprocess.run(
-        [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/ivf.py",
-         f"--workdir={tmp_path / 'run'}", "--config.batchsize=3"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, env=os.environ,
-    )  # fmt: skip
-    assert wrong.returncode == 2
-    assert wrong.stderr == (
-        "error: the config has no field 'batchsize'; did you mean batch_size?\n"
-    )
-    assert not (tmp_path / "run").exists()
+def held_out_losses(workdir) -> dict[int, float]:
+    return read_scalars(workdir)["held_out/fusion/total"]
+
+
+def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(tiny_run, tiny_config):
+    workdir, state = tiny_run
+    training, held_out = make_sources(tiny_config)
+    assert (training.names(), held_out.names()) == (["0", "1", "3", "4"], ["2", "5"])
+    stage = make_stages(tiny_config, make_model(tiny_config))[1]
+    loss = jax.jit(stage.loss)
+    losses = []
+    for pair in (held_out[0], held_out[1]):
+        images = (pair[name][None, 4:20, 4:20] for name in ("visible", "infrared"))
+        losses.append(float(loss(state.ema, *images)[0]))
+    assert held_out_losses(workdir)[8] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_fusing_says_that_it_takes_the_running_mean(tiny_run, tmp_path, monkeypatch, capsys):
+    for side, image in zip(("vi", "ir"), synthetic_pair(1, 24, 24), strict=True):
+        write_png(tmp_path / f"{side}.png", np.rint(255 * image).astype(np.uint8))
+    given = [("vi", "vi.png"), ("ir", "ir.png"), ("out", "fused.png"), ("weights", tiny_run[0])]
+    monkeypatch.chdir(tmp_path)
+    words = ["fuse", "--best", *(f"--{name}={value}" for name, value in given)]
+    monkeypatch.setattr("sys.argv", words)
+    assert fuse.main() == 0
+    told = capsys.readouterr().err
+    assert "note: fusing with the running mean of the run's params (ema=0.5)" in told
+    step = min((loss, step) for step, loss in held_out_losses(tiny_run[0]).items())[1]
+    assert best_of(tiny_run[0]) == tiny_run[0] / "checkpoints" / str(step)
+    with pytest.raises(InputError, match="no run that kept its best checkpoint"):
+        best_of("ivf")
+
+
+@pytest.mark.long
+def test_a_run_starts_from_weights_with_fresh_moments(tiny_run, tiny_config, tmp_path):
+    """By Muon and a cosine that warms up, from the mean of a run by Adam."""
+    workdir, before = tiny_run
+    config = tiny_config.copy_and_resolve_references()
+    config.init_from = str(workdir)
+    config.optimizer = "muon"
+    config.reconstruction_epochs = 0
+    config.fusion_epochs = 1
+    config.learning_rate.update(schedule="cosine", warmup=2, initial=1e-12, floor=0.0)
+    state = train_and_evaluate(config, tmp_path / "tuned")
+    for found, start in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(before.ema), strict=True
+    ):
+        np.testing.assert_allclose(found, start, atol=1e-6)
+    assert int(update_count(state.opt_state["encoder"])) == 2
+    config.init_from = str(tmp_path / "gone")  # is not read again
+    assert_same(train_and_evaluate(config, tmp_path / "tuned"), state)
+
+
+def test_weights_of_another_network_are_refused(tiny_run, tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.init_from = str(tiny_run[0])
+    config.model.features = 16
+    with pytest.raises(InputError, match="another network, features 8 instead of 16; set config"):
+        train_and_evaluate(config, tmp_path)
+    config.init_from = str(tmp_path / "none")
+    with pytest.raises(InputError, match="none"):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_training_goes_on_from_the_checkpoint_before(tiny_run, tiny_config, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run[0], workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8" / "optimizer")
+    again = train_and_evaluate(tiny_config, workdir)
+    assert f"resuming {workdir} after step 4 of 8" in capsys.readouterr().err
+    assert_same(again, tiny_run[1])
