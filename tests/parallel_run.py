@@ -3,16 +3,14 @@
     parallel_run.py OUT STAGE[,STAGE] COUNT:MAP:ACCUMULATE ... [--coordinator HOST:PORT ...]
 
 In float64, where a share left out shows and rounding does not. COUNT 0 is the update as it is,
-neither mapped nor accumulated: what all others must equal. Writes losses, parameters and the
-collectives of each stage's program to OUT, an .npz file; of several processes each prefixes its
-name with its number, as 0_OUT.
+neither mapped nor accumulated: what all others must equal. Writes losses and parameters to OUT, an
+.npz file; of several processes each prefixes its name with its number, as 0_OUT.
 """
 
 import argparse
 import functools
 import json
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -31,7 +29,6 @@ from cddfuse_jax.training.update import init_params, init_state, update
 
 jax.config.update("jax_enable_x64", True)
 BATCH, STEPS = 8, 6  # updates of each stage
-BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8}
 
 
 def make_config():
@@ -44,21 +41,6 @@ def make_config():
     config.data.height = config.data.width = 20
     config.data.crop = 16
     return config
-
-
-def collectives(hlo: str) -> list[tuple[str, int]]:
-    """Return kind and bytes of every collective of a compiled program."""
-    found = []
-    kinds = (
-        "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
-    )
-    for shape, kind in re.findall(rf"= (\S.*?) ({kinds})(?:-start)?\(", hlo):
-        arrays = re.findall(r"(\w+)\[([\d,]*)\]", shape)
-        sizes = [
-            BYTES[d] * int(np.prod([int(n) for n in dims.split(",") if n])) for d, dims in arrays
-        ]
-        found.append((kind, sum(sizes)))
-    return found
 
 
 @functools.cache  # compiled once for all ways
@@ -95,16 +77,7 @@ def run(config, stages: str, way: str) -> dict[str, np.ndarray]:
         bound = functools.partial(update, stage=stage, optimizers=optimizers, accumulate=accumulate)
         mapped = jax.jit(bound)
         images = pair(dataset[0])
-        if how == "shard_map" and count > 1 and share == (0, 1):
-            mapped = program = devices.jitted(bound).lower(state, *images).compile()
-            sent = collectives(program.as_text())
-            result[f"collectives/{stage.name}"] = np.asarray(json.dumps(sent))
-            sizes = {
-                name: sum(x.size for x in jax.tree.leaves(state.params[name]))
-                for name in stage.modules
-            }
-            result[f"parameters/{stage.name}"] = np.asarray(sum(sizes.values()))
-        elif count:
+        if count:
             mapped = devices.compiled(bound, state, *images)
         for _ in range(STEPS):
             state, metrics = mapped(state, *pair(dataset[int(state.step)]))

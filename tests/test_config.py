@@ -23,7 +23,7 @@ def test_ivf_is_the_release():
         "schedule": "staircase", "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6,
         "warmup": 0,
     }  # fmt: skip
-    assert LossWeights(**config.loss) == LossWeights()
+    assert LossWeights(**config.loss) == LossWeights() == (5, 5, 10, 2, 0)
     assert make_model(config) == CDDFuse()
 
 

@@ -53,15 +53,6 @@ def test_dead_and_hot_pixels_telemetry_and_a_margin_together(scene):
     np.testing.assert_allclose(limits(spoiled), limits(scene[:-1, 30:]), atol=25)
 
 
-@pytest.mark.parametrize("width", [3, 40, 90])
-@pytest.mark.parametrize("value", [-9999, 1e6])
-def test_a_margin_without_data_moves_nothing(scene, width, value):
-    celsius = scene / 100.0 - 60
-    spoiled = celsius.copy()
-    spoiled[:, :width] = value
-    np.testing.assert_allclose(limits(spoiled), limits(celsius[:, width:]), atol=1e-9)
-
-
 def test_hot_objects_with_blurred_edges_stay():
     y, x = np.mgrid[:96, :128]
     ground = 7000 + x + np.random.default_rng(3).normal(0, 5, x.shape)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "downstream")
 import detect
 import network
 import segment
-from iou import Method, compare, confusion, groups_of, iou, mean_iou
+from iou import Method, compare, confusion, iou, mean_iou
 from labels import VOID, label_files, read_labels
 
 from cddfuse_jax.errors import InputError
@@ -65,14 +65,6 @@ def test_differences_are_paired_by_image_and_corrected():
     assert better.p_holm == pytest.approx(2 * better.p) and better.p < 0.01
     few = compare(methods, {"all": [0, 1]}, "reference")
     assert all(math.isnan(row.p) for row in few)
-
-
-def test_groups_are_by_name():
-    assert groups_of(["1D", "2N", "3D"], ["day=*D"]) == {"all": [0, 1, 2], "day": [0, 2]}
-    with pytest.raises(InputError, match="fits none of the 1 images"):
-        groups_of(["1D"], ["night=*N"])
-    with pytest.raises(InputError, match="NAME=PATTERN"):
-        groups_of(["1D"], ["*N"])
 
 
 def test_label_maps_are_numbers_grey_or_with_a_palette(tmp_path):

@@ -203,13 +203,6 @@ def test_webp_is_read_in_folders_too(tmp_path):
     np.testing.assert_array_equal(image_files.read_grey(tmp_path / "a.webp"), grey)
 
 
-def test_pages_of_a_tiff_are_counted_no_further_than_is_worth_it(tmp_path):
-    page = Image.new("L", (4, 4))
-    for count, told in ((3, "3"), (150, "more than 100")):
-        page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * (count - 1))
-        assert image_files.read_photo(tmp_path / "a.tif").notes == (f"first of {told} pages read",)
-
-
 def test_a_tiff_that_claims_more_than_it_can_hold_is_refused_by_its_header(tmp_path):
     file = tmp_path / "a.tif"
     Image.new("L", (4, 4)).save(file)

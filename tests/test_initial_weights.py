@@ -96,13 +96,6 @@ def test_the_seed_alone_decides(initial, params):
     assert (np.asarray(params["decoder"]["output1"]) != other).all()
 
 
-@pytest.mark.parametrize(("features", "heads"), [(10, 4), (9, 3)])
-def test_features_are_even_and_a_multiple_of_heads(features, heads):
-    message = f"even and a multiple of heads, got features={features}, heads={heads}"
-    with pytest.raises(ValueError, match=message):
-        shapes(CDDFuse(features=features, heads=heads))
-
-
 def test_an_unknown_residual_is_refused():
     with pytest.raises(ValueError, match="one of visible, sum, none, got 'infrared'"):
         shapes(CDDFuse(features=4, heads=2, blocks=1, coupling_layers=1), residual="infrared")

@@ -85,13 +85,6 @@ def test_an_unknown_command_gets_the_nearest_name(given, hint, monkeypatch, caps
     assert capsys.readouterr().err == f"error: cddfuse has no command {given!r}{hint}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_answers_under_its_name(unpacked, tmp_path, command):
-    told = run(unpacked, tmp_path, command, "--help")
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith(f"usage: cddfuse {command} ")
-
-
 @pytest.mark.long
 def test_a_wheel_trains_from_a_config_by_name_in_an_empty_folder(unpacked, tmp_path):
     sizes = ("features=8", "heads=2", "blocks=1", "coupling_layers=1", "remat=True")

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cddfuse_jax import config as configs
 from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.training import losses
 from cddfuse_jax.training.losses import correlation, decomposition
@@ -118,11 +117,6 @@ def test_signed_gradient_by_hand():
     # The weaker source asks for nothing; of two equal ones, the visible one is followed.
     assert loss(bright, image(-point / 2), bright) == 0
     assert loss(bright, image(-point), bright) == 0
-
-
-def test_weights_are_the_releases_by_default():
-    assert losses.LossWeights() == (5, 5, 10, 2, 0)
-    assert losses.LossWeights(**configs.release().loss) == losses.LossWeights()
 
 
 WEIGHTS = losses.LossWeights(

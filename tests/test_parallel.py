@@ -1,6 +1,5 @@
 """However an update is shared out over devices, microbatches and processes, it is one update."""
 
-import json
 import os
 from pathlib import Path
 
@@ -73,15 +72,3 @@ def test_both_processes_end_with_the_same_state(runs, way):
     first, second = (runs[f"{i} of two {way}"] for i in ("first", "second"))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
-
-
-@pytest.mark.parametrize("way", marked(way for way in WAYS if "shard_map" in way and way[0] != "1"))
-@pytest.mark.parametrize(
-    ("stage", "parts"),
-    [pytest.param("reconstruction", 9, marks=pytest.mark.long), ("fusion", 7)],
-)
-def test_an_update_sends_one_gradient_and_nothing_else_that_grows(runs, way, stage, parts):
-    """Two correlations, then the gradient of the modules that train with the loss and its parts."""
-    sent = json.loads(str(runs[way][f"collectives/{stage}"]))
-    parameters = int(runs[way][f"parameters/{stage}"])
-    assert sent == [["all-reduce", 2 * 8], ["all-reduce", (parameters + parts) * 8]]

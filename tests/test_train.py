@@ -3,18 +3,12 @@
 import gzip
 import json
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from programs import environment
 from scalars import read_scalars
 
-from cddfuse_jax import config as configs
 from cddfuse_jax import fuse
 from cddfuse_jax.data.pipeline import make_sources
 from cddfuse_jax.data.synthetic import synthetic_pair
@@ -29,8 +23,6 @@ from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.weights.any_format import best_of, load_meta, load_params, saved_steps
 
 pytestmark = pytest.mark.slow
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def assert_same(a, b):
@@ -149,34 +141,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
         train_and_evaluate(config, tmp_path)
     assert saved_steps(tmp_path) == [1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(load_params(tmp_path)))
-
-
-@pytest.mark.long
-def test_the_whole_program_stopped_by_ctrl_c_and_resumed(tiny_run, tiny_config, tmp_path):
-    """Train, interrupt and resume to the end, as a user does it."""
-    workdir = tmp_path / "run"
-    train = [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/quickstart.py"]
-    train += [f"--workdir={workdir}"]
-    train += [f"--config.{field}={value}" for field, value in configs.flat(tiny_config)]
-    alike = {"cwd": REPOSITORY, "env": environment(1), "text": True}  # bit for bit as here
-    process = subprocess.Popen(train, stderr=subprocess.PIPE, **alike)
-    for line in process.stderr:
-        if line.startswith("epoch 0"):
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    assert process.wait(timeout=120) == 130
-    assert "saved; the same command goes on from there" in rest
-    stopped = saved_steps(workdir)[-1]
-    assert 2 <= stopped < 8
-
-    finished = subprocess.run(train, capture_output=True, timeout=300, **alike)
-    assert finished.returncode == 0, finished.stderr
-    assert f"resuming {workdir} after step {stopped} of 8" in finished.stderr
-    printed = [line.split()[-1] for line in finished.stdout.splitlines()[:3]]
-    assert all(Path(path).exists() for path in printed)
-    assert printed[0] == str(workdir / "checkpoints" / "8")
-    assert_same(load_params(workdir), tiny_run[1].ema)
 
 
 def held_out_losses(workdir) -> dict[int, float]:
