@@ -30,12 +30,11 @@ import pytest
 from jax._src import compiler
 from programs import compiler_options
 from pth_writer import write_pth
+from stored import write_checkpoint
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights import any_format as files
 from cddfuse_jax.weights import torch_names, torch_weights
 
@@ -149,27 +148,30 @@ def release_pth(release_params, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """A run of 2 + 2 epochs of 2 updates, with the smallest network that has every part."""
+    """A run of 2 + 2 epochs of 2 updates, with the smallest network that has every part.
+
+    2 of 6 scenes are held out, and what is fused with is a running mean.
+    """
     config = configs.release()
     config.batch_size = 2
     config.reconstruction_epochs = config.fusion_epochs = 2
     config.learning_rate.initial = 1e-3
     config.learning_rate.decay_epochs = 2
+    config.ema = 0.5
     config.model = {
         "features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1, "remat": True
     }  # fmt: skip
     config.data.source = "synthetic"
-    config.data.count = 4
+    config.data.count = 6
     config.data.height = config.data.width = 24
     config.data.crop = 16
+    config.held_out.every_nth = 3
+    config.held_out.crop = 16
+    config.held_out.every = 2
+    config.keep_checkpoints = 1
     config.log_every = 1
     config.picture_every = 2
     return config
-
-
-@pytest.fixture(scope="session")
-def tiny_initial_params(tiny_config):
-    return init_params(make_model(tiny_config), jax.random.key(tiny_config.seed))
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +179,13 @@ def tiny_run(tiny_config, tmp_path_factory):
     """Workdir and last state of `tiny_config`."""
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     return workdir, train_and_evaluate(tiny_config, workdir)
+
+
+@pytest.fixture(scope="session")
+def written_run(tiny_config, tiny_params, tmp_path_factory) -> Path:
+    """Workdir as `tiny_run` has it, of what is random: for tests of what reads such a folder."""
+    meta = {"config": tiny_config.to_dict(), "digest": "of its numbers"}
+    return write_checkpoint(tmp_path_factory.mktemp("written") / "run", tiny_params, meta)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import pytest
+
+from cddfuse_jax import console
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What is compiled to be run once on a few numbers: the compiler's own time is what counts.
@@ -40,6 +43,15 @@ def environment(devices: int) -> dict[str, str]:
         "PYTHONPATH": str(REPOSITORY),
         "XLA_FLAGS": " ".join(flags),
     }
+
+
+def ends(main: Callable, *words: object) -> int:
+    """Run a command in this process, as its program does; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [main.__module__, *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            console.run(main)
+    return end.value.code
 
 
 def free_port() -> int:

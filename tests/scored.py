@@ -2,13 +2,11 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.evaluate import main
 from cddfuse_jax.images.image_files import write_png
 
@@ -30,14 +28,11 @@ def write_folders(root: Path) -> Path:
     return root
 
 
-def run_command(folders: Path, monkeypatch, *more: str, fused: str | None = None) -> int:
+def run_command(folders: Path, *more: str, fused: str | None = None) -> int:
     arguments = ["--fused", fused or str(folders / "f0"), "--workers", "1"]
     for option, name in (("--ir", "ir"), ("--vi", "vi"), ("--out", "out")):
         arguments += [option, str(folders / name)]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, *more])
-    with pytest.raises(SystemExit) as end:
-        console.run(main)
-    return end.value.code
+    return ends(main, *arguments, *more)
 
 
 def csv_rows(folders: Path) -> list[dict[str, str]]:

@@ -16,22 +16,10 @@ from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
 from cddfuse_jax.images.pair_photos import sizes_of
 from cddfuse_jax.images.pairs import find_pairs
-from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner, of_arrays
 
 pytestmark = pytest.mark.slow
-
-# Height and width of RoadScene's first 50 pairs; 341x476 and 311x481 come twice.
-ROADSCENE = [
-    (161, 597), (212, 502), (226, 486), (227, 483), (244, 606), (248, 537), (259, 446), (264, 518),
-    (265, 546), (273, 520), (282, 569), (285, 525), (286, 436), (286, 517), (291, 446), (291, 526),
-    (299, 511), (301, 446), (301, 471), (301, 496), (302, 560), (304, 442), (305, 531), (309, 524),
-    (311, 481), (311, 481), (311, 518), (324, 502), (326, 511), (327, 521), (329, 530), (331, 446),
-    (331, 585), (335, 496), (341, 476), (341, 476), (341, 552), (343, 531), (351, 376), (351, 421),
-    (351, 505), (356, 451), (358, 535), (370, 597), (371, 486), (371, 534), (386, 531), (387, 579),
-    (415, 579), (426, 585),
-]  # fmt: skip
 
 
 def shapes_of(sizes, chosen):
@@ -39,19 +27,16 @@ def shapes_of(sizes, chosen):
     return {chosen.get(size, size) for size in sizes}
 
 
-def test_few_shapes_hold_roadscene_with_little_padding():
-    chosen = plan(ROADSCENE)
-    assert len(set(ROADSCENE)) == 48 and set(chosen) <= set(ROADSCENE)
-    assert len(shapes_of(ROADSCENE, chosen)) == 6
+def test_few_shapes_hold_thousands_of_sizes_with_little_padding():
+    sizes = [(100 + i, 100 + 3 * j) for i in range(60) for j in range(60)]
+    chosen = plan(sizes)
+    assert len(shapes_of(sizes, chosen)) == 6
     for (height, width), shape in chosen.items():
         assert height <= shape[0] and width <= shape[1]
-        fitting = [s for s in chosen.values() if height <= s[0] and width <= s[1]]
+        fitting = [s for s in set(chosen.values()) if height <= s[0] and width <= s[1]]
         assert math.prod(shape) == min(map(math.prod, fitting))
-    padded = sum(math.prod(chosen.get(size, size)) for size in ROADSCENE)
-    added = padded / sum(map(math.prod, ROADSCENE)) - 1
-    assert added == pytest.approx(0.1487, abs=1e-4)
-    one = math.prod(map(max, zip(*ROADSCENE, strict=True))) * 50
-    assert one / sum(map(math.prod, ROADSCENE)) - 1 > 0.6
+    padded = sum(math.prod(chosen.get(size, size)) for size in sizes)
+    assert padded < 1.4 * sum(map(math.prod, sizes))
 
 
 def test_a_folder_of_one_size_is_left_alone():
@@ -79,19 +64,11 @@ def test_no_bucket_is_larger_than_memory_allows():
     assert plan(sizes, most=1, most_pixels=3999) == {}
 
 
-def test_thousands_of_sizes_are_planned_at_once():
-    sizes = [(100 + i, 100 + 3 * j) for i in range(60) for j in range(60)]
-    chosen = plan(sizes)
-    assert len(shapes_of(sizes, chosen)) == 6
-    padded = sum(math.prod(chosen.get(size, size)) for size in sizes)
-    assert padded < 1.4 * sum(map(math.prod, sizes))
-
-
-@pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 7), (9, 4), (9, 7)], ids=str)
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (9, 4)], ids=str)
 def test_a_bucket_gives_the_whole_image(x64, params, size):  # noqa: F811
     pair = draw_pair(size)
     truth = formula(params, *pair)
-    for residual in RESIDUALS:
+    for residual in ("sum", "none") if size == (3, 5) else ("visible",):
         fused = fuse_in_bucket(DEEP, {"params": params}, *pair, residual, (9, 7))
         assert fused.dtype == np.float64 and fused.shape == size
         np.testing.assert_allclose(fused, truth[residual], rtol=0, atol=1e-12)
@@ -129,11 +106,12 @@ def test_buckets_of_the_release_network_are_within_its_yardstick(release_params)
 
 @pytest.fixture
 def folder(tmp_path):
-    """50 pairs in 48 sizes, a fifth of RoadScene's."""
+    """50 pairs in 48 sizes."""
     rng = np.random.default_rng(0)
-    for i, (height, width) in enumerate(ROADSCENE):
+    for i in range(50):
+        height, width = 32 + i % 48, 75 + 7 * i % 48
         for side in ("vi", "ir"):
-            noise = rng.integers(0, 256, (height // 5, width // 5), np.uint8)
+            noise = rng.integers(0, 256, (height, width), np.uint8)
             image_files.write_png(tmp_path / side / f"{i:02}.png", noise)
     return tmp_path
 

@@ -6,11 +6,7 @@ import tifffile
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.pixels import as_batch
-from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_photo, read_size
-from cddfuse_jax.images.pair_photos import as_picture
-from cddfuse_jax.images.ranges import parse_range
 
 COLOURS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3) * 4
 
@@ -31,15 +27,6 @@ def test_palettes_of_tiffs(file, dtype):
     table[:, :256] = np.arange(256)[::-1] * 256
     tifffile.imwrite(file, indices, photometric="palette", colormap=table)
     assert read_photo(file).pixels.tolist() == [[255, 254], [253, 55]]
-
-
-def test_a_palette_of_two_colours(file):
-    indices = np.array([[0, 1, 1, 0, 1, 0, 0, 1]], np.uint8)
-    image = Image.fromarray(indices).convert("P")
-    image.putpalette([10, 20, 30, 200, 100, 0])
-    image.save(file)
-    expected = np.array([[10, 20, 30], [200, 100, 0]])[indices]
-    np.testing.assert_array_equal(read_photo(file).pixels, expected)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "CMYK", "P", "LA", "RGBA"])
@@ -163,14 +150,6 @@ def test_a_missing_decoder_is_named(file, monkeypatch):
         read_photo(file)
 
 
-def test_an_image_that_pillow_opened_is_read_by_tifffile_too(file):
-    stored = np.linspace(-40, 90, 20, dtype=np.float32).reshape(4, 5)
-    tifffile.imwrite(file, stored, byteorder=">", compression="deflate")
-    with Image.open(file) as image:
-        (batch,), _ = as_batch(image, "infrared")
-    np.testing.assert_array_equal(batch, stored)
-
-
 @pytest.mark.parametrize("bands", [2, 3, 4])
 def test_16_bits_of_png_are_kept(tmp_path, bands):
     import imagecodecs
@@ -181,13 +160,6 @@ def test_16_bits_of_png_are_kept(tmp_path, bands):
     np.testing.assert_array_equal(photo.pixels, stored[..., 0] if bands == 2 else stored[..., :3])
     assert photo.notes == (("alpha dropped",) if bands in (2, 4) else ())
     assert read_size(tmp_path / "a.png") == (6, 7)
-
-
-def test_counts_in_three_equal_channels_are_counts():
-    counts = np.linspace(7000, 9000, 80).reshape(8, 10).astype(np.uint16)
-    expected = levels.network_input(counts)
-    equal = np.repeat(counts[..., None], 3, -1)
-    np.testing.assert_array_equal(levels.picture(equal), expected)
 
 
 def test_radiometric_jpegs_say_what_is_not_read(tmp_path):
@@ -222,18 +194,3 @@ def test_heic_is_told_by_name_and_by_content(tmp_path, name):
     (tmp_path / "a.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
     with pytest.raises(InputError, match=r"WebP and \.npy are read: magick FILE out\.png converts"):
         read_photo(tmp_path / "a.jp2")
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
-def test_percentiles_of_one_side_are_for_pictures_too(tmp_path, shape):
-    stored = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    Image.fromarray(stored).save(tmp_path / "a.png")
-    photo = as_picture(tmp_path / "a.png", parse_range("10,90", "--range-ir"))
-    low, high = np.percentile(stored, (10, 90))
-    assert photo.limits == (low, high) and photo.notes == ("percentiles 10 and 90 become 0 and 1",)
-    np.testing.assert_allclose(
-        photo.pixels, np.clip((stored - low) / (high - low), 0, 1), atol=1e-6
-    )
-    both = as_picture(tmp_path / "a.png", parse_range("10,90"))
-    assert both.notes == ()
-    np.testing.assert_array_equal(both.pixels, stored)

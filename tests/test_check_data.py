@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ends
 
-from cddfuse_jax import check_data, console
+from cddfuse_jax import check_data
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.images import image_files
 
@@ -24,16 +25,13 @@ def folders(tmp_path):
     return tmp_path
 
 
-def check(folders, monkeypatch, capsys, *more):
-    paths = ["--vi", str(folders / "vi"), "--ir", str(folders / "ir")]
-    monkeypatch.setattr(sys, "argv", ["check_data", *paths, *more])
-    with pytest.raises(SystemExit) as end:
-        console.run(check_data.main)
-    return end.value.code, *(text.splitlines() for text in capsys.readouterr())
+def check(folders, capsys, *more):
+    code = ends(check_data.main, "--vi", folders / "vi", "--ir", folders / "ir", *more)
+    return code, *(text.splitlines() for text in capsys.readouterr())
 
 
-def test_a_good_folder(folders, monkeypatch, capsys):
-    code, out, err = check(folders, monkeypatch, capsys)
+def test_a_good_folder(folders, capsys):
+    code, out, err = check(folders, capsys)
     assert code == 0
     assert out == [
         "4 pairs",
@@ -49,7 +47,7 @@ def test_a_good_folder(folders, monkeypatch, capsys):
     ]
 
 
-def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
+def test_everything_that_is_wrong_is_told(folders, capsys):
     (folders / "vi" / "a.png").write_text("no image")
     image_files.write_png(folders / "vi" / "b.png", np.zeros((60, 80), np.uint8))
     (folders / "vi" / "c.bmp").touch()
@@ -59,7 +57,7 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     )
     (folders / "ir" / "d.tif").unlink()
     image_files.write_png(folders / "ir" / "e.png", np.zeros((60, 80), np.uint8))
-    code, out, _ = check(folders, monkeypatch, capsys)
+    code, out, _ = check(folders, capsys)
     errors = [line for line in out if line.startswith("error")]
     warnings = [line for line in out if line.startswith("warning")]
     assert code == 1
@@ -70,7 +68,7 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     assert "b.png is 80x60" in errors[3] and "b.tif is 160x120" in errors[3]
     assert re.search(r"d: the infrared image seems shifted by 0 right and 1[123] up", warnings[0])
     assert out[-1] == "4 errors, 1 warnings"
-    code, out, err = check(folders, monkeypatch, capsys, "--resize", "visible")
+    code, out, err = check(folders, capsys, "--resize", "visible")
     assert out[-1] == "3 errors, 2 warnings"
     assert any("b.png: every pixel is the same" in line for line in out)
     assert any(
@@ -78,10 +76,10 @@ def test_everything_that_is_wrong_is_told(folders, monkeypatch, capsys):
     )
 
 
-def test_nothing_to_check(folders, monkeypatch, capsys):
+def test_nothing_to_check(folders, capsys):
     for file in (folders / "ir").iterdir():
         file.unlink()
-    code, out, err = check(folders, monkeypatch, capsys)
+    code, out, err = check(folders, capsys)
     assert (code, out) == (2, [])
     assert err == [
         f"error: {folders / 'ir'}: no images; PNG, JPEG, TIFF, BMP, WebP and .npy are read"

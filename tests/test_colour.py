@@ -56,15 +56,6 @@ def test_hue_and_luma_stay_where_clipping_moves_them(scene):
     np.testing.assert_allclose(ratio[~overflow], 1, atol=1e-3)
 
 
-def test_rounding_to_8_bits_costs_half_a_level_of_luma_and_a_few_degrees(scene):
-    luma, source = scene
-    rgb = to_8_bit(with_chroma(luma, source)) / 255
-    assert np.abs(rgb @ np.array(LUMA) - luma).max() <= 0.5 / 255 + 1e-6
-    strong = np.abs(chroma_of(rgb)) > 0.1
-    turned = np.angle(chroma_of(rgb) * np.conj(chroma_of(source)), deg=True)
-    assert np.abs(turned[strong]).max() < 1.5
-
-
 def test_black_and_white_have_no_colour_and_an_unchanged_luma_gives_the_source():
     source = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     assert not with_chroma(np.zeros((9, 9)), source).any()

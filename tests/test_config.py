@@ -1,6 +1,9 @@
-from pathlib import Path
+import math
+import subprocess
+import sys
 
 import pytest
+from programs import REPOSITORY
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
@@ -8,7 +11,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training.losses import LossWeights
 from cddfuse_jax.training.recipe import make_model, take_sizes
 
-FOLDER = Path(__file__).resolve().parents[1] / "configs"
+FOLDER = REPOSITORY / "configs"
 IVF = str(FOLDER / "ivf.py")
 
 
@@ -20,7 +23,7 @@ def test_ivf_is_the_release():
         "schedule": "staircase", "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6,
         "warmup": 0,
     }  # fmt: skip
-    assert LossWeights(**config.loss) == LossWeights()
+    assert LossWeights(**config.loss) == LossWeights() == (5, 5, 10, 2, 0)
     assert make_model(config) == CDDFuse()
 
 
@@ -104,3 +107,44 @@ def test_the_network_is_that_of_the_weights_to_start_from(tmp_path):
     asked = configs.load("ivf", ["--config.init_from=small", "--config.model.blocks=3"])
     take_sizes(asked, tmp_path)
     assert asked.model.blocks == 3
+
+
+def test_every_value_outside_its_range_is_named():
+    config = configs.release()
+    configs.check(config)
+    config.batch_size = config.keep_checkpoints = 0
+    config.learning_rate.initial = -1.0
+    config.clip_norm = math.nan
+    config.fusion_epochs = -5
+    config.ema = 1.0
+    with pytest.raises(InputError) as error:
+        configs.check(config)
+    for line in (
+        "config.batch_size must be at least 1, got 0",
+        "config.keep_checkpoints must be at least 1, got 0",
+        "config.learning_rate.initial must be above 0, got -1.0",
+        "config.clip_norm must be above 0, got nan",
+        "config.fusion_epochs must be at least 0, got -5",
+        "config.ema must be at least 0 and below 1, got 1.0",
+    ):
+        assert line in str(error.value)
+
+
+def test_every_number_and_choice_of_the_config_has_a_rule():
+    fields = dict(configs.flat(configs.release()))
+    free = {name for name, value in fields.items() if isinstance(value, bool)}
+    free |= {name for name, value in fields.items() if value == "" or name == "data.split"}
+    assert set(configs.fields.RULES) == set(fields) - free
+
+
+def test_configs_are_reachable_from_the_command_line(tmp_path):
+    wrong = subprocess.run(
+        [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/ivf.py",
+         f"--workdir={tmp_path / 'run'}", "--config.batchsize=3"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert wrong.stderr == (
+        "error: the config has no field 'batchsize'; did you mean batch_size?\n"
+    )
+    assert not (tmp_path / "run").exists()

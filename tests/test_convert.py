@@ -49,9 +49,9 @@ def test_to_safetensors_and_from_there(convert, release_pth, release_params, tmp
     assert load_meta(again) == load_meta(whole) | {"converted_from": whole.name}
 
 
-def test_a_run_s_residual_goes_with_its_weights(convert, tiny_run, tmp_path):
-    assert convert(tiny_run[0], tmp_path / "w.safetensors")[0] == 0
-    meta, saved = load_meta(tmp_path / "w.safetensors"), load_meta(tiny_run[0])
+def test_a_run_s_residual_goes_with_its_weights(convert, written_run, tmp_path):
+    assert convert(written_run, tmp_path / "w.safetensors")[0] == 0
+    meta, saved = load_meta(tmp_path / "w.safetensors"), load_meta(written_run)
     assert meta["config"] == saved["config"] and meta["residual"] == "visible"
     assert "digest" in saved and "digest" not in meta
 
@@ -88,13 +88,13 @@ def test_places_without_weights(tmp_path):
         load_params(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_one_line(tiny_run, tmp_path):
-    shutil.copytree(tiny_run[0] / "checkpoints" / "8", tmp_path / "8")
-    for file in (tmp_path / "8").rglob("*"):
+def test_a_damaged_checkpoint_is_one_line(written_run, tmp_path):
+    shutil.copytree(written_run / "checkpoints" / "0", tmp_path / "0")
+    for file in (tmp_path / "0").rglob("*"):
         if file.is_file() and file.stat().st_size > 1000:
             file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(InputError, match="broken checkpoint") as error:
-        load_params(tmp_path / "8")
+        load_params(tmp_path / "0")
     assert "\n" not in str(error.value)
 
 

@@ -53,15 +53,6 @@ def test_dead_and_hot_pixels_telemetry_and_a_margin_together(scene):
     np.testing.assert_allclose(limits(spoiled), limits(scene[:-1, 30:]), atol=25)
 
 
-@pytest.mark.parametrize("width", [3, 40, 90])
-@pytest.mark.parametrize("value", [-9999, 1e6])
-def test_a_margin_without_data_moves_nothing(scene, width, value):
-    celsius = scene / 100.0 - 60
-    spoiled = celsius.copy()
-    spoiled[:, :width] = value
-    np.testing.assert_allclose(limits(spoiled), limits(celsius[:, width:]), atol=1e-9)
-
-
 def test_hot_objects_with_blurred_edges_stay():
     y, x = np.mgrid[:96, :128]
     ground = 7000 + x + np.random.default_rng(3).normal(0, 5, x.shape)
@@ -188,17 +179,6 @@ def test_colour_of_several_readings_is_asked_about(tmp_path, tiny_params, pixels
             read()
     with pytest.raises(InputError, match=message):
         Fuser(tiny_params)(pixels, np.zeros((4, 4), np.uint8))
-
-
-def test_whole_numbers_give_what_bytes_give(tiny_params):
-    rng = np.random.default_rng(0)
-    visible, infrared = rng.integers(0, 256, (12, 14, 3)), rng.integers(0, 256, (12, 14))
-    fuser = Fuser(tiny_params)
-    expected = fuser(visible.astype(np.uint8), infrared.astype(np.uint8)).astype(int)
-    assert expected.shape == (12, 14, 3)
-    for dtype in (np.int64, np.int16, np.uint32):
-        fused = fuser(visible.astype(dtype), infrared.astype(dtype))
-        np.testing.assert_array_equal(fused, expected)
 
 
 def test_a_range_of_one_side_is_for_that_side(tiny_params, scene):

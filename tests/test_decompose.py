@@ -1,11 +1,11 @@
 import csv
-import sys
 
 import jax
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console, decompose
+from cddfuse_jax import decompose
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.images import image_files
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -24,12 +24,9 @@ def folders(tmp_path):
     return tmp_path
 
 
-def run(folders, weights, monkeypatch, *more):
+def run(folders, weights, *more):
     paths = [f"--{side}={folders / side}" for side in ("vi", "ir", "out")]
-    monkeypatch.setattr(sys, "argv", ["decompose", f"--weights={weights}", *paths, *more])
-    with pytest.raises(SystemExit) as end:
-        console.run(decompose.main)
-    return end.value.code
+    return ends(decompose.main, f"--weights={weights}", *paths, *more)
 
 
 def test_a_pair_taken_apart(tiny_params):
@@ -52,9 +49,9 @@ def test_a_pair_taken_apart(tiny_params):
 
 
 def test_a_folder_becomes_pictures_a_table_and_a_distribution(
-    folders, tiny_weights, tiny_params, monkeypatch, capsys
+    folders, tiny_weights, tiny_params, capsys
 ):
-    assert run(folders, tiny_weights, monkeypatch) == 0
+    assert run(folders, tiny_weights) == 0
     assert "2 pairs: correlation of base " in capsys.readouterr().out
     out = folders / "out"
     names = ["a.png", "b.png", "decomposition.csv", "distribution.png"]
@@ -74,24 +71,15 @@ def test_a_folder_becomes_pictures_a_table_and_a_distribution(
     height = 3 * 40 + 2 * pictures.GAP
     np.testing.assert_array_equal(drawn[-height:, : 3 * 56 + 2 * pictures.GAP][:, 60:],
                                   pictures.grid(parts)[:, 60:])  # fmt: skip
-    assert run(folders, tiny_weights, monkeypatch) == 2
+    assert run(folders, tiny_weights) == 2
     assert "4 of 4 outputs exist already" in capsys.readouterr().err
-    assert run(folders, tiny_weights, monkeypatch, "--overwrite") == 0
+    assert run(folders, tiny_weights, "--overwrite") == 0
 
 
-def test_a_broken_pair_costs_only_itself(folders, tiny_weights, monkeypatch, capsys):
+def test_a_broken_pair_costs_only_itself(folders, tiny_weights, capsys):
     (folders / "ir" / "a.png").write_text("no image")
-    assert run(folders, tiny_weights, monkeypatch) == 1
+    assert run(folders, tiny_weights) == 1
     out, err = capsys.readouterr()
     assert "a.png: not an image" in err and "1 done, 1 failed" in out
     written = sorted(file.name for file in (folders / "out").iterdir())
     assert written == ["b.png", "decomposition.csv"]
-
-
-def test_the_distribution_shows_every_image_at_its_place():
-    drawn = pictures.distribution({"base": [-1.0, 1.0], "detail": [0.5]}, "title")
-    assert drawn.dtype == np.uint8 and drawn.ndim == 2
-    # The bars of the means, black and 3 wide: 0 for base, 0.5 for detail.
-    lanes = drawn[32:102], drawn[102:172]
-    bars = [np.flatnonzero((lane[10:60, 130:] == 0).mean(0) > 0.9) + 130 for lane in lanes]
-    assert [bar.tolist() for bar in bars] == [[409, 410, 411], [549, 550, 551]]

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from programs import free_port
+from programs import ends, free_port
 
-from cddfuse_jax import console
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
@@ -25,7 +24,6 @@ from cddfuse_jax.images.image_files import read_photo
 from cddfuse_jax.webpage.request import Options, answers, draw_pair
 
 MOST = 100_000  # pixels
-NONE_CHOSEN = "choose two images, a visible and an infrared one"
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +78,10 @@ def test_what_does_not_fit_is_one_line(pair, tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is not None, reason="Gradio is there")
-def test_without_gradio_it_is_one_line(monkeypatch, capsys):
+def test_without_gradio_it_is_one_line(capsys):
     from cddfuse_jax import demo
 
-    monkeypatch.setattr(sys, "argv", ["demo"])
-    with pytest.raises(SystemExit) as end:
-        console.run(demo.main)
-    assert end.value.code == 2
+    assert ends(demo.main) == 2
     assert re.fullmatch(r"error: the page needs Gradio: .*\[demo\].*\n", capsys.readouterr().err)
     assert Path(tempfile.gettempdir()).is_dir()
 

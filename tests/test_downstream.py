@@ -5,11 +5,8 @@ import math
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "downstream"))
@@ -17,10 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "downstream")
 import detect
 import network
 import segment
-from iou import Method, compare, confusion, groups_of, iou, mean_iou
-from labels import MSRS_CLASSES, VOID, classes, label_files, read_labels, read_names
-from learning import Budget, class_weights, loss, windows
-from network import atrous, folded, unfolded
+from iou import Method, compare, confusion, iou, mean_iou
+from labels import VOID, label_files, read_labels
 
 from cddfuse_jax.errors import InputError
 
@@ -35,12 +30,6 @@ def test_confusions_are_counted_by_hand():
     assert each[:3].tolist() == [3 / 4, 2 / 4, 0.0]
     assert math.isnan(each[3])  # in neither map: not counted
     assert mean_iou(counts.astype(float)) == pytest.approx((3 / 4 + 2 / 4 + 0) / 3)
-
-
-def test_a_map_beside_itself_is_one():
-    counts = confusion(TRUE, np.where(TRUE == VOID, 0, TRUE), 5)
-    assert mean_iou(counts) == 1.0
-    assert math.isnan(mean_iou(np.zeros((2, 2))))
 
 
 def test_pixels_are_summed_over_images_not_ious():
@@ -78,28 +67,6 @@ def test_differences_are_paired_by_image_and_corrected():
     assert all(math.isnan(row.p) for row in few)
 
 
-def test_groups_are_by_name():
-    assert groups_of(["1D", "2N", "3D"], ["day=*D"]) == {"all": [0, 1, 2], "day": [0, 2]}
-    with pytest.raises(InputError, match="fits none of the 1 images"):
-        groups_of(["1D"], ["night=*N"])
-    with pytest.raises(InputError, match="NAME=PATTERN"):
-        groups_of(["1D"], ["*N"])
-
-
-def test_kept_classes_stay_and_the_others_are_one():
-    some = classes()
-    assert some.names == ("rest", "car", "person", "bike")
-    assert some.of(np.array([[0, 1, 2, 3, 4, 8, 255]], np.uint8)).tolist() == [
-        [0, 1, 2, 3, 0, 0, 255]
-    ]
-    assert classes(kept=["person", "car"]).names == ("rest", "car", "person")
-    whole = classes(kept=["all"])
-    assert whole.names == MSRS_CLASSES
-    assert whole.of(np.array([[8, 255]], np.uint8)).tolist() == [[8, 255]]
-    with pytest.raises(InputError, match="got tree"):
-        classes(kept=["tree"])
-
-
 def test_label_maps_are_numbers_grey_or_with_a_palette(tmp_path):
     grey = Image.fromarray(TRUE)
     grey.save(tmp_path / "grey.png")
@@ -122,18 +89,6 @@ def test_label_maps_are_numbers_grey_or_with_a_palette(tmp_path):
         label_files(tmp_path, ["grey", "other"])
 
 
-def test_lists_of_names(tmp_path):
-    file = tmp_path / "names.txt"
-    file.write_text("# of a set\n1D.png\n\n2N.png\n")
-    assert read_names(file) == ["1D", "2N"]
-    file.write_text("1D.png\n1D.jpg\n")
-    with pytest.raises(InputError, match="names 1D twice"):
-        read_names(file)
-    file.write_text("")
-    with pytest.raises(InputError, match="found none"):
-        read_names(file)
-
-
 def scenes(count: int, side: int = 24):
     """Draw images whose colour tells the class: red is 1, green is 2, all else 0."""
     rng = np.random.default_rng(3)
@@ -146,56 +101,6 @@ def scenes(count: int, side: int = 24):
     images[labels == 1, 0] = 250
     images[labels == 2, 1] = 250
     return images, labels
-
-
-@pytest.mark.parametrize("rate", [1, 2, 3])
-def test_atrous_is_a_convolution_whose_taps_are_apart(rate):
-    x = jax.random.normal(jax.random.key(0), (2, 7, 10, 3))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))
-    wanted = lax.conv_general_dilated(
-        x, kernel, (1, 1), [(rate, rate)] * 2, rhs_dilation=(rate, rate),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )  # fmt: skip
-    np.testing.assert_allclose(atrous(x, kernel, rate), wanted, atol=1e-4)
-
-
-def test_folding_keeps_every_pixel_and_is_undone():
-    x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
-    y = folded(x, 2)
-    assert y.shape == (2, 2, 3, 12)
-    np.testing.assert_array_equal(y[0, 1, 2].reshape(2, 2, 3), x[0, 2:4, 4:6])
-    np.testing.assert_array_equal(unfolded(y, 2), x)
-
-
-def test_rare_classes_weigh_more_and_the_mean_is_one():
-    labels = np.zeros((1, 10, 10), np.uint8)
-    labels[0, 0, :4] = 1  # 4 of 96 that count, as 4 are of no class
-    labels[0, 1, :4] = VOID
-    weights = class_weights(labels, 3, 0.5)
-    assert weights[1] / weights[0] == pytest.approx(np.sqrt(92 / 4), rel=1e-5)
-    assert weights[0] * 92 + weights[1] * 4 == pytest.approx(96, rel=1e-5)
-    assert weights[2] == weights[3] == 0
-
-
-def test_pixels_of_no_class_are_not_in_the_loss():
-    logits = jnp.zeros((1, 1, 3, 2)).at[0, 0, 2].set(jnp.array([90.0, -90.0]))
-    labels = jnp.array([[[0, 1, VOID]]], jnp.uint8)
-    found = loss(logits, labels, jnp.array([1.0, 3.0, 0.0]))
-    assert float(found) == pytest.approx(np.log(2), rel=1e-6)
-
-
-def test_windows_are_of_seed_and_update_alone_and_see_every_image_once_an_epoch():
-    images, labels = scenes(4)
-    images[..., 2] = np.arange(4)[:, None, None]
-    budget = Budget(batch=4, crop=16)
-    shown, kept = windows(images, labels, 0, 1, budget)
-    again, _ = windows(images, labels, 0, 1, budget)
-    other, _ = windows(images, labels, 1, 1, budget)
-    assert shown.shape == (4, 16, 16, 3)
-    np.testing.assert_array_equal(shown, again)
-    assert not np.array_equal(shown, other)
-    assert sorted(shown[:, 0, 0, 2]) == [0, 1, 2, 3]
-    assert ((shown[..., 0] == 250) >= (kept == 1)).all()  # labels move with their images
 
 
 @pytest.fixture
@@ -211,22 +116,6 @@ def folders(tmp_path):
     (tmp_path / "train.txt").write_text("0N.png\n1D.png\n2N.png\n3D.png\n")
     (tmp_path / "test.txt").write_text("4N.png\n5D.png\n6N.png\n7D.png\n")
     return tmp_path
-
-
-def test_inputs_are_what_they_say(tmp_path):
-    visible = np.full((4, 4, 3), 100, np.uint8)
-    for folder, pixels in (("vi", visible), ("ir", np.full((4, 4), 50, np.uint8))):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
-    both = [tmp_path / "vi", tmp_path / "ir"]
-    for name, folders, value in (
-        ("visible", both[:1], 100), ("infrared", both[1:], 50),
-        ("mean", both, 75), ("max", both, 100),
-    ):  # fmt: skip
-        images = segment.read_input(name, folders, ["a"], 4, 4)
-        assert images.shape == (1, 4, 4, 3) and images[0, 1, 1, 2] == value
-    with pytest.raises(InputError, match="no image for 1 of 2 names, the first is b"):
-        segment.read_input("mean", both, ["a", "b"], 4, 4)
 
 
 def run(program, monkeypatch, *words) -> None:

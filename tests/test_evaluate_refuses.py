@@ -28,8 +28,8 @@ def folders(tmp_path):
         (["--fused", "x="], "expected DIR or NAME=DIR1,DIR2"),
     ],
 )
-def test_bad_usage_is_one_line_and_writes_nothing(folders, monkeypatch, capsys, more, complaint):
-    assert run_command(folders, monkeypatch, *more) == 2
+def test_bad_usage_is_one_line_and_writes_nothing(folders, capsys, more, complaint):
+    assert run_command(folders, *more) == 2
     out, err = capsys.readouterr()
     assert complaint in err
     assert len(err.splitlines()) == 1
@@ -37,20 +37,20 @@ def test_bad_usage_is_one_line_and_writes_nothing(folders, monkeypatch, capsys, 
     assert not (folders / "out").exists()
 
 
-def test_nothing_in_common_is_refused(folders, monkeypatch, capsys):
+def test_nothing_in_common_is_refused(folders, capsys):
     for name in NAMES:
         (folders / "f0" / f"{name}.png").rename(folders / "f0" / f"x{name}y.png")
-    assert run_command(folders, monkeypatch) == 2
+    assert run_command(folders) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "no name is in all folders" in err
     assert not (folders / "out").exists()
 
 
-def test_nothing_that_can_be_scored_is_refused(folders, monkeypatch):
+def test_nothing_that_can_be_scored_is_refused(folders):
     for name in NAMES:
         (folders / "f0" / f"{name}.png").write_text("")
-    assert run_command(folders, monkeypatch) == 2
+    assert run_command(folders) == 2
     assert not (folders / "out").exists()
 
 
@@ -62,7 +62,7 @@ def test_out_that_is_a_file_is_refused_before_scoring(folders):
 
 
 def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
-    assert run_command(folders, monkeypatch) == 0
+    assert run_command(folders) == 0
     before = {file.name: file.read_bytes() for file in (folders / "out").iterdir()}
 
     def interrupted(path, evaluation):
@@ -70,12 +70,12 @@ def test_interrupted_leaves_all_files_as_they_were(folders, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cddfuse_jax.evaluation.evaluating.write_report", interrupted)
-    assert run_command(folders, monkeypatch, "--protocol", "corrected", "--overwrite") == 130
+    assert run_command(folders, "--protocol", "corrected", "--overwrite") == 130
     assert {file.name: file.read_bytes() for file in (folders / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_scores_what_it_can_of_bad_images(tmp_path, monkeypatch, capsys, protocol):
+def test_every_protocol_scores_what_it_can_of_bad_images(tmp_path, capsys, protocol):
     """Flat, black, 16-bit, one pixel larger, colour against grey; NaN, broken, another size."""
     rng = np.random.default_rng(0)
 
@@ -105,7 +105,7 @@ def test_every_protocol_scores_what_it_can_of_bad_images(tmp_path, monkeypatch, 
     (tmp_path / "f0" / "broken.png").write_bytes(whole[: len(whole) // 2])
 
     options = ("--protocol", protocol, "--baselines", "none")
-    assert run_command(tmp_path, monkeypatch, *options) == 1
+    assert run_command(tmp_path, *options) == 1
     told = capsys.readouterr().err
     for part in ("f0/broken.png: broken image", "f0/nan.npy: pixels must be finite", "163x100"):
         assert part in told

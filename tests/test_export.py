@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.export.stablehlo import export_fuse
 from cddfuse_jax.fusing.whole import make_fuse
@@ -26,18 +26,11 @@ assert not any(name.startswith(("cddfuse_jax", "flax")) for name in sys.modules)
 """
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        console.run(export.main)
-    return end.value.code
-
-
 def test_a_fresh_process_loads_it_with_jax_alone_and_fuses_two_sizes(
-    tiny_weights, tiny_params, tmp_path, monkeypatch, capsys
+    tiny_weights, tiny_params, tmp_path, capsys
 ):
     file = tmp_path / "model.stablehlo"
-    assert run(monkeypatch, "--weights", tiny_weights, "--out", file, "--residual", "sum") == 0
+    assert ends(export.main, "--weights", tiny_weights, "--out", file, "--residual", "sum") == 0
     assert "for cpu, cuda, tpu" in capsys.readouterr().out
     rng = np.random.default_rng(0)
     pairs = {"small": rng.random((2, 2, 8, 9)), "odd": rng.random((2, 1, 23, 17))}
@@ -63,14 +56,14 @@ def test_sizes_below_8_are_refused(tiny_params):
         exported.call(np.zeros((1, 7, 9), np.float32), np.zeros((1, 7, 9), np.float32))
 
 
-def test_bad_usage_is_one_line_and_writes_nothing(tiny_weights, tmp_path, monkeypatch, capsys):
+def test_bad_usage_is_one_line_and_writes_nothing(tiny_weights, tmp_path, capsys):
     file = tmp_path / "model.stablehlo"
     wrong = ("--weights", tiny_weights, "--out", file, "--platforms", "cpu,abacus")
-    assert run(monkeypatch, *wrong) == 2
+    assert ends(export.main, *wrong) == 2
     assert "choose from cpu, cuda, rocm, tpu, got 'cpu,abacus'" in capsys.readouterr().err
-    assert run(monkeypatch, "--weights", tmp_path / "none", "--out", file) == 2
+    assert ends(export.main, "--weights", tmp_path / "none", "--out", file) == 2
     assert not file.exists()
     file.write_bytes(b"precious")
-    assert run(monkeypatch, "--weights", tiny_weights, "--out", file) == 2
+    assert ends(export.main, "--weights", tiny_weights, "--out", file) == 2
     assert "the output exists already" in capsys.readouterr().err
     assert file.read_bytes() == b"precious"

@@ -16,7 +16,10 @@ from cddfuse_jax.data.sources import FolderPairs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.training.checkpoints import CheckpointError, Checkpoints
 from cddfuse_jax.training.distributed import Address, joined
+from cddfuse_jax.training.recipe import make_optimizers
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.update import init_state
+from cddfuse_jax.weights.any_format import saved_steps
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +29,16 @@ def assert_same(a, b):
 
 
 @pytest.fixture
-def finished(tiny_run, tmp_path):
-    """A copy of the finished tiny run, with checkpoints of steps 4 and 8; and its last state."""
-    shutil.copytree(tiny_run[0], tmp_path / "run")
-    return tmp_path / "run", tiny_run[1]
+def finished(tiny_config, tiny_params, tmp_path):
+    """A run's folder with checkpoints of steps 4 and 8; and its last state."""
+    state = init_state(tiny_params, make_optimizers(tiny_config, steps_per_epoch=2), ema=True)
+    checkpoints = Checkpoints(tmp_path / "run")
+    for step in (4, 8):
+        params = jax.tree.map(lambda leaf, step=step: leaf * step, tiny_params)
+        state = jax.device_put(state.replace(step=np.int32(step), params=params))
+        checkpoints.save(state, {"config": {}})
+    checkpoints.close()
+    return tmp_path / "run", state
 
 
 def restore_newest(workdir, like):
@@ -112,14 +121,6 @@ def test_without_any_whole_checkpoint_training_starts_over(finished):
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"4.broken", "8.broken"}
 
 
-def test_training_goes_on_from_the_checkpoint_before(finished, tiny_config, capsys):
-    workdir, state = finished
-    shutil.rmtree(workdir / "checkpoints" / "8" / "optimizer")
-    again = train_and_evaluate(tiny_config, workdir)
-    assert f"resuming {workdir} after step 4 of 8" in capsys.readouterr().err
-    assert_same(again, state)
-
-
 def test_a_full_disk_leaves_the_last_checkpoint(finished):
     workdir, state = finished
     checkpoints = Checkpoints(workdir)
@@ -148,17 +149,17 @@ def write_folders(root: Path, count: int = 6) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("fault", ["corrupt", "vanished"])
-def test_a_bad_image_in_training_is_named(tiny_config, tmp_path, fault):
+@pytest.mark.long
+def test_a_bad_image_in_training_is_named(tiny_config, tmp_path):
     config = tiny_config.copy_and_resolve_references()
-    folders = write_folders(tmp_path, 4)  # as many as `tiny_run` has, so that its programs serve
+    folders = write_folders(tmp_path)  # as many as `tiny_run` has, so that its programs serve
     config.data.update(source="folders", **{name: str(path) for name, path in folders.items()})
-    config.reconstruction_epochs = 40
+    config.reconstruction_epochs, config.held_out.every_nth = 40, 0
     bad = folders["visible"] / "3.png"
 
     def spoil(step):
         if step == 1:
-            bad.write_bytes(b"no picture") if fault == "corrupt" else bad.unlink()
+            bad.write_bytes(b"no picture")
         return False
 
     with pytest.raises(InputError, match=re.escape(str(bad))):
@@ -184,18 +185,6 @@ def test_bad_pairs_are_counted_and_replaced_by_the_next(tmp_path, capsys):
         assert_same(first[step], second[step])
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4])
-def test_the_shares_of_a_batch_are_the_batch_in_order(tmp_path, parts):
-    source = FolderPairs(*write_folders(tmp_path, 7).values())
-    options = {"batch_size": 4, "seed": 5, "crop": 16, "flip": True, "crops_per_pair": 3}
-    whole = batches(source, **options)
-    shares = [batches(source, **options, share=(part, parts)) for part in range(parts)]
-    for step in (0, 4, 5, 12):  # an epoch has 5 batches and a remainder
-        for name, images in whole[step].items():
-            joint = np.concatenate([share[step][name] for share in shares])
-            np.testing.assert_array_equal(joint, images)
-
-
 @pytest.mark.parametrize(
     "address, message",
     [
@@ -207,3 +196,14 @@ def test_the_shares_of_a_batch_are_the_batch_in_order(tmp_path, parts):
 def test_incomplete_addresses_are_refused(address, message):
     with pytest.raises(InputError, match=message), joined(address, ""):
         pass
+
+
+def test_checkpoints_keep_the_newest_the_best_and_the_landmarks(finished, tmp_path):
+    _, state = finished
+    checkpoints = Checkpoints(tmp_path / "kept", keep=2, landmarks=[1])
+    for step, loss in ((1, 0.5), (2, 0.6), (3, 0.4), (4, 0.7), (5, 0.8), (6, 0.4)):
+        assert checkpoints.is_best(step, "fusion", loss) == (step in (1, 3))
+        checkpoints.save(state.replace(step=np.int32(step)), {"config": {}})
+    assert checkpoints.latest_step() == 6
+    checkpoints.close()
+    assert saved_steps(tmp_path / "kept") == [1, 3, 5, 6]

@@ -9,7 +9,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.pair_files import fuse_file
-from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -73,7 +72,3 @@ def test_what_is_computed_is_checked_before_it_is_written(tmp_path, tiny_params)
     assert not (tmp_path / "fused.png").exists()
     with pytest.raises(InputError, match=rule):
         decompose_file(CDDFuse.from_params(params), params, pair, "visible")
-
-
-def test_finite_outputs_pass():
-    check_finite_output(np.zeros((3, 3), np.float32))

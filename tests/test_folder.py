@@ -1,7 +1,6 @@
 """A folder's pairs beside one accelerator: one by one or in batches, while others are read."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -85,22 +84,6 @@ def test_files_of_large_images_are_not_held_beside_others(
     outcomes = list(fuser.fuse(map(Job, pairs, outs)))
     assert [outcome.error for outcome in outcomes] == [None] * COUNT
     assert fuser.ahead == [False] * COUNT
-
-
-def test_seconds_leave_out_what_other_pairs_computed(tiny_params, pairs, tmp_path):
-    class Slow(Fuser):
-        def luma(self, *images, **limits):
-            time.sleep(0.5)
-            return super().luma(*images, **limits)
-
-    fuser = Slow(tiny_params)
-    outs = [tmp_path / "out" / f"{pair.name}.png" for pair in pairs]
-    fuser.luma(*(np.zeros((24, 20), np.uint8) for _ in range(2)))  # compiles
-    started = time.monotonic()
-    told = list(fuser.fuse(map(Job, pairs, outs)))
-    assert [outcome.pair for outcome in told] == pairs
-    # With the waits, each but the first would have half a second more.
-    assert sum(outcome.seconds for outcome in told) < time.monotonic() - started + 1
 
 
 class Batched(Fuser):

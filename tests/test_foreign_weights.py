@@ -61,14 +61,14 @@ def test_enormous_feature_counts(file, shape):
     )
 
 
-def test_checkpoints_of_another_network_or_with_a_broken_meta(tmp_path, tiny_run):
+def test_checkpoints_of_another_network_or_with_a_broken_meta(tmp_path, written_run):
     with ocp.CheckpointManager(tmp_path / "other" / "checkpoints") as manager:
         params = ocp.args.StandardSave({"w": np.ones(3)})
         manager.save(0, args=ocp.args.Composite(params=params, meta=ocp.args.JsonSave({})))
     line = refusal(tmp_path / "other")
     assert line.endswith("these are of another network (KeyError('encoder'))")
-    shutil.copytree(tiny_run[0], tmp_path / "mine")
-    (meta,) = (tmp_path / "mine/checkpoints/8").rglob("meta/metadata")
+    shutil.copytree(written_run, tmp_path / "mine")
+    (meta,) = (tmp_path / "mine/checkpoints/0").rglob("meta/metadata")
     for text in ("", "[1, 2]", '{"config": 3}', "{", "\x00", json.dumps("a")):
         meta.write_text(text)
         with pytest.raises(InputError) as error:

@@ -20,7 +20,7 @@ from cddfuse_jax.weights.torch_names import name_table, to_torch
 pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 GOLDEN = Path(__file__).parent / "golden"
-SIZES = ("square", "odd", pytest.param("wide", marks=pytest.mark.long))
+SIZES = ("odd", *(pytest.param(size, marks=pytest.mark.long) for size in ("square", "wide")))
 TORCH_MODULES = {
     "encoder": "DIDF_Encoder",
     "decoder": "DIDF_Decoder",
@@ -128,7 +128,17 @@ def test_whole_features_and_images(forward, dtype, golden):
     )
 
 
-@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.parametrize(
+    ("dtype", "stage"),
+    [
+        ("float64", 2),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("float64", 1), ("float32", 1), ("float32", 2))
+        ),
+    ],
+    indirect=["dtype"],
+)
 def test_losses_and_gradients(params, dtype, stage):
     expected = json.loads((GOLDEN / "losses.json").read_text())[f"stage{stage}/f64"]
     golden = np.load(GOLDEN / "gradients.npz")

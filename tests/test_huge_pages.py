@@ -60,13 +60,3 @@ def test_commands_keep_their_arguments_and_their_exit_code():
     )  # fmt: skip
     assert done.returncode == 2
     assert "no such folder" in done.stderr and done.stderr.count("\n") == 1
-
-
-def test_help_imports_nothing_heavy():
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "cddfuse_jax.fuse", "--help"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"jax", "scipy", "flax", "skimage", "h5py"}

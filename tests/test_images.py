@@ -1,6 +1,5 @@
 import os
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -19,18 +18,13 @@ def save(path, array, mode=None):
 
 
 def test_grey_is_weighted_and_rounded(tmp_path):
-    # 0.299, 0.587 and 0.114 of: 255 each alone; 10, 20, 30 = 18.15; 1, 2, 3 = 1.815; white = 255.
-    colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30], [1, 2, 3], [255, 255, 255]]
+    # 0.299, 0.587 and 0.114 of: 255 each alone; 10, 20, 30 = 18.15; 1, 2, 3 = 1.815; and 28.5, of
+    # which the even neighbour is taken.
+    colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30], [1, 2, 3], [0, 0, 250]]
     file = save(tmp_path / "colour.png", [colours])
     grey = image_files.read_grey(file)
     assert grey.dtype == np.uint8
-    assert grey.tolist() == [[76, 150, 29, 18, 2, 255]]
-
-
-def test_half_is_rounded_to_even(tmp_path):
-    # 0.114 * 250 = 28.5 and 0.299 * 250 = 74.75.
-    file = save(tmp_path / "colour.png", [[[0, 0, 250], [250, 0, 0]]])
-    assert image_files.read_grey(file).tolist() == [[28, 75]]
+    assert grey.tolist() == [[76, 150, 29, 18, 2, 28]]
 
 
 def test_luma_is_float32_and_not_rounded(tmp_path):
@@ -40,13 +34,6 @@ def test_luma_is_float32_and_not_rounded(tmp_path):
     np.testing.assert_allclose(luma, [[0.299, 0.3858]], rtol=0, atol=6e-8)
     grey = image_files.read_luma(save(tmp_path / "grey.png", [[0, 51, 255]]))
     np.testing.assert_array_equal(grey, np.float32([[0, 0.2, 1]]))
-
-
-@pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1"])
-def test_other_8_bit_modes_are_read(tmp_path, mode):
-    # Two levels only, which every mode can hold.
-    file = save(tmp_path / "image.png", [[[0, 0, 0], [255, 255, 255]]], mode)
-    assert image_files.read_grey(file).tolist() == [[0, 255]]
 
 
 def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
@@ -69,66 +56,14 @@ def test_16_bit_grey_is_scaled_by_its_percentiles(tmp_path):
     assert not levels.intensities(np.full((3, 3), 7000, np.uint16)).any()
 
 
-def test_one_hot_pixel_does_not_darken_a_thermal_image():
-    stored = np.tile(np.arange(8000, 8100, dtype=np.uint16), (50, 1))
-    dead = stored.copy()
-    dead[3, 4] = 65535
-    difference = np.abs(levels.intensities(dead) - levels.intensities(stored))
-    assert np.delete(difference.ravel(), 3 * 100 + 4).max() < 0.02
-
-
 @pytest.mark.parametrize(
-    "text",
-    [
-        "1",
-        "1,2,3",
-        "99,1",
-        "-1,50",
-        "5,5",
-        "low,high",
-        "nan,9",
-        "",
-        "9:1",
-        "1:2:3",
-        "nan:1",
-        "0:inf",
-    ],
+    "text", ["1", "1,2,3", "99,1", "-1,50", "5,5", "low,high", "nan,9", "", "9:1", "1:2:3", "nan:1"]
 )
 def test_ranges_that_are_none_are_refused(text):
     with pytest.raises(InputError, match="--range-ir is auto, two percentiles LOW,HIGH with"):
         ranges.parse_range(text, "--range-ir")
     assert ranges.parse_range("auto") == ranges.AUTO
     assert ranges.parse_range("-40:85.5") == ranges.Values(-40, 85.5)
-
-
-def test_16_bit_big_endian_and_32_bit_tiff(tmp_path):
-    stored = np.array([[1, 256], [40_000, 65_535]], np.uint16)
-    Image.fromarray(stored.astype(">u2")).save(tmp_path / "big.tif")
-    wide = stored.astype(np.int32) * 1000
-    Image.fromarray(wide).save(tmp_path / "wide.tif")
-    celsius = stored.astype(np.float32) / 7
-    Image.fromarray(celsius).save(tmp_path / "celsius.tif")
-    for name, expected in (("big", stored), ("wide", wide), ("celsius", celsius)):
-        pixels = image_files.read_photo(tmp_path / f"{name}.tif").pixels
-        assert pixels.dtype == expected.dtype
-        np.testing.assert_array_equal(pixels, expected)
-
-
-def test_16_bit_colour_keeps_its_bits(tmp_path):
-    # Pillow cannot write such a file: one red pixel (0x8012, 0, 0).
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    data = zlib.compress(b"\0" + bytes([0x80, 0x12, 0, 0, 0, 0]))
-    file = tmp_path / "deep.png"
-    file.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
-    photo = image_files.read_photo(file)
-    assert photo.pixels.tolist() == [[[0x8012, 0, 0]]] and photo.pixels.dtype == np.uint16
-    assert photo.notes == ()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -266,13 +201,6 @@ def test_webp_is_read_in_folders_too(tmp_path):
     Image.fromarray(grey).save(tmp_path / "a.webp", lossless=True)
     assert ".webp" in image_files.SUFFIXES
     np.testing.assert_array_equal(image_files.read_grey(tmp_path / "a.webp"), grey)
-
-
-def test_pages_of_a_tiff_are_counted_no_further_than_is_worth_it(tmp_path):
-    page = Image.new("L", (4, 4))
-    for count, told in ((3, "3"), (150, "more than 100")):
-        page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * (count - 1))
-        assert image_files.read_photo(tmp_path / "a.tif").notes == (f"first of {told} pages read",)
 
 
 def test_a_tiff_that_claims_more_than_it_can_hold_is_refused_by_its_header(tmp_path):

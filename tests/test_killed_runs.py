@@ -38,7 +38,7 @@ def training(
 ) -> Iterator[list[subprocess.Popen]]:
     """The training program, in processes of two devices each."""
     fields = {
-        "model.features": 8, "model.heads": 2, "model.blocks": 1,
+        "model.features": 8, "model.heads": 2, "model.blocks": 1, "model.coupling_layers": 1,
         "batch_size": batch, "data.count": 2 * batch,
         "data.height": 24, "data.width": 24, "data.crop": 16,
         "reconstruction_epochs": epochs, "fusion_epochs": 1, "checkpoint_every": 2,
@@ -70,7 +70,7 @@ def own_lines(text: str) -> list[str]:
 
 @pytest.mark.long
 def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_path):
-    """The run of two processes of two devices goes on, and ends, in one process."""
+    """The run of two processes of two devices goes on in one process, until Ctrl-C ends it."""
     workdir = tmp_path / "run"
     with training(workdir, 400, 2) as processes:
         wait_for_checkpoint(workdir, processes[0])
@@ -98,11 +98,11 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
         assert "802 in all, on 2 " in processes[0].stderr.readline()
         assert "compiling" in processes[0].stderr.readline()
         processes[0].stderr.readline()  # an epoch: it trains
-        processes[0].send_signal(signal.SIGTERM)
+        processes[0].send_signal(signal.SIGINT)
         _, error = processes[0].communicate(timeout=120)
-        assert processes[0].returncode == 0, error
+        assert processes[0].returncode == 130, error
     first, last = own_lines(error)
-    assert first == "SIGTERM: saving after this update; Ctrl-C to stop at once"
+    assert first == "Ctrl-C: saving after this update; Ctrl-C to stop at once"
     assert re.fullmatch(r"stopped after step \d+, saved; .*", last)
 
 
@@ -142,23 +142,10 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
 
 
-@pytest.mark.long
-def test_four_processes_of_two_devices_hand_a_run_to_one_and_take_it_back(tiny_config, tmp_path):
-    config = tiny_config.copy_and_resolve_references()
-    config.batch_size, config.data.count, config.picture_every = 8, 16, 1000
-    moved_about(config, tmp_path, [(2, 4, 2), (3, 1, 1), (8, 4, 2)])
-    workdir = tmp_path / "preempted"
-    with training(workdir, 400, 4, batch=8) as processes:
-        wait_for_checkpoint(workdir, processes[0])
-        processes[2].send_signal(signal.SIGTERM)
-        output = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, output
-    assert re.search(r"^stopped after step \d+, saved", output[0][1], re.M)
-
-
 def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None:
     """Train undisturbed on one device, and again in turns of step, processes and devices each."""
     workdir, last = folder / "moving", moves[-1][0]
+    config.held_out.every_nth, config.keep_checkpoints = 0, 3
     train_until(last, 1, 1, folder / "undisturbed", config)
     for step, count, devices in moves:
         train_until(step, count, devices, workdir, config)
@@ -175,6 +162,7 @@ def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None
     assert moved > 40  # or anything would be equal
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_path):
     workdir = tmp_path / "run"
     with training(workdir, 400, 1) as processes:

@@ -1,7 +1,5 @@
 """Every block against its formula in float64, its inverse, its gradients, its initial weights."""
 
-import math
-
 import jax
 import numpy as np
 import pytest
@@ -12,14 +10,12 @@ from cddfuse_jax.fusing.network_check import check_network
 from cddfuse_jax.models import attention, base, convolutions, derivatives, detail, layers, restormer
 from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
 
-SIZES = [(2, 2), (3, 5), (9, 7)]
 C, HEADS = 8, 2
 
 BLOCKS = {
     "LayerNorm": (layers.LayerNorm(), reference.layer_norm),
     "MDTA": (restormer.MDTA(HEADS), reference.mdta),
     "GDFN": (restormer.GDFN(), reference.gdfn),
-    "RestormerBlock": (restormer.RestormerBlock(HEADS), reference.restormer_block),
     "RestormerBlocks": (restormer.RestormerBlocks(2, HEADS), reference.restormer_blocks),
     "BaseAttention": (base.BaseAttention(HEADS), reference.base_attention),
     "BaseFeedForward": (base.BaseFeedForward(), reference.base_feed_forward),
@@ -27,7 +23,6 @@ BLOCKS = {
         base.BaseFeatureExtraction(HEADS),
         reference.base_feature_extraction,
     ),
-    "InvertedResidual": (detail.InvertedResidual(), reference.inverted_residual),
     "CouplingLayer": (detail.CouplingLayer(C), reference.coupling_layer),
     "DetailFeatureExtraction": (
         detail.DetailFeatureExtraction(2, C),
@@ -37,26 +32,19 @@ BLOCKS = {
     "Decoder": (Decoder(1, C, HEADS, 1, remat=True), reference.decode),
 }
 # What composes these is differentiated by JAX alone.
-DIFFERENTIATED = [
-    "LayerNorm",
-    "MDTA",
-    "GDFN",
-    "BaseAttention",
-    "BaseFeedForward",
-    "CouplingLayer",
-    "RestormerBlocks",
-]
+PARTS = ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
+EDGES = [(2, 2), (9, 7)]  # the smallest image, and one taller than wide
 INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where not [C]
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture(params=["cuda", "tpu"])
-def forms_of_accelerators(request, monkeypatch):
+@pytest.fixture
+def forms_of_accelerators(platform, monkeypatch):
     """Compute here in the forms that an accelerator would compute in."""
 
     def choose(*arguments, default, **forms):
-        return forms.get(request.param, default)(*arguments)
+        return forms.get(platform, default)(*arguments)
 
     jax.clear_caches()  # of what was traced in the forms of this platform
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
@@ -76,8 +64,10 @@ def block(name, size):
     return apply, formula, (draw_params(module, *inputs), *inputs)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*((name, (3, 5)) for name in BLOCKS), *((name, size) for name in PARTS for size in EDGES)],
+)
 def test_blocks_are_their_formulas(name, size):
     apply, formula, arguments = block(name, size)
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
@@ -96,17 +86,16 @@ def test_both_activations_of_the_inverted_residual_end_at_six():
     np.testing.assert_array_equal(y, np.full((1, 2, 3, 1), 3 + 0.5 * 3))
 
 
-@pytest.mark.parametrize("name", DIFFERENTIATED)
+@pytest.mark.parametrize("name", ["LayerNorm", "RestormerBlocks", *PARTS])
 def test_gradients_of_blocks_are_those_of_their_formulas(name):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
 
 
 @pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize(
-    "name", ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
-)
-def test_the_forms_of_accelerators_are_the_same_formulas(name):
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("name", PARTS)
+def test_the_forms_of_accelerators_are_the_same_formulas(name, platform):
     apply, formula, arguments = block(name, (3, 5))
     assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
@@ -114,12 +103,13 @@ def test_the_forms_of_accelerators_are_the_same_formulas(name):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forms_of_accelerators")
-def test_the_forms_of_accelerators_fuse_in_parts():
+@pytest.mark.parametrize("platform", ["cuda", pytest.param("tpu", marks=pytest.mark.long)])
+def test_the_forms_of_accelerators_fuse_in_parts(platform):
     check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
-@pytest.mark.parametrize("size", [(1, 1), *SIZES, (16, 3)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), *EDGES, (16, 3)], ids=str)
 @pytest.mark.parametrize("name", ["depthwise3x3", "conv3x3"])
 def test_derivatives_of_convolutions_are_those_of_xla(name, size):
     rng = np.random.default_rng(0)
@@ -139,14 +129,12 @@ def test_derivatives_of_convolutions_are_those_of_xla(name, size):
 
 def test_recomputing_blocks_changes_no_gradient():
     x = draw(np.random.default_rng(0), (1, 4, 3, C))
-    stored, recomputed = (restormer.RestormerBlocks(2, HEADS, remat) for remat in (False, True))
+    stored, recomputed = (restormer.RestormerBlocks(1, HEADS, remat) for remat in (False, True))
     params = draw_params(stored, x)
 
     def apply(module):
         return lambda params, x: module.apply({"params": params}, x)
 
-    value = evaluate(apply(stored), params, x)
-    np.testing.assert_array_equal(value, evaluate(apply(recomputed), params, x))
     assert_close(
         gradients(apply(stored), params, x), gradients(apply(recomputed), params, x), 1e-14
     )
@@ -168,19 +156,10 @@ def test_an_encoder_in_pieces_is_the_same():
         return evaluate(jax.value_and_grad(total, (0, 1), has_aux=True), params, x)
 
     assert_close(both(in_pieces), both(whole), 1e-12)
-    loops = [
-        str(jax.make_jaxpr(module.apply)({"params": params}, x)).count("scan[")
-        for module in (whole, in_pieces)
-    ]
-    assert loops[1] == loops[0] + 3
 
 
-@pytest.mark.parametrize(
-    "module",
-    [detail.CouplingLayer(C), detail.DetailFeatureExtraction(3, C)],
-    ids=["layer", "branch"],
-)
-def test_the_detail_branch_is_invertible(module):
+def test_the_detail_branch_is_invertible():
+    module = detail.DetailFeatureExtraction(2, C)
     x = draw(np.random.default_rng(0), (2, 5, 4, C))
     params = draw_params(module, x)
     y = evaluate(lambda x: module.apply({"params": params}, x), x)
@@ -189,22 +168,6 @@ def test_the_detail_branch_is_invertible(module):
     assert_close(back, x, 1e-11)
     forth = evaluate(lambda x: module.apply({"params": params}, x), back)
     assert_close(forth, np.asarray(y), 1e-11)
-
-
-def test_layer_norm_by_hand():
-    # Mean 2 and biased variance 5 of (-1, 1, 3, 5): (x - 2) / sqrt(5.00001).
-    params = {"weight": np.array([1.0, 1, 2, -1]), "bias": np.array([0.0, 1, 0, 0])}
-    y = layers.LayerNorm().apply({"params": params}, np.array([[[[-1.0, 1, 3, 5]]]]))
-    root = math.sqrt(5.00001)
-    np.testing.assert_allclose(
-        y[0, 0, 0], [-3 / root, 1 - 1 / root, 2 / root, -3 / root], atol=1e-15
-    )
-
-
-def test_gelu_by_hand():
-    # x · Φ(x) with Φ(1) = 0.8413447460685429 and Φ(-2) = 0.0227501319481792.
-    y = layers.gelu(np.array([0.0, 1, -2, 10]))
-    np.testing.assert_allclose(y, [0, 0.8413447460685429, -0.0455002638963584, 10], atol=1e-15)
 
 
 def test_attention_divides_norms_out_down_to_1e_12():
@@ -237,9 +200,9 @@ def test_attention_of_nothing_has_a_finite_gradient(dtype):
 
 
 def test_second_derivatives_and_forward_mode():
-    """A gradient penalty through a scan of blocks, beside the formula's by XLA."""
+    """A gradient penalty through a block, beside the formula's by XLA."""
     x = draw(np.random.default_rng(0), (1, 4, 3, C))
-    module = restormer.RestormerBlocks(2, HEADS)
+    module = restormer.RestormerBlocks(1, HEADS)
     params = draw_params(module, x)
 
     def penalty(apply):
@@ -259,8 +222,7 @@ def test_second_derivatives_and_forward_mode():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
-def test_traced_for_one_platform_it_is_the_same(platform):
+def test_traced_for_one_platform_it_is_the_same():
     x = draw(np.random.default_rng(0), (1, 4, 3, C))
     module = restormer.RestormerBlocks(1, HEADS)
     params = draw_params(module, x)
@@ -268,5 +230,7 @@ def test_traced_for_one_platform_it_is_the_same(platform):
     def gradient(params):
         return jax.grad(lambda params: (module.apply({"params": params}, x) ** 2).sum())(params)
 
-    found = jax.jit(derivatives.traced_for(platform, gradient))(params)
-    jax.tree.map(lambda a, b: assert_close(a, b, 1e-10), found, jax.jit(gradient)(params))
+    expected = jax.jit(gradient)(params)
+    for platform in ("gpu", "tpu"):
+        found = jax.jit(derivatives.traced_for(platform, gradient))(params)
+        assert_close(found, jax.tree.map(np.asarray, expected), 1e-10)

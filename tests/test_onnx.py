@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.export import onnx_file
@@ -17,20 +17,21 @@ onnx = pytest.importorskip("onnx", reason="ONNX needs the extra [onnx]")
 pytest.importorskip("onnxruntime", reason="ONNX needs the extra [onnx]")
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        console.run(export.main)
-    return end.value.code
+@pytest.fixture(autouse=True)
+def one_size(monkeypatch):
+    """Judge at one size, so that two programs are compiled and not six."""
+    monkeypatch.setattr(onnx_file, "SIZES", [(33, 47)] * 3)
 
 
 @pytest.mark.parametrize(
     "residual",
     ["visible", *(pytest.param(other, marks=pytest.mark.long) for other in ("sum", "none"))],
 )
-def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
+def test_it_computes_what_jax_does_at_any_size(residual):
+    from cddfuse_jax.export.onnx_graph import fuse_graph
+
     params = load_params("small")
-    fused = onnx_file.runner(onnx_file.onnx_model(params, residual)[0])
+    fused = onnx_file.runner(fuse_graph(params, residual, "float32").SerializeToString())
     fuse = make_fuse(CDDFuse.from_params(params), params, residual)
     rng = np.random.default_rng(1)
     for n, height, width in ((1, 2, 2), (2, 19, 8), (1, 40, 3)):
@@ -39,11 +40,9 @@ def test_it_computes_what_jax_does_at_sizes_it_was_not_compared_at(residual):
         np.testing.assert_allclose(fused(*pair), expected, rtol=0, atol=1e-5)
 
 
-def test_the_command_writes_small_below_a_megabyte_with_names_and_free_sizes(
-    tmp_path, monkeypatch, capsys
-):
+def test_the_command_writes_small_below_a_megabyte_with_names_and_free_sizes(tmp_path, capsys):
     file = tmp_path / "small.onnx"
-    assert run(monkeypatch, "--weights", "small", "--format", "onnx", "--out", file) == 0
+    assert ends(export.main, "--weights", "small", "--format", "onnx", "--out", file) == 0
     assert "ONNX Runtime is off by at most" in capsys.readouterr().out
     assert file.stat().st_size < 10**6
     graph = onnx.load(file).graph
@@ -55,7 +54,7 @@ def test_the_command_writes_small_below_a_megabyte_with_names_and_free_sizes(
     )
     half = tmp_path / "half.onnx"
     more = ("--format", "onnx", "--dtype", "float16")
-    assert run(monkeypatch, "--weights", "small", *more, "--out", half) == 0
+    assert ends(export.main, "--weights", "small", *more, "--out", half) == 0
     assert half.stat().st_size < 0.6 * file.stat().st_size
     assert [each.type.tensor_type.elem_type for each in onnx.load(half).graph.input] == [1, 1]
 
@@ -75,8 +74,8 @@ def test_a_graph_that_is_not_the_network_is_not_written(monkeypatch):
         (["--dtype", "float16"], "--dtype is for --format onnx"),
     ],
 )
-def test_options_of_the_other_format_are_refused(tmp_path, monkeypatch, capsys, arguments, told):
-    assert run(monkeypatch, *arguments, "--out", tmp_path / "f") == 2
+def test_options_of_the_other_format_are_refused(tmp_path, capsys, arguments, told):
+    assert ends(export.main, *arguments, "--out", tmp_path / "f") == 2
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -86,7 +85,7 @@ def test_without_the_extra_it_is_one_line(tmp_path, monkeypatch, capsys, missing
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "cddfuse_jax.export.onnx_graph", raising=False)
     file = tmp_path / "m.onnx"
-    assert run(monkeypatch, "--weights", "small", "--format", "onnx", "--out", file) == 2
+    assert ends(export.main, "--weights", "small", "--format", "onnx", "--out", file) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and "[onnx]" in told and told.count("\n") == 1
     assert not file.exists()

@@ -1,12 +1,25 @@
-"""Clipping, Adam and the learning rate against values worked out by hand."""
+"""Clipping, Adam, Muon, rates and the running mean against values worked out by hand."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.training.optimizers import adam, clip_by_norm, learning_rate, muon, update_count
+from cddfuse_jax.models.cddfuse import MODULES
+from cddfuse_jax.training.optimizers import (
+    Optimizer,
+    adam,
+    clip_by_norm,
+    learning_rate,
+    muon,
+    update_count,
+)
+from cddfuse_jax.training.recipe import make_optimizers
+from cddfuse_jax.training.update import Stage, init_state, update
 
 
 def clipped(max_norm: float, *gradient: float) -> list[float]:
@@ -97,3 +110,58 @@ def test_muon_steps_alike_in_all_directions_of_a_matrix():
     assert abs(turned - np.diag(np.diag(turned))).max() < 1e-4
     # What is no matrix: Adam with Nesterov's momentum, 0.9 · 0.1 g / 0.19 + g for the first.
     np.testing.assert_allclose(step["depthwise"], -0.5 * (0.9 * 0.1 / 0.19 + 1), rtol=1e-4)
+
+
+def rates(**options) -> list[float]:
+    schedule = learning_rate(10, 8, initial=1.0, floor=0.1, **options)
+    return [float(schedule(count)) for count in range(9)]
+
+
+def test_cosine_goes_from_the_initial_rate_to_the_floor():
+    expected = [0.1 + 0.9 * (1 + math.cos(math.pi * count / 8)) / 2 for count in range(9)]
+    assert rates(schedule="cosine") == pytest.approx(expected, rel=1e-6)
+    assert rates(schedule="constant") == [1.0] * 9
+
+
+def test_a_warm_up_rises_evenly_to_the_schedule():
+    cosine = rates(schedule="cosine")
+    assert rates(schedule="cosine", warmup=4) == pytest.approx(
+        [0.25, 0.5, 0.75, cosine[3], *cosine[4:]], rel=1e-6
+    )
+    assert rates(schedule="staircase", warmup=2) == [0.5, *[1.0] * 8]
+
+
+def test_each_module_ends_its_cosine_with_the_run():
+    config = configs.release()
+    config.reconstruction_epochs, config.fusion_epochs = 1, 2
+    config.learning_rate.schedule = "cosine"
+    optimizers = make_optimizers(config, steps_per_epoch=5)
+    for module, updates in zip(MODULES, (15, 15, 10, 10), strict=True):
+        assert float(optimizers[module].rate(updates)) == pytest.approx(1e-6, rel=1e-4)
+        assert float(optimizers[module].rate(updates - 1)) > 1.2e-6
+
+
+class CountOnly:
+    def __init__(self, count):
+        self.count = count
+
+
+def test_the_running_mean_by_hand():
+    """Params go 0, 1, 2, 3; the mean moves by max(1 - 0.8, 9/10, 9/11, 9/12) of the way."""
+    climb = Optimizer(
+        init=lambda params: (None, CountOnly(jnp.zeros((), jnp.int32))),
+        update=lambda gradient, state, _params: (jax.tree.map(jnp.ones_like, gradient), state),
+        rate=lambda count: 1.0,
+    )
+    optimizers = dict.fromkeys(MODULES, climb)
+    stage = Stage("fusion", lambda params, *_, of_whole_batch: (params["encoder"], {}), MODULES)
+    state = init_state(dict.fromkeys(MODULES, jnp.float32(0)), optimizers, ema=True)
+    image, mean = jnp.zeros((1, 2, 2, 1)), 0.0
+    for number, share in enumerate((9 / 10, 9 / 11, 9 / 12)):
+        state, _ = update(state, image, image, stage=stage, optimizers=optimizers, ema=0.8)
+        mean += share * (number + 1 - mean)
+        assert float(state.params["decoder"]) == number + 1
+        assert float(state.fusing_params["decoder"]) == pytest.approx(mean, rel=1e-6)
+    late = state.replace(step=jnp.int32(1000))
+    late, _ = update(late, image, image, stage=stage, optimizers=optimizers, ema=0.8)
+    assert float(late.ema["decoder"]) == pytest.approx(mean + 0.2 * (4 - mean), rel=1e-6)

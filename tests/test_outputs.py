@@ -1,12 +1,12 @@
 """One rule for every command's outputs: inputs are never written over, others when told to."""
 
 import os
-import sys
 
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console, convert, evaluate, fuse
+from cddfuse_jax import convert, evaluate, fuse
 from cddfuse_jax.data import patches
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.export import __main__ as export
@@ -48,15 +48,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def code_of(main, monkeypatch, *words) -> int:
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        console.run(main)
-    return end.value.code
-
-
 @pytest.mark.parametrize("command", ["patches", "convert", "evaluate", "export", "fuse"])
-def test_every_command_asks_before_it_replaces(command, folder, tiny_weights, monkeypatch, capsys):
+def test_every_command_asks_before_it_replaces(command, folder, tiny_weights, capsys):
     pair = ["--vi", folder / "vi", "--ir", folder / "ir"]
     main, words, output = {
         "patches": (patches.main, [*pair, "--size", 16, "--out"], folder / "p.h5"),
@@ -73,21 +66,21 @@ def test_every_command_asks_before_it_replaces(command, folder, tiny_weights, mo
     words = words if command in ("evaluate", "fuse") else [*words, output]
     output.parent.mkdir(exist_ok=True)
     output.write_text("precious")
-    assert code_of(main, monkeypatch, *words) == 2
+    assert ends(main, *words) == 2
     assert "give --overwrite to replace" in capsys.readouterr().err
     assert output.read_text() == "precious"
-    assert code_of(main, monkeypatch, *words, "--overwrite") == 0
+    assert ends(main, *words, "--overwrite") == 0
     assert output.read_bytes() != b"precious"
 
 
 @pytest.mark.parametrize("command", ["patches", "convert"])
-def test_no_command_writes_over_what_it_reads(command, folder, release_pth, monkeypatch, capsys):
+def test_no_command_writes_over_what_it_reads(command, folder, release_pth, capsys):
     pair = ["--vi", folder / "vi", "--ir", folder / "ir"]
     main, words, source = {
         "patches": (patches.main, [*pair, "--out"], folder / "vi" / "a.png"),
         "convert": (convert.main, ["--to-torch", release_pth], release_pth),
     }[command]
     before = source.read_bytes()
-    assert code_of(main, monkeypatch, *words, source, "--overwrite") == 2
+    assert ends(main, *words, source, "--overwrite") == 2
     assert "would overwrite an input" in capsys.readouterr().err
     assert source.read_bytes() == before

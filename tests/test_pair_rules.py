@@ -91,14 +91,6 @@ def test_skipped_files_are_counted_by_type(tmp_path, capsys):
     assert "heif-convert FILE out.png" in line
 
 
-@pytest.mark.parametrize("given", ["https://example.org/a.jpg", "s3://bucket/a.jpg"])
-def test_an_address_is_told_from_a_missing_file(tmp_path, given):
-    from pathlib import Path
-
-    with pytest.raises(InputError, match="addresses are not read; download it"):
-        select_pairs(Path(given), tmp_path)
-
-
 def test_a_wildcard_stands_for_what_differs(tmp_path, capsys):
     names = ["DJI_20240101120000_0001_V", "DJI_20240101120001_0001_T",
              "DJI_20240101120009_0002_V", "DJI_20240101120011_0002_T"]  # fmt: skip

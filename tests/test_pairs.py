@@ -56,14 +56,6 @@ def test_sizes_of_a_pair_must_agree(tmp_path):
             check()
 
 
-def test_all_ambiguous_names_are_listed(tmp_path):
-    for stem in "abcdefg":
-        for suffix in (".png", ".npy"):
-            (tmp_path / f"{stem}{suffix}").touch()
-    with pytest.raises(InputError, match=r"a\.npy, a\.png; b\.npy, .* and 2 more names; remove"):
-        pairs.images_by_stem(tmp_path)
-
-
 def test_one_image_is_resized_to_the_other(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 64), (32, 1))
     pair = pairs.Pair(

@@ -1,6 +1,5 @@
 """However an update is shared out over devices, microbatches and processes, it is one update."""
 
-import json
 import os
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from programs import run_together
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).with_name("parallel_run.py")
-# Each way compiles two programs for several seconds: the whole grid, and two processes, only where
-# it is asked for.
+# Each way compiles a program of some seconds for each stage: the whole grid, stage I, and two
+# processes, only where it is asked for.
 QUICK = "4:shard_map:1"
-WAYS, WAYS_OF_TWO = (QUICK,), ()
+WAYS, WAYS_OF_TWO, STAGES = (QUICK,), (), "fusion"
 if os.environ.get("CDDFUSE_TEST_ALL"):
-    WAYS = tuple(f"{n}:{how}:1" for n in (1, 2, 4, 8) for how in ("shard_map", "pmap"))
-    WAYS += ("1:shard_map:4", "2:pmap:4", "4:shard_map:2")
+    STAGES = "reconstruction,fusion"
+    WAYS += ("2:pmap:1", "8:shard_map:1", "1:shard_map:4", "2:pmap:4", "4:shard_map:2")
     WAYS_OF_TWO = ("4:shard_map:1", "4:pmap:1")
 
 
@@ -31,11 +30,13 @@ def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     """What each way gave; "0:..." is the update neither mapped nor accumulated."""
     folder = tmp_path_factory.mktemp("parallel")
     codes, outputs, errors = run_together(
-        [str(SCRIPT), str(folder / "one.npz"), "0:shard_map:1", *WAYS], devices=8, timeout=1800
+        [str(SCRIPT), str(folder / "one.npz"), STAGES, "0:shard_map:1", *WAYS],
+        devices=8,
+        timeout=1800,
     )
     assert codes == [0], (outputs, errors)
     if WAYS_OF_TWO:
-        command = [str(SCRIPT), str(folder / "of_two.npz"), *WAYS_OF_TWO]
+        command = [str(SCRIPT), str(folder / "of_two.npz"), STAGES, *WAYS_OF_TWO]
         codes, outputs, errors = run_together(command, count=2, devices=2, timeout=900)
         assert codes == [0, 0], (outputs, errors)
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -56,8 +57,7 @@ SHARED_OUT = (*WAYS, *(f"{i} of two {way}" for i in ("first", "second") for way 
 @pytest.mark.parametrize("way", marked(SHARED_OUT))
 def test_losses_and_parameters_equal_those_of_one_device(runs, way):
     reference, shared = runs["0:shard_map:1"], runs[way]
-    assert reference["losses"].shape == (12,)
-    assert len(set(reference["losses"])) == 12
+    assert len(set(reference["losses"])) == 6 * len(STAGES.split(","))
     np.testing.assert_allclose(shared["losses"], reference["losses"], rtol=1e-10)
     names = [name for name in reference if name.startswith("params")]
     assert len(names) > 50
@@ -72,12 +72,3 @@ def test_both_processes_end_with_the_same_state(runs, way):
     first, second = (runs[f"{i} of two {way}"] for i in ("first", "second"))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
-
-
-@pytest.mark.parametrize("way", marked(way for way in WAYS if "shard_map" in way and way[0] != "1"))
-@pytest.mark.parametrize("stage, parts", [("reconstruction", 9), ("fusion", 7)])
-def test_an_update_sends_one_gradient_and_nothing_else_that_grows(runs, way, stage, parts):
-    """Two correlations, then the gradient of the modules that train with the loss and its parts."""
-    sent = json.loads(str(runs[way][f"collectives/{stage}"]))
-    parameters = int(runs[way][f"parameters/{stage}"])
-    assert sent == [["all-reduce", 2 * 8], ["all-reduce", (parameters + parts) * 8]]

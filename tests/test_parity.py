@@ -9,7 +9,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.release.checkout import load_release
 from cddfuse_jax.release.comparison import Comparison, compare, table
-from cddfuse_jax.release.features import where_it_runs
 
 EPSILON = 2.0**-23
 NET = """
@@ -128,15 +127,6 @@ def test_a_checkout_is_imported_without_timm_and_left_as_it_was(
     )
 
 
-def test_an_installed_timm_is_back_afterwards(tmp_path, fake_torch, release_params, monkeypatch):
-    own = type(sys)("timm")
-    monkeypatch.setitem(sys.modules, "timm", own)
-    with pytest.raises(InputError):
-        load_release(checkout(tmp_path / "release", "1 / 0"), release_params)
-    assert sys.modules["timm"] is own
-    assert "timm.models" not in sys.modules
-
-
 @pytest.mark.parametrize(
     ("net", "message"),
     [
@@ -180,11 +170,6 @@ def test_bad_images_and_weights(tmp_path, release_pth):
     assert "--vi and --ir belong together" in error("--vi", small)
     assert "no such file" in error("--vi", small, "--ir", str(tmp_path / "none.png"))
     assert "no PyTorch checkpoint" in error(weights=small)
-
-
-def test_backend_precision_and_products_are_named():
-    assert where_it_runs("float32").endswith("precision float32, products in the backend's default")
-    assert where_it_runs("highest").endswith("precision highest, products in highest")
 
 
 def test_against_a_checkout_of_the_release(release_pth, capsys):

@@ -125,10 +125,12 @@ def test_sources_and_batches_travel_to_other_processes(tmp_path):
 def test_prefetch_raises_the_readers_complaint(tmp_path):
     make, *folders = write_pairs(tmp_path, [(8, 8)] * 4)
     dataset = batches(make(*folders), batch_size=4, seed=0)
-    (tmp_path / "vi" / "2.png").write_bytes(b"gone bad")
-    for read in (lambda: dataset[1], lambda: next(prefetch(dataset, 1))):
-        with pytest.raises(InputError, match=r"vi/2\.png"):
-            read()
+    bad = tmp_path / "vi" / "2.png"
+    for spoil in (lambda: bad.write_bytes(b"gone bad"), bad.unlink):
+        spoil()
+        for read in (lambda: dataset[1], lambda: next(prefetch(dataset, 1))):
+            with pytest.raises(InputError, match=r"vi/2\.png"):
+                read()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,12 @@ def test_parameters_and_metadata_as_torch_saves_them(file):
         (Tensor(NUMBERS, 0, (2, 2), (1,)), "not built from a storage, sizes and strides"),
         (Tensor("f4", 0, (2,), (1,)), "not built from a storage, sizes and strides"),
         (Tensor(NUMBERS, 0, (1,) * 9, (1,) * 9), "a tensor has 9 axes"),
-        (Tensor(NUMBERS, 0, 3, 1), "not built from a storage, sizes and strides"),
+        *(
+            (Tensor(NUMBERS, 0, shape, (1, 1)), "not built from a storage, sizes and strides")
+            for shape in (3, "33", OrderedDict(), {"a": 1})
+        ),
+        (Tensor(NUMBERS, 0, (2**63, 0), (1, 1)), "sizes beyond those of any array"),
+        (Tensor(NUMBERS, 0, (10**100, 0), (1, 1)), "sizes beyond those of any array"),
         (Call(Global("torch._utils", "_rebuild_parameter"), (3,)), "not built from a tensor"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.evaluating import evaluate
-from cddfuse_jax.evaluation.latex import check_columns, escape, latex_table
+from cddfuse_jax.evaluation.latex import check_columns, latex_table
 from cddfuse_jax.evaluation.matching import Run, find_scenes, matched
 from cddfuse_jax.evaluation.ranking import by_disagreement, holm, rank
 from cddfuse_jax.evaluation.rows import Evaluation, Row
@@ -83,13 +83,6 @@ def test_sources_with_suffixes_are_paired_without_them(tmp_path):
     assert names == ["10", "20"]
     assert pairs[0] == ("10_vi.png", "IR_10.jpg", "10_avg.jpg")
     assert leftovers == {str(tmp_path / "vi"): ["30_vi.png"]}
-
-
-def test_what_both_sources_names_begin_with_stays(tmp_path):
-    touch(tmp_path / "vi", "FLIR_1_v.png", "FLIR_2_v.png")
-    touch(tmp_path / "ir", "FLIR_1_i.png", "FLIR_2_i.png")
-    touch(tmp_path / "m", "FLIR_1.png", "FLIR_2.png")
-    assert names_of(tmp_path)[0] == ["FLIR_1", "FLIR_2"]
 
 
 def test_sources_in_one_folder_are_told_apart_by_patterns(tmp_path):
@@ -251,7 +244,3 @@ def test_a_latex_table_has_nine_columns_of_numbers_or_those_that_are_named():
     check_columns(("EN",), ("EN", "SD"))
     with pytest.raises(InputError, match="got CC, XY; these are EN, SD"):
         check_columns(("CC", "EN", "XY"), ("EN", "SD"))
-
-
-def test_latex_escapes():
-    assert escape("a_b & 5 % ↑") == r"a\_b \& 5 \% $\uparrow$"

@@ -11,7 +11,6 @@ from PIL import Image
 from cddfuse_jax.evaluation.evaluating import evaluate
 from cddfuse_jax.evaluation.matching import Run, Scene
 from cddfuse_jax.evaluation.pictures import pictured
-from cddfuse_jax.evaluation.plots import axis_ticks
 from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.images.image_files import write_png
@@ -123,9 +122,3 @@ def test_many_scenes_are_pictured_smaller_then_in_part():
     assert 60 < len(shown) < 200
     assert {0, 501} <= set(shown)  # worst and best are always there
     assert len(set(shown)) == len(shown)
-
-
-def test_axis_ticks_are_round_and_cover_the_values():
-    assert axis_ticks(0, 8) == [0, 2, 4, 6, 8]
-    assert axis_ticks(6.2, 7.4) == [6, 6.5, 7, 7.5]
-    assert axis_ticks(-0.01, 0.03) == [-0.01, 0, 0.01, 0.02, 0.03]

@@ -167,8 +167,6 @@ def test_a_rig_from_register_to_scores(pairs, tmp_path, monkeypatch, capsys):
 
     stored = [np.asarray(Image.open(tmp_path / side / "0.png")) for side in ("vi", "ir")]
     assert (Fuser("small", registration=rig)(*stored) == fused).all()
-    whole = Fuser("small", registration=file, fill=True)(*stored)
-    assert whole.shape == VISIBLE
 
     film = tmp_path / "film.mp4"
     made = ("--weights", "small", "--fps", "2", "--out", film)

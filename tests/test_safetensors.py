@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import jax
@@ -103,12 +102,6 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tiny_params, tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         files.save_params(tmp_path / "file" / "w.safetensors", tiny_params, {})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_it_needs_no_pytorch(written, tiny_params, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert_equal(files.load_params(written), tiny_params)
-    files.save_params(written, tiny_params, {})
 
 
 def test_the_release_loads_what_the_docs_say(monkeypatch, tmp_path):

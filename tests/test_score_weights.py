@@ -3,12 +3,12 @@
 import json
 import math
 import shutil
-import sys
 
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console, score_weights
+from cddfuse_jax import score_weights
 from cddfuse_jax.evaluation import reproducing
 from cddfuse_jax.images.image_files import read_grey, write_png
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
@@ -97,20 +97,15 @@ def sets(tmp_path_factory):
     return folder
 
 
-def run(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["score_weights", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        console.run(score_weights.main)
-    return end.value.code
+def run(*words):
+    return ends(score_weights.main, *words)
 
 
-def test_from_folders_to_tables_and_on_after_an_interruption(
-    sets, tiny_weights, tmp_path, monkeypatch, capsys
-):
+def test_from_folders_to_tables_and_on_after_an_interruption(sets, tiny_weights, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["--weights", tiny_weights, "--data", sets / "data", "--out", out]
     words += ["--authors", sets / "authors"]
-    assert run(monkeypatch, *words) == 0
+    assert run(*words) == 0
     told = capsys.readouterr()
     assert "left out: MSRS" in told.err and "left out: RoadScene" in told.err
     table = (out / "scores.md").read_text()
@@ -131,7 +126,7 @@ def test_from_folders_to_tables_and_on_after_an_interruption(
     )
     assert result["MRI-CT"]["compared_with"] == "CDDFuse"
     words_of_medical = [*words[: words.index("--out")], "--out", str(out / "medical")]
-    assert run(monkeypatch, *words_of_medical, "--residual", "none", "--sets", "MRI-CT") == 0
+    assert run(*words_of_medical, "--residual", "none", "--sets", "MRI-CT") == 0
     medical = json.loads((out / "medical/scores.json").read_text())["MRI-CT"]
     assert medical["compared_with"] == "CDDFuse*" and "of CDDFuse*" in (
         (out / "medical/scores.md").read_text()
@@ -142,13 +137,13 @@ def test_from_folders_to_tables_and_on_after_an_interruption(
     # One image is missing: that one alone is fused again.
     (out / "TNO/fused_0/b.png").unlink()
     kept = (out / "TNO/fused_0/a.png").stat().st_mtime_ns
-    assert run(monkeypatch, *words) == 0
+    assert run(*words) == 0
     assert (out / "TNO/fused_0/a.png").stat().st_mtime_ns == kept
     assert json.loads((out / "scores.json").read_text()) == result
 
 
 def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
-    sets, tiny_weights, tiny_params, tmp_path, monkeypatch, capsys
+    sets, tiny_weights, tiny_params, tmp_path, capsys
 ):
     from cddfuse_jax.weights.any_format import save_params
 
@@ -157,9 +152,9 @@ def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
     changed["decoder"]["output2"] = -changed["decoder"]["output2"]
     save_params(other, changed, {})
     words = ["--set", f"TNO={sets / 'data/TNO'}", "--sets", "TNO", "--out", tmp_path / "out"]
-    assert run(monkeypatch, "--weights", tiny_weights, "--weights", other, *words) == 0
+    assert run("--weights", tiny_weights, "--weights", other, *words) == 0
     assert capsys.readouterr().out.count("±") >= 8
-    assert run(monkeypatch, "--weights", other, *words) == 2
+    assert run("--weights", other, *words) == 2
     assert "has images of other weights; name another --out" in capsys.readouterr().err
 
 
@@ -172,8 +167,8 @@ def test_seeds_become_a_deviation_and_others_weights_are_not_mixed(
         (["--set", "TNO=nowhere"], "nowhere: TNO needs folders vi and ir"),
     ],
 )
-def test_what_is_not_there_is_told(words, message, tmp_path, monkeypatch, capsys):
-    assert run(monkeypatch, "--weights", "ivf", "--out", tmp_path, *words) == 2
+def test_what_is_not_there_is_told(words, message, tmp_path, capsys):
+    assert run("--weights", "ivf", "--out", tmp_path, *words) == 2
     assert message in capsys.readouterr().err
 
 
@@ -186,7 +181,7 @@ def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, 
         image = rng.integers(0, 256, (44, 42), dtype=np.uint8)
         write_png(tmp_path / "test_img/TNO" / side / "one.png", image)
     words = ["--release", tmp_path, "--out", tmp_path / "out"]
-    assert run(monkeypatch, *words) == 1
+    assert run(*words) == 1
     told = capsys.readouterr()
     assert "left out: RoadScene by CDDFuse_IVF, no " in told.err
     lines = told.out.splitlines()
@@ -200,9 +195,9 @@ def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, 
     other = read_grey(tmp_path / "out/CDDFuse_IVF/TNO/fused_0/one.png").astype(np.uint8)
     other[0, :2] ^= 1
     write_png(tmp_path / "test_result/TNO/one.png", other)
-    assert run(monkeypatch, *words) == 0
+    assert run(*words) == 0
     out = capsys.readouterr().out
     assert out.endswith("THE SAME: every digit of 1 lines\n")
     assert "  images: 0 of 1 equal, 0.11 % of pixels differ, by at most 1 of 255\n" in out
-    assert run(monkeypatch, *words, "--models", tmp_path) == 2
+    assert run(*words, "--models", tmp_path) == 2
     assert "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth" in capsys.readouterr().err

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.export import __main__ as export
@@ -57,10 +57,7 @@ def test_a_wrong_archive_is_one_line(tmp_path, content):
 def test_without_npm_it_is_one_line_before_any_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     out = tmp_path / "page.html"
-    monkeypatch.setattr(sys, "argv", ["export", "--format", "page", "--out", str(out)])
-    with pytest.raises(SystemExit) as end:
-        console.run(export.main)
-    assert end.value.code == 2
+    assert ends(export.main, "--format", "page", "--out", out) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: a page holds the npm package") and error.count("\n") == 1
     assert not out.exists()

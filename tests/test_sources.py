@@ -8,10 +8,12 @@ from ml_collections import ConfigDict
 from PIL import Image
 from stored import write_pairs, write_patches
 
-from cddfuse_jax.data.pipeline import batches, make_source
+from cddfuse_jax import config as configs
+from cddfuse_jax.data.pipeline import batches, make_source, make_sources
 from cddfuse_jax.data.sources import SyntheticPairs
 from cddfuse_jax.data.stored_pairs import H5Patches
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import write_png
 
 
 def test_folders_are_read_as_luma_and_grey(tmp_path):
@@ -98,19 +100,9 @@ def test_synthetic_pairs_differ_by_index_and_seed():
 def test_make_source_follows_the_config(tmp_path):
     path = write_patches(tmp_path / "patches.h5", count=2)
     _, visible, infrared = write_pairs(tmp_path, [(8, 8)] * 3)
-    data = ConfigDict(
-        {
-            "source": "synthetic",
-            "infrared": str(infrared),
-            "visible": str(visible),
-            "pair": "",
-            "registration": "",
-            "file": str(path),
-            "count": 5,
-            "height": 16,
-            "width": 24,
-        }
-    )
+    data = configs.release().data
+    data.update(visible=str(visible), infrared=str(infrared), file=str(path))
+    data.update(count=5, height=16, width=24)
     lengths = {}
     for data.source in ("folders", "hdf5", "synthetic"):
         lengths[data.source] = len(make_source(data))
@@ -139,3 +131,47 @@ def test_a_locked_file_says_so(tmp_path):
         "or set HDF5_USE_FILE_LOCKING=FALSE"
     )
     assert len(H5Patches(path)) == 2
+
+
+def folders_config(tmp_path, **names):
+    """A config of pairs in several folders; ``names`` by folder."""
+    config = configs.release()
+    for side in ("visible", "infrared"):
+        for folder, members in names.items():
+            for name in members:
+                write_png(tmp_path / side / folder / f"{name}.png", np.zeros((16, 16), np.uint8))
+        config.data[side] = ",".join(str(tmp_path / side / folder) for folder in names)
+    config.data.source = "folders"
+    return config
+
+
+def test_several_folders_are_one_source_and_lists_choose_from_it(tmp_path):
+    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "e", "f"])
+    training, held_out = make_sources(config)
+    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "e", "f"], None)
+    (tmp_path / "held").write_text("b.jpg\n\nc\n")
+    config.held_out.names = str(tmp_path / "held")
+    training, held_out = make_sources(config)
+    assert training.names() == ["a", "d", "e", "f"]
+    assert held_out.names() == ["b", "c", "c"]
+    config.held_out.every_nth = 4  # of each folder; one has only three
+    assert make_sources(config)[1].names() == ["b", "c", "c", "f"]
+    config.held_out.count = 2
+    assert make_sources(config)[1].names() == ["b", "c"]
+    (tmp_path / "some").write_text("a\nb\nd")
+    config.data.names = str(tmp_path / "some")
+    assert make_sources(config)[0].names() == ["a", "d"]
+
+
+def test_lists_that_do_not_fit_are_told(tmp_path):
+    config = folders_config(tmp_path, one=["a", "b"])
+    (tmp_path / "list").write_text("a\nx\ny")
+    config.held_out.names = str(tmp_path / "list")
+    with pytest.raises(InputError, match="2 of 3 names are not among the 2 pairs: x, y"):
+        make_sources(config)
+    (tmp_path / "list").write_text("a\nb")
+    with pytest.raises(InputError, match="all 2 pairs are held out: none is left"):
+        make_sources(config)
+    config.data.visible += ",elsewhere"
+    with pytest.raises(InputError, match="must name as many folders, got 2 and 1"):
+        make_sources(config)

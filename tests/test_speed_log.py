@@ -1,20 +1,15 @@
-"""A run tells how fast it is, and traces the updates that it is asked for."""
+"""A run tells how fast it is; which updates may be traced."""
 
-import gzip
-import json
-import sys
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
+from programs import ends
 from scalars import read_scalars
 
-from cddfuse_jax import console, train
+from cddfuse_jax import train
 from cddfuse_jax.training import log as log_module
 from cddfuse_jax.training.log import TrainLog
-from cddfuse_jax.training.run import train_and_evaluate
-
-pytestmark = pytest.mark.slow
 
 
 def test_speed_is_per_step_and_chip(tmp_path, monkeypatch):
@@ -32,22 +27,8 @@ def test_speed_is_per_step_and_chip(tmp_path, monkeypatch):
     assert scalars["speed/input_wait_seconds"] == 2.75
 
 
-def test_a_trace_of_the_updates_asked_for_opens_in_perfetto(tiny_config, tmp_path, capsys):
-    train_and_evaluate(tiny_config, tmp_path, lambda step: step == 3, profile_steps=(2, 3))
-    assert "trace of updates 2 to 3" in capsys.readouterr().err
-    (file,) = (tmp_path / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
-    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
-    assert any("shard_map" in event.get("name", "") or "jit" in event.get("name", "")
-               for event in events)  # fmt: skip
-    scalars = read_scalars(tmp_path)
-    assert 0 <= scalars["speed/input_wait_seconds"][1] < scalars["speed/step_seconds"][1]
-
-
 @pytest.mark.parametrize("steps", ["5", "5:4", "0:2", "a:b"])
-def test_updates_that_are_none_are_refused_in_a_line(steps, tmp_path, monkeypatch, capsys):
-    arguments = ["train", "--config=ivf", f"--workdir={tmp_path}", f"--profile_steps={steps}"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        console.run(train.main)
-    assert end.value.code == 2
+def test_updates_that_are_none_are_refused_in_a_line(steps, tmp_path, capsys):
+    words = ["--config=ivf", f"--workdir={tmp_path}", f"--profile_steps={steps}"]
+    assert ends(train.main, *words) == 2
     assert f"such as 10:15, got '{steps}'" in capsys.readouterr().err

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from PIL import Image
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.data import msrs, tfds_builder
 from cddfuse_jax.data.pipeline import batches, make_source
 from cddfuse_jax.data.sources import FolderPairs
@@ -70,7 +70,7 @@ def test_it_trains_and_travels_without_tensorflow(directory):
     assert "tensorflow" not in sys.modules
 
 
-def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, capsys):
+def test_what_is_missing_is_named(folder, directory, tmp_path, capsys):
     with pytest.raises(InputError, match=r"no TFDS dataset with a split 'train' .*tfds_builder"):
         TfdsPairs(tmp_path)
     with pytest.raises(InputError, match="no TFDS dataset with a split 'validation'"):
@@ -81,11 +81,8 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, monkeypatch, caps
         msrs.build(folder, directory.parents[1])
     with pytest.raises(InputError, match="must hold train/vi and train/ir"):
         msrs.build(tmp_path, tmp_path)
-    arguments = f"tfds_builder --data {tmp_path / 'none'} --out {tmp_path}"
-    monkeypatch.setattr(sys, "argv", arguments.split())
-    with pytest.raises(SystemExit) as end:
-        console.run(tfds_builder.main)
-    assert end.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+    words = ["--data", tmp_path / "none", "--out", tmp_path]
+    assert ends(tfds_builder.main, *words) == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_broken_pair_leaves_no_dataset(folder, tmp_path):

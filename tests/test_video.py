@@ -1,12 +1,11 @@
 import argparse
 import resource
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from programs import ends
 
-from cddfuse_jax import console
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fuse import main
 from cddfuse_jax.fusing.fuser import Fuser
@@ -66,13 +65,10 @@ class Numbers:
 
 
 @pytest.fixture
-def fuse(tiny_weights, monkeypatch):
+def fuse(tiny_weights):
     def command(visible, infrared, out, *more):
-        arguments = ["fuse", "--weights", tiny_weights, "--vi", visible, "--ir", infrared]
-        monkeypatch.setattr(sys, "argv", [*map(str, arguments), "--out", str(out), *more])
-        with pytest.raises(SystemExit) as end:
-            console.run(main)
-        return end.value.code
+        words = ["--weights", tiny_weights, "--vi", visible, "--ir", infrared, "--out", out]
+        return ends(main, *words, *more)
 
     return command
 
@@ -160,27 +156,6 @@ def test_rates_that_are_written_differently_are_one_and_near_ones_are_two():
         for pair in ((other, Numbers(8, 30)), (Numbers(8, 30), other)):
             with pytest.raises(InputError, match="give --sync"):
                 check_timing(*pair, False)
-
-
-def test_only_a_few_frames_are_held_at_a_time():
-    held, most = set(), 0
-
-    class Counted(Numbers):
-        def __iter__(self):
-            nonlocal most
-            for frame in super().__iter__():
-                pixels = frame.pixels.view(type("Watched", (np.ndarray,), {"__del__": forget}))
-                held.add(id(pixels))
-                most = max(most, len(held))
-                yield frame._replace(pixels=pixels)
-                del pixels
-
-    def forget(self):
-        held.discard(id(self))
-
-    for _ in paired(Counted(200, 30), Counted(60, 9), True):
-        pass
-    assert most <= 5
 
 
 def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys):
