@@ -194,15 +194,16 @@ def _quietly() -> Iterator[None]:
     run.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    before = [logger.level for logger in loggers]
+    before, hook = [logger.level for logger in loggers], sys.unraisablehook
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda found: None  # by which TensorStore's threads print
     try:
         yield
     except Exception:
-        sys.unraisablehook = lambda found: None
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         raise
+    sys.unraisablehook = hook
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
 
