@@ -196,8 +196,8 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = _BARE if suffix == ".dcm" else _APPLE if start[4:8] == b"ftyp" else _ELSE
-        how = EXPORTING.get(suffix, how)
+        others = _APPLE if start[4:8] == b"ftyp" else _ELSE
+        how = (EXPORTING | {".dcm": _BARE}).get(suffix, others)
         raise InputError(f"{path}: not an image that can be read{how}") from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__

@@ -127,15 +127,10 @@ def _deep_colour_png(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
     import imagecodecs
 
     def chunk(text: bytes) -> bytes:
-        length, checksum = (
-            struct.pack(">I", len(text)),
-            struct.pack(">I", zlib.crc32(b"tEXt" + text)),
-        )
-        return length + b"tEXt" + text + checksum
+        body = b"tEXt" + text
+        return struct.pack(">I", len(text)) + body + struct.pack(">I", zlib.crc32(body))
 
-    encoded, header = (
-        bytes(imagecodecs.png_encode(pixels)),
-        8 + 25,
-    )  # bytes of the signature and of IHDR
+    encoded = bytes(imagecodecs.png_encode(pixels))
+    header = 8 + 25  # bytes of the signature and of IHDR
     added = [chunk(f"{key}\0{text}".encode("latin-1", "replace")) for key, text in texts.items()]
     return encoded[:header] + b"".join(added) + encoded[header:]
