@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.models import Precision
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.derivatives import implementations_for
 from cddfuse_jax.models.precision import computed, features_dtype
 from cddfuse_jax.training.hlo import totals
 from cddfuse_jax.training.parallel import AXIS, Devices
@@ -118,7 +119,8 @@ def _shaped(shape: tuple[int, ...], sharding: jax.sharding.Sharding) -> jax.Shap
 
 def _compiled(function: Any, arguments: tuple, pairs: int) -> dict[str, Any]:
     """Return what the compiler says, for one device; `OutOfMemoryError` where it does not fit."""
-    lowered, began = function.lower(*arguments), time.perf_counter()
+    with implementations_for("tpu"):
+        lowered, began = function.lower(*arguments), time.perf_counter()
     try:
         program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
