@@ -16,7 +16,6 @@ def release() -> ConfigDict:
             "seed": 0,
             "batch_size": 8,  # over all devices
             "accumulate": 1,  # microbatches that a device's share is computed in; the same result
-            "piece": 0,  # images that a block computes at a time, 0 for all; the same result
             "parallel": "shard_map",  # or "pmap": how an update is mapped over devices
             # Of features and products: "float32" (the backend's own), "highest" (exact on TPUs and
             # GPUs too) or "bf16". Params, sums, losses and Adam are float32 with each.
@@ -131,7 +130,6 @@ RULES: dict[str, Rule] = {
     "seed": Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32),
     "batch_size": _at_least(1),
     "accumulate": _at_least(1),
-    "piece": _at_least(0),
     "parallel": _one_of("shard_map", "pmap"),
     "precision": _one_of("bf16", "float32", "highest"),
     "reconstruction_epochs": _at_least(0),

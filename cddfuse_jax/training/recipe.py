@@ -21,7 +21,7 @@ from cddfuse_jax.weights.any_format import load, load_meta, saved_steps
 def make_model(config: ConfigDict) -> CDDFuse:
     """Return the network that a config describes, once `config.check` has found it good."""
     dtype = features_dtype(config.precision)
-    return CDDFuse(**config.model, piece=config.piece, dtype=dtype)
+    return CDDFuse(**config.model, dtype=dtype)
 
 
 def take_sizes(config: ConfigDict, workdir: Path) -> None:
