@@ -26,7 +26,7 @@ COMMANDS = {
 GONE = {
     "decompose": "decompose is cddfuse_jax.training.decomposing.decompose, from Python",
     "reproduce": "reproduce is score-weights --release CHECKOUT now",
-    "downstream": "downstream is experiments/downstream/ in a clone of the repository now",
+    "downstream": "downstream is gone; docs/downstream.md names the commit that has it",
 }
 
 
