@@ -15,7 +15,7 @@ COMMANDS = {
     "register": ("cddfuse_jax.register", "measure how a rig's two cameras see one scene"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
     "train": ("cddfuse_jax.train", "train both stages"),
-    "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),
+    "plan": ("cddfuse_jax.plan", "estimate TPU memory by compiling; no TPU needed"),
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
