@@ -38,7 +38,7 @@ ORDER = (
     "errors",
     "_version",
 )
-COMMANDS = ("check_data", "decompose", "demo", "evaluate", "export.__main__", "fuse", "parity",
+COMMANDS = ("check_data", "demo", "evaluate", "export.__main__", "fuse", "parity",
             "plan", "score_weights", "train", "data.patches",
             "data.tfds_builder")  # fmt: skip
 

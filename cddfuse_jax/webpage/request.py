@@ -26,7 +26,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.pairs.read import Resize
 from cddfuse_jax.training.decomposing import decompose
-from cddfuse_jax.training.feature_pictures import labelled_grid
+from cddfuse_jax.training.feature_pictures import grid
 from cddfuse_jax.weights.any_format import load_params
 
 BASELINES = ("max", "mean")
@@ -173,5 +173,5 @@ def _maps(visible: Path, infrared: Path, weights: str, residual: Residual, out: 
     params = _params(weights)
     inputs = [levels.network_input(read_photo(path).pixels) for path in (visible, infrared)]
     parts = decompose(CDDFuse.from_params(params), params, inputs[0], inputs[1], residual)
-    write_png(out, labelled_grid(parts, f"{weights}, {residual}"))
+    write_png(out, grid(parts))
     return out
