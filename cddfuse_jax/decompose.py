@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, run
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.models import RESIDUALS
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import RESIZES
 from cddfuse_jax.weights import shipped
 
 
@@ -43,7 +43,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="DIR", help="folder for pictures and table")
     add("--residual", choices=RESIDUALS, help="as for fuse")
     add("--resize", choices=RESIZES, help="as for fuse: where sizes differ, resample this one")
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     add_overwrite(parser)
     return parser
 
@@ -65,7 +65,7 @@ def main() -> int:
         given.residual,
         given.resize,
         given.overwrite,
-        pair_rules.parse(given.pair),
+        rules.parse(given.pair),
     )
     return 1 if failed else 0
 

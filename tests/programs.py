@@ -14,6 +14,9 @@ import pytest
 
 from cddfuse_jax import console
 
+# After which a process is taken to hang: no test waits so long for one that works, however busy
+# the machine.
+HANG_SECONDS = 900
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What is compiled to be run once on a few numbers: the compiler's own time is what counts.
 HURRY = {

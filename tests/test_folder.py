@@ -9,7 +9,7 @@ from cddfuse_jax.fusing import folder, pair_files
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images import image_files
-from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.pairs.find import Pair
 
 COUNT = 4
 

@@ -25,6 +25,8 @@ ORDER = (
     "weights",
     "models",
     "metrics",
+    "pairs",
+    "rigs",
     "images",
     "config",
     "devices",

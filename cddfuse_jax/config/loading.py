@@ -1,5 +1,6 @@
 """Reading `--config=FILE --config.field=value`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         config = _parse(path, overrides)
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(_wrong_value(overrides, known, error)) from None
+    for field, value in list(flat(config)):
+        if isinstance(value, str) and value.startswith("~/"):
+            config.update_from_flattened_dict({field: os.path.expanduser(value)})
     return config
 
 

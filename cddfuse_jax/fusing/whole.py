@@ -11,7 +11,7 @@ from jaxtyping import Float
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
-from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
+from cddfuse_jax.fusing.memory import out_of_memory_told, strip_rows, whole_pixels
 from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models import Precision, Residual
@@ -88,7 +88,15 @@ def make_fuse(
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
-    return computed(fuse, precision)
+    def within_memory(
+        visible: Float[np.ndarray, "*n h w"],
+        infrared: Float[np.ndarray, "*n h w"],
+        bucket: Size | None = None,
+    ) -> Float[np.ndarray, "*n h w"]:
+        with out_of_memory_told(*visible.shape[-2:]):
+            return fuse(visible, infrared, bucket)
+
+    return computed(within_memory, precision)
 
 
 def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:

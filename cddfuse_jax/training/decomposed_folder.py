@@ -13,11 +13,11 @@ from cddfuse_jax.fusing.pixels import check_sizes
 from cddfuse_jax.fusing.whole import check_finite_output
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, write_png
-from cddfuse_jax.images.pair_photos import Resize, read_pair
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import Pair, select_pairs
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.pairs.find import Pair, select_pairs
+from cddfuse_jax.pairs.read import Resize, read_pair
+from cddfuse_jax.pairs.rules import Rule
 from cddfuse_jax.training.decomposing import Decomposition, decompose
 from cddfuse_jax.training.feature_pictures import distribution, labelled_grid
 from cddfuse_jax.weights.any_format import load

@@ -20,11 +20,11 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import Color
 from cddfuse_jax.images.image_files import read_photo, read_size, write_png
 from cddfuse_jax.images.output_files import FORMATS
-from cddfuse_jax.images.pair_photos import Resize
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import Resize
 from cddfuse_jax.training.decomposing import decompose
 from cddfuse_jax.training.feature_pictures import labelled_grid
 from cddfuse_jax.weights.any_format import load_params

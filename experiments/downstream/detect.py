@@ -23,7 +23,7 @@ from cddfuse_jax.console import ArgumentParser, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.images.image_files import read_size
-from cddfuse_jax.images.pairs import images_by_stem
+from cddfuse_jax.images.listing import images_by_stem
 
 Boxes = dict[str, list[list[float]]]  # by image: class from 0, then centre and sides, of 1
 

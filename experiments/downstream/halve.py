@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cddfuse_jax.images.image_files import read_image, write_png
 from cddfuse_jax.images.levels import resized
-from cddfuse_jax.images.pairs import images_by_stem
+from cddfuse_jax.images.listing import images_by_stem
 
 
 def main(folder: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from cddfuse_jax.errors import InputError, one_line
-from cddfuse_jax.images.pairs import images_by_stem
+from cddfuse_jax.images.listing import images_by_stem
 
 # The classes of MSRS's Segmentation_labels, in the order of their numbers.
 MSRS_CLASSES = (

@@ -32,7 +32,7 @@ from cddfuse_jax.files import alone_in, replacing
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured, with_chroma
 from cddfuse_jax.images.image_files import read_image, write_png
-from cddfuse_jax.images.pairs import images_by_stem
+from cddfuse_jax.images.listing import images_by_stem
 
 BUILT_IN = ("visible", "infrared", "mean", "max")
 LEVEL = 0.05
