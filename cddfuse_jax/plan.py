@@ -41,9 +41,9 @@ def main() -> None:
     from cddfuse_jax.config import check, load
 
     check(config := load(given.config, overrides))
+    devices = topology(given.topology)
     from cddfuse_jax.models.derivatives import implementations_for
 
-    devices = topology(given.topology)
     pairs = given.per_chip_batch or (1 if given.fuse else config.batch_size // len(devices))
     if pairs < 1:
         raise InputError(f"a chip takes 1 pair or more, got {pairs}; give --per_chip_batch")

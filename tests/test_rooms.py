@@ -34,6 +34,7 @@ ORDER = (
     "console",
     "signals",
     "huge_pages",
+    "custom_code",
     "files",
     "errors",
     "_version",
