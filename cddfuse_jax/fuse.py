@@ -15,11 +15,11 @@ from cddfuse_jax.evaluation import PROTOCOL_NAMES, REPORT_FILES
 from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.fusing.options import parser_of_fuse
-from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.output_files import FORMATS, format_for, is_video
-from cddfuse_jax.images.pair_photos import looks_medical
 from cddfuse_jax.images.ranges import parse_range
-from cddfuse_jax.images.rig import Rig, load_rig
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import looks_medical
+from cddfuse_jax.rigs.rig import Rig, load_rig
 from cddfuse_jax.weights import shipped
 
 
@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Read the arguments and fuse."""
     given = _arguments()
-    rule = pair_rules.parse(given.pair)
+    rule = rules.parse(given.pair)
     both = parse_range(given.range)
     for option in ("--range-vi", "--range-ir"):
         if (text := getattr(given, option[2:].replace("-", "_"))) is not None:
@@ -190,7 +190,7 @@ def _evaluate(given: argparse.Namespace, rig: Rig | None) -> int:
         given.protocol,
         dataset=given.dataset,
         overwrite=given.overwrite,
-        rule=pair_rules.parse(given.pair),
+        rule=rules.parse(given.pair),
         rig=rig,
     )
     print(terminal_table(evaluation))

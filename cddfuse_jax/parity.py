@@ -21,8 +21,9 @@ from cddfuse_jax.console import run
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.images import image_files, pair_photos, pairs
+from cddfuse_jax.images import image_files
 from cddfuse_jax.models import PRECISIONS
+from cddfuse_jax.pairs import find, read
 
 
 def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +32,8 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
-    pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
-    pair_photos.check_same_size(pair, vis, ir)
+    pair = find.Pair(Path(visible).stem, Path(visible), Path(infrared))
+    read.check_same_size(pair, vis, ir)
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

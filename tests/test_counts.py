@@ -11,9 +11,9 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import read_image, read_photo
-from cddfuse_jax.images.pair_photos import as_picture, notes_on, read_pair, warnings_on
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Values
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import as_picture, notes_on, read_pair, warnings_on
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import medical_files
 from cddfuse_jax.images.image_files import read_photo, read_size
-from cddfuse_jax.images.pair_photos import as_picture
-from cddfuse_jax.images.pairs import find_pairs, select_pairs
 from cddfuse_jax.images.ranges import Values
+from cddfuse_jax.pairs.find import find_pairs, select_pairs
+from cddfuse_jax.pairs.read import as_picture
 
 nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
 STORED = np.array([[0, 24, 1024, 1064], [1104, 1124, 2024, 3000]], np.uint16)  # HU + 1024

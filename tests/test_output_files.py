@@ -12,9 +12,9 @@ from cddfuse_jax.fusing.jobs import Files, Job, Treatment
 from cddfuse_jax.fusing.records import recording
 from cddfuse_jax.images.image_files import Photo, read_photo, write_png
 from cddfuse_jax.images.output_files import FORMATS, format_for, write_image
-from cddfuse_jax.images.pair_photos import PairOfPhotos, aligned, notes_on, read_pair
-from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.images.registration import Shift
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import PairOfPhotos, aligned, notes_on, read_pair
+from cddfuse_jax.rigs.shift import Shift
 
 RNG = np.random.default_rng(0)
 GREY, COLOUR = RNG.random((20, 30)), RNG.random((20, 30, 3))

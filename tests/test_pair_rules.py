@@ -1,8 +1,8 @@
 import pytest
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pair_rules import Rule, parse
-from cddfuse_jax.images.pairs import find_pairs, select_pairs
+from cddfuse_jax.pairs.find import find_pairs, select_pairs
+from cddfuse_jax.pairs.rules import Rule, parse
 
 
 def folder(path, *names):

@@ -13,7 +13,15 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import READ, naming
-from cddfuse_jax.images.pair_photos import (
+from cddfuse_jax.images.listing import candidates_by_stem
+from cddfuse_jax.pairs.find import (
+    Pair,
+    find_pairs,
+    home,
+    no_pairs,
+    tell_skipped,
+)
+from cddfuse_jax.pairs.read import (
     Fit,
     PairOfPhotos,
     notes_on,
@@ -21,16 +29,8 @@ from cddfuse_jax.images.pair_photos import (
     warning_of_view,
     warnings_on,
 )
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import (
-    Pair,
-    candidates_by_stem,
-    find_pairs,
-    home,
-    no_pairs,
-    tell_skipped,
-)
-from cddfuse_jax.images.registration import measure_shift
+from cddfuse_jax.pairs.rules import Rule
+from cddfuse_jax.rigs.shift import measure_shift
 
 
 class Findings(NamedTuple):

@@ -12,8 +12,8 @@ from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError, WriteError, install, one_line
 from cddfuse_jax.images.image_files import read_image
 from cddfuse_jax.images.levels import grey_8_bit
-from cddfuse_jax.images.pair_photos import check_same_size
-from cddfuse_jax.images.pairs import Pair, find_pairs
+from cddfuse_jax.pairs.find import Pair, find_pairs
+from cddfuse_jax.pairs.read import check_same_size
 
 try:
     import tensorflow_datasets as tfds

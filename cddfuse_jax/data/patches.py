@@ -15,11 +15,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cddfuse_jax import console, files
 from cddfuse_jax.console import run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images import image_files, pair_rules
-from cddfuse_jax.images.pair_photos import check_same_size
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import Pair, find_pairs
-from cddfuse_jax.images.rig import HELP, OPTION, Rig, load_rig
+from cddfuse_jax.images import image_files
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.find import Pair, find_pairs
+from cddfuse_jax.pairs.read import check_same_size
+from cddfuse_jax.pairs.rules import Rule
+from cddfuse_jax.rigs.rig import HELP, OPTION, Rig, load_rig
 
 # As the release spells them: in each group one dataset "0", "1", ... of 1xHxW float32.
 VISIBLE_GROUP, INFRARED_GROUP = "vis_patchs", "ir_patchs"
@@ -189,7 +190,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from one to the next (200)")
     parser.add_argument(OPTION, type=Path, metavar="FILE", help=HELP)
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     console.add_overwrite(parser)
     given = parser.parse_args()
     return write_patches(
@@ -199,7 +200,7 @@ def main() -> int:
         given.size,
         given.stride,
         given.overwrite,
-        pair_rules.parse(given.pair),
+        rules.parse(given.pair),
         load_rig(given.registration) if given.registration else None,
     )
 

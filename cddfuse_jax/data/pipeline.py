@@ -18,8 +18,8 @@ from cddfuse_jax.data.sources import (
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.rig import load_rig
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.rigs.rig import load_rig
 
 SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
@@ -72,7 +72,7 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                     "data.visible and data.infrared must name as many folders, got "
                     f"{len(visible)} and {len(infrared)}"
                 )
-            rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
+            rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
             return [
                 FolderPairs(*sides, keep_bad, rule, rig)

@@ -14,10 +14,10 @@ from cddfuse_jax.console import report
 from cddfuse_jax.data.patches import read_pair
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pair_photos import read_pair_size
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import find_pairs, no_pairs
-from cddfuse_jax.images.rig import Rig
+from cddfuse_jax.pairs.find import find_pairs, no_pairs
+from cddfuse_jax.pairs.read import read_pair_size
+from cddfuse_jax.pairs.rules import Rule
+from cddfuse_jax.rigs.rig import Rig
 
 Images = dict[str, np.ndarray]
 Size = tuple[str, int, int]  # what it is of, height, width

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pair_rules import PLACE, SEPARATORS, Rule
-from cddfuse_jax.images.pairs import Pair, find_pairs, home, images_within
+from cddfuse_jax.images.listing import images_within
+from cddfuse_jax.pairs.find import Pair, find_pairs, home
+from cddfuse_jax.pairs.rules import PLACE, SEPARATORS, Rule
 
 
 class Run(NamedTuple):
@@ -47,7 +48,7 @@ def find_scenes(
 ) -> Selection:
     """Find the scenes that the two source folders and all folders of all runs have.
 
-    Sources are matched as `images.pairs.find_pairs` says, fused files by `matched`. Runs are
+    Sources are matched as `pairs.find.find_pairs` says, fused files by `matched`. Runs are
     compared on the same images only: what one run lacks is scored for none.
 
     Raises:

@@ -17,12 +17,12 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import naming, photo_8_bit, read_photo
-from cddfuse_jax.images.pair_photos import as_picture
-from cddfuse_jax.images.rig import Rig
 from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
 from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.pairs.read import as_picture
+from cddfuse_jax.rigs.rig import Rig
 
 DEFAULT_BASELINES = ("max", "mean")
 LARGEST_CROP = 1  # pixels by which sizes may differ

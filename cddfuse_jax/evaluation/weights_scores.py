@@ -17,11 +17,11 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images.image_files import read_grey
-from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.models import Residual
+from cddfuse_jax.pairs.find import find_pairs
 from cddfuse_jax.weights.any_format import load
 from cddfuse_jax.weights.identity import short_digest
 

@@ -22,7 +22,7 @@ from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
 from cddfuse_jax.fusing.memory import devices_in_one_memory
 from cddfuse_jax.fusing.pair_files import ANY_TIME, Outcome, fuse_files
 from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images.pair_photos import sizes_of, warning_of_view
+from cddfuse_jax.pairs.read import sizes_of, warning_of_view
 
 MOST_AT_ONCE = 8
 LARGE = 2e6  # pixels; from there on one pair at a time, for its files' arrays take some 50 B each

@@ -10,8 +10,8 @@ from cddfuse_jax.fusing.folder import fuse_jobs
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Files, Job, Treatment, find_jobs
 from cddfuse_jax.fusing.pair_files import Outcome
 from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.output_files import QUALITY, format_for
+from cddfuse_jax.pairs import rules
 
 
 class Fuser(PairFuser):
@@ -101,7 +101,7 @@ class Fuser(PairFuser):
         Raises:
             InputError: nothing to fuse, or an output exists or would replace an input.
         """
-        rule = pair_rules.parse(pair)
+        rule = rules.parse(pair)
         files = Files(Path(visible), Path(infrared), Path(out), rule, overwrite, skip_existing)
         treatment = Treatment(resize, align, format_for(files.out, format), quality)
         jobs = find_jobs(files, treatment)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
-from cddfuse_jax.images.pair_photos import Resize
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import Pair, select_pairs
+from cddfuse_jax.pairs.find import Pair, select_pairs
+from cddfuse_jax.pairs.read import Resize
+from cddfuse_jax.pairs.rules import Rule
 
 
 class Files(NamedTuple):
@@ -18,7 +18,7 @@ class Files(NamedTuple):
         visible: a file, or a folder.
         infrared: the same kind.
         out: a folder that takes the fused images; also an image file for one pair.
-        rule: how names go together, see `images.pairs.find_pairs`.
+        rule: how names go together, see `pairs.find.find_pairs`.
         overwrite: whether outputs that exist are replaced.
         skip_existing: whether pairs whose output exists are left out.
         shard: (i, n): only every n-th pair, from the i-th; others may fuse the rest meanwhile.
@@ -37,7 +37,7 @@ class Treatment(NamedTuple):
     """What is done to the files of every pair, beside fusing them.
 
     Attributes:
-        resize: see `images.pair_photos.read_pair`.
+        resize: see `pairs.read.read_pair`.
         align: whether a shift that is certain is undone, by cropping both to what they share.
         format: how the fused image is stored, one of `images.output_files.FORMATS`.
         quality: of a JPEG, 1 to 100.

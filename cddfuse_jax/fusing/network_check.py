@@ -21,11 +21,11 @@ from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.buckets import fuse_in_bucket
 from cddfuse_jax.fusing.strips import fuse_in_strips
-from cddfuse_jax.models.branches import FIELDS, check_parts, sources
+from cddfuse_jax.models.branches import PARTS, check_parts, sources
 from cddfuse_jax.models.cddfuse import CDDFuse
 
 # `code_digest` of the code that tests/test_streaming.py and tests/test_buckets.py passed with.
-TESTED_CODE = "11605e2a556cbd1b"
+TESTED_CODE = "3ca35edb98d7f590"
 RECORD = "fused_in_parts.json"  # in a run's folder: digest -> "" or why it is fused whole only
 _SIZES, _BUCKET, _ROWS = ((11, 13), (15, 13)), (16, 24), 3
 _REMEDY = (
@@ -53,7 +53,7 @@ def why_only_whole(model: CDDFuse, params: Any, run: Path | None = None) -> str:
         params: which it fuses with.
         run: a folder that keeps the answer for the next time.
     """
-    custom = any(getattr(model, field) for field in FIELDS)
+    custom = any(getattr(model, field) for field in PARTS)
     if not custom and code_digest() == TESTED_CODE:
         return ""
     model = model.clone(dtype=None)

@@ -6,13 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
-from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY
-from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.images.rig import HELP, OPTION
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import RESIZES
+from cddfuse_jax.rigs.rig import HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 
@@ -77,7 +77,7 @@ def parser_of_fuse() -> ArgumentParser:
     add("--shard", type=_shard, default=(0, 1), metavar="I/N",
         help="fuse only every N-th pair, from the I-th (0 to N-1): start N such processes, which "
         "need not know of each other; score afterwards, by evaluate")  # fmt: skip
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     add("--color", choices=COLORS,
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "

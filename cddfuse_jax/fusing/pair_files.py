@@ -18,9 +18,9 @@ from cddfuse_jax.fusing.pixels import Pixels
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import write_image
-from cddfuse_jax.images.pair_photos import aligned, notes_on, read_pair, warnings_on
-from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.images.registration import measure_shift
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import aligned, notes_on, read_pair, warnings_on
+from cddfuse_jax.rigs.shift import measure_shift
 
 ANY_TIME: AbstractContextManager = contextlib.nullcontext()
 

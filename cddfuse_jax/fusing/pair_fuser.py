@@ -21,9 +21,9 @@ from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_bucket
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.ranges import AUTO, Range, parse_range
-from cddfuse_jax.images.rig import Rig, load_rig
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.rigs.rig import Rig, load_rig
 from cddfuse_jax.weights.any_format import Weights, check_finite, load, run_of
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT

@@ -10,7 +10,7 @@ from cddfuse_jax.fusing.folder import fuse_jobs
 from cddfuse_jax.fusing.jobs import Files, Job, Treatment, outputs
 from cddfuse_jax.fusing.pair_files import Outcome
 from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images.pairs import Pair, find_pairs, home
+from cddfuse_jax.pairs.find import Pair, find_pairs, home
 
 EVERY = 1.0  # seconds from look to look
 

@@ -1,5 +1,6 @@
 """The compute core: one pair of grey images through the network."""
 
+import contextlib
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
-from cddfuse_jax.fusing.memory import strip_rows, whole_pixels
+from cddfuse_jax.fusing.memory import out_of_memory_told, strip_rows, whole_pixels
 from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models import Precision, Residual
@@ -95,11 +96,18 @@ def make_fuse(
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
-    def on_device(*arguments):  # whose implementations are traced, see `derivatives.by_platform`
-        with jax.default_device(device):
-            return fuse(*arguments)
+    def within_memory(
+        visible: Float[np.ndarray, "*n h w"],
+        infrared: Float[np.ndarray, "*n h w"],
+        bucket: Size | None = None,
+    ) -> Float[np.ndarray, "*n h w"]:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(out_of_memory_told(*visible.shape[-2:]))
+            if device:  # whose implementations are traced, see `derivatives.by_platform`
+                stack.enter_context(jax.default_device(device))
+            return fuse(visible, infrared, bucket)
 
-    return computed(on_device if device else fuse, precision)
+    return computed(within_memory, precision)
 
 
 def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:

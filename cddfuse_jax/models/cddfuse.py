@@ -86,7 +86,7 @@ class CDDFuse(nn.Module):
         dtype: of features, such as bfloat16; None for that of the images. Params, sums over pixels
             and decoded images stay in float32 or wider.
         block: a custom block in place of each RestormerBlock, as "MODULE:CLASS" or "FILE.py:CLASS"
-            (`branches.load`); "" for the release's.
+            (`custom_code.load`); "" for the release's.
         base: a custom base branch, in the encoder and in the fusion layer.
         detail: a custom detail branch, in both too.
         merge: a custom fusion rule in place of `Sum`, for base and for detail features: a module or

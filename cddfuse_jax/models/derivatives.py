@@ -72,7 +72,7 @@ def by_platform(*arguments, default: Callable, **implementations: Callable):
     Values are the same on every platform. Only the implementation for the default device is traced,
     unless `implementations_for` says otherwise: tracing all takes several times as long.
     """
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    device = jax.config.jax_default_device
     platform = _platform.get() or getattr(device, "platform", device or jax.default_backend())
     if platform != "all":
         name = "gpu" if platform in GPUS else platform

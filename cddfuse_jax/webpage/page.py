@@ -13,9 +13,9 @@ import gradio as gr
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.image_files import READ
-from cddfuse_jax.images.pair_photos import RESIZES
 from cddfuse_jax.metrics.protocols import METRICS, PAPER_SCORES
 from cddfuse_jax.models import RESIDUALS
+from cddfuse_jax.pairs.read import RESIZES
 from cddfuse_jax.webpage.request import (
     STORED,
     Answer,

@@ -20,13 +20,13 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import Color
 from cddfuse_jax.images.image_files import read_photo, read_size, write_png
 from cddfuse_jax.images.output_files import FORMATS
-from cddfuse_jax.images.pair_photos import Resize
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import Resize
 from cddfuse_jax.training.decomposing import decompose
-from cddfuse_jax.training.feature_pictures import labelled_grid
+from cddfuse_jax.training.feature_pictures import grid
 from cddfuse_jax.weights.any_format import load_params
 
 BASELINES = ("max", "mean")
@@ -173,5 +173,5 @@ def _maps(visible: Path, infrared: Path, weights: str, residual: Residual, out: 
     params = _params(weights)
     inputs = [levels.network_input(read_photo(path).pixels) for path in (visible, infrared)]
     parts = decompose(CDDFuse.from_params(params), params, inputs[0], inputs[1], residual)
-    write_png(out, labelled_grid(parts, f"{weights}, {residual}"))
+    write_png(out, grid(parts))
     return out

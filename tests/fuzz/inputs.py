@@ -27,7 +27,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from pth_writer import write_pth  # noqa: E402
 
 from cddfuse_jax.config import load  # noqa: E402
-from cddfuse_jax.config.fields import RULES  # noqa: E402
+from cddfuse_jax.config.fields import FIELDS  # noqa: E402
 from cddfuse_jax.data.stored_pairs import H5Patches  # noqa: E402
 from cddfuse_jax.errors import InputError, escaped  # noqa: E402
 from cddfuse_jax.images.image_files import FORMATS, read_image, read_photo  # noqa: E402
@@ -142,7 +142,7 @@ def hdf5(folder: Path, rng: random.Random) -> None:
 def config(folder: Path, rng: random.Random) -> None:
     """Load a config with fields set to what they may not be."""
     del folder
-    fields = rng.sample(sorted(RULES), 2)
+    fields = rng.sample(sorted(name for name, field in FIELDS.items() if field.rule), 2)
     load("ivf", [f"--config.{field}={rng.choice(VALUES)}" for field in fields])
 
 

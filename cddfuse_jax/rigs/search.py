@@ -16,8 +16,8 @@ from jaxtyping import Float
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.levels import resized
-from cddfuse_jax.images.rig import Rig
-from cddfuse_jax.images.rig_edges import COARSE_SIDE, Coarse, Edges, Images, reduced, rig_by
+from cddfuse_jax.rigs.edge_fields import COARSE_SIDE, Coarse, Edges, Images, reduced, rig_by
+from cddfuse_jax.rigs.rig import Rig
 
 LARGEST_SIDE = 1024  # larger images are measured reduced to this
 COVERED = np.exp(0.045 * np.arange(-27, 8))  # of the visible image's diagonal: 0.30 to 1.37

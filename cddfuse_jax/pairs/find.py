@@ -1,15 +1,15 @@
 """The two files of one scene, found by their names."""
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import EXPORTING, READ, SUFFIXES, missing
-from cddfuse_jax.images.pair_rules import PLACE, Rule, find_rule, parse, sides
+from cddfuse_jax.images.listing import images_within, refuse_ambiguous, without_ending
+from cddfuse_jax.pairs.rules import PLACE, Rule, find_rule, parse, sides
 
 
 class Pair(NamedTuple):
@@ -77,7 +77,7 @@ def find_pairs(
             report(f"note: pairs found by {rule}")
     parts = sides(rule, first, second, one)
     for folder, side in zip((visible, infrared), parts, strict=True):
-        _refuse_ambiguous(folder, (names for names in side.values()))
+        refuse_ambiguous(folder, (names for names in side.values()))
     scenes = sorted(parts[0].keys() & parts[1].keys())
     pairs = [Pair(s, first[parts[0][s][0]], second[parts[1][s][0]]) for s in scenes]
     for pair in pairs:
@@ -151,7 +151,7 @@ def select_pairs(
     if home(visible).is_dir() != home(infrared).is_dir():
         raise InputError("--vi and --ir must be two files or two folders, got one of each")
     if not home(visible).is_dir():
-        pair = Pair(_without_ending(visible).name, visible, infrared)
+        pair = Pair(without_ending(visible).name, visible, infrared)
         refuse_one_file(pair)
         return [pair], []
     found = find_pairs(visible, infrared, rule)
@@ -173,53 +173,3 @@ def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
         f"(endings may differ), found {alone} images without a partner; where names carry a mark "
         "of the side, give --pair '{}_V' '{}_T'"
     )
-
-
-def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
-    """Image files of a folder (not of its subfolders), sorted, by the name without its ending."""
-    found = candidates_by_stem(folder)
-    _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
-    return {stem: files[0] for stem, files in found.items()}
-
-
-def images_within(folder: str | os.PathLike, deep: bool) -> dict[str, Path]:
-    """As `images_by_stem`; with ``deep``, or where there are none, those of subfolders too."""
-    found = candidates_by_stem(folder, subfolders=deep)
-    found = found or candidates_by_stem(folder, subfolders=True)
-    _refuse_ambiguous(folder, ([file.name for file in files] for files in found.values()))
-    return {stem: files[0] for stem, files in found.items()}
-
-
-def _refuse_ambiguous(folder: str | os.PathLike, groups: Iterable[list[str]]) -> None:
-    ambiguous = [", ".join(names) for names in groups if names[1:]]
-    if ambiguous:
-        more = f" and {len(ambiguous) - 5} more names" if len(ambiguous) > 5 else ""
-        raise InputError(
-            f"{folder}: one image per name, found {'; '.join(ambiguous[:5])}{more}; "
-            "remove all but one"
-        )
-
-
-def candidates_by_stem(
-    folder: str | os.PathLike, subfolders: bool = False
-) -> dict[str, list[Path]]:
-    """All image files of a folder by stem, sorted; a stem with several files is ambiguous.
-
-    With ``subfolders`` those in them too; the stem is then the path within the folder, as
-    ``day/a``, without the ending.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    found = defaultdict(list)
-    for file in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
-        within = file.relative_to(folder)
-        hidden = any(part[0] == "." for part in within.parts)
-        if file.name.lower().endswith(SUFFIXES) and not hidden:
-            found[_without_ending(within).as_posix()].append(file)
-    return dict(found)
-
-
-def _without_ending(file: Path) -> Path:
-    bare = file.with_suffix("")
-    return bare.with_suffix("") if file.suffix.lower() == ".gz" else bare  # as .nii.gz

@@ -11,11 +11,11 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
-from cddfuse_jax.images.registration import Shift
-from cddfuse_jax.images.rig import Rig
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.rigs.rig import Rig
+from cddfuse_jax.rigs.shift import Shift
 
 Resize = Literal["visible", "infrared"]
 RESIZES: tuple[Resize, ...] = ("visible", "infrared")
@@ -131,7 +131,7 @@ def warning_of_view(
     pairs: list[Pair], fit: Fit = None, ranges: tuple[Range, Range] = (AUTO, AUTO), index=None
 ) -> str | None:
     """Return a warning if the first of some pairs certainly show no common field of view."""
-    from cddfuse_jax.images.rig_search import SAMPLE, other_view
+    from cddfuse_jax.rigs.search import SAMPLE, other_view
 
     if isinstance(fit, Rig) or any(map(looks_medical, pairs[:SAMPLE])):
         return None
