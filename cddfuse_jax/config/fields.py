@@ -67,6 +67,9 @@ def release() -> ConfigDict:
                 # How names go together, as "{}_V,{}_T"; "" for equal names, or what is found.
                 "pair": "",
                 "registration": "",  # of a rig, for "folders": a file of cddfuse register
+                # What becomes black and white on each side, for "folders", as --range-ir of fuse.
+                "range_vi": "auto",
+                "range_ir": "auto",
                 # A text file with a name a line: only these pairs; "" for all.
                 "names": "",
                 "file": "",  # for "hdf5"

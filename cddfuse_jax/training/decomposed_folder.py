@@ -63,7 +63,7 @@ def decompose_files(
     """Take a pair of files, or every pair of two folders, apart; return the number of failures."""
     if out.suffix or (out.exists() and not out.is_dir()):
         raise InputError(f"--out is a folder for pictures and a table, got {out}; name a folder")
-    pairs, alone = select_pairs(visible, infrared, rule)
+    pairs, alone, _ = select_pairs(visible, infrared, rule)
     files = outputs(pairs, out / "")
     table, picture = out / TABLE, out / PICTURE
     if picture in files:

@@ -1,5 +1,6 @@
 """One visitor's pair, from two files to a fused one, its pictures and its scores."""
 
+import copy
 import functools
 import time
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
 from cddfuse_jax.evaluation.scoring import score_scene
+from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job, Treatment
 from cddfuse_jax.fusing.memory import memory_for_strips
 from cddfuse_jax.fusing.pair_files import Outcome, fuse_file
-from cddfuse_jax.fusing.pair_fuser import PairFuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import Color
 from cddfuse_jax.images.image_files import read_photo, read_size, write_png
@@ -129,8 +130,8 @@ def draw_pair(seed: int, folder: Path, height: int = 240, width: int = 320) -> t
 
 
 @functools.lru_cache(maxsize=4)  # compiled sizes stay with a fuser
-def _of(weights: str, residual: Residual | None, memory: int | None) -> PairFuser:
-    return PairFuser(weights, residual, max_memory=memory)
+def _of(weights: str, residual: Residual | None, memory: int | None) -> Fuser:
+    return Fuser(weights, residual, max_memory=memory)
 
 
 @functools.lru_cache(maxsize=4)
@@ -138,16 +139,17 @@ def _params(weights: str) -> dict:
     return load_params(weights)
 
 
-def _fuser(options: Options, height: int, width: int) -> PairFuser:
+def _fuser(options: Options, height: int, width: int) -> Fuser:
     memory = None
     if options.strips:
         features = CDDFuse.from_params(_params(options.weights)).features
         memory = memory_for_strips(height, width, features)
-    fuser = _of(options.weights, options.residual, memory)
-    return fuser.finishing(options.color, options.stretch)
+    fuser = copy.copy(_of(options.weights, options.residual, memory))
+    fuser.color, fuser.stretch = options.color, options.stretch
+    return fuser
 
 
-def _lines(fuser: PairFuser, outcome: Outcome, seconds: float) -> list[str]:
+def _lines(fuser: Fuser, outcome: Outcome, seconds: float) -> list[str]:
     height, width = outcome.size or (0, 0)
     lines = [
         f"{width}x{height}, fused in {seconds:.1f} s (the first of a size compiles), "
