@@ -127,7 +127,8 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
     """Read an image's (height, width) from its header, without decoding the pixels."""
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            return _npy_shape(path, file)[:2]
+            height, width = _npy_shape(path, file)[:2]
+            return height, width
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
