@@ -99,8 +99,7 @@ def _page(given: argparse.Namespace):
                 options: list[Any] = [gr.Dropdown(weights, label="Weights")]
                 with gr.Accordion("More", open=False):
                     options += [
-                        gr.Number(None, label="Slice of a volume, from 0", precision=0, minimum=0,
-                                  elem_id="slice"),
+                        gr.Textbox(label="Slice of a volume or page of a TIFF, from 0"),
                         gr.Dropdown([DEFAULT, *RESIDUALS], label="Residual: what the decoder adds"),
                         gr.Dropdown(list(COLORS), label="Whose colour"),
                         gr.Checkbox(True, label="Stretch to black and white"),
@@ -119,7 +118,8 @@ def _page(given: argparse.Namespace):
                     gr.Dataframe(label="Scores of the fused image, as in the paper",
                                  headers=["score", "value"], elem_id="scores"),
                     gr.Image(label="Rows: visible, infrared, fused; columns: image, base, detail",
-                             interactive=False, format="png", elem_id="maps"),
+                             interactive=False, format="png", elem_id="maps",
+                             buttons=["download", "fullscreen"]),
                 ]  # fmt: skip
         answer = functools.partial(_fused, given.max_pixels * 1e6)
         fuse.click(answer, [*files, *options], results, concurrency_limit=1, api_name="fuse")
@@ -151,7 +151,10 @@ def _results(most: float, visible: Path, infrared: Path, folder: Path, *options:
     from cddfuse_jax.training.feature_pictures import grid
     from cddfuse_jax.weights.any_format import load
 
-    weights, page, residual, color, stretch, resize, align, stored = options
+    weights, number, residual, color, stretch, resize, align, stored = options
+    if number and not number.isdecimal():
+        raise InputError(f"a slice or page is a number from 0, got {number!r}")
+    page = int(number) if number else None
     for path in (visible, infrared):
         height, width = read_size(path, page)
         if height * width > most:
@@ -187,7 +190,7 @@ def _results(most: float, visible: Path, infrared: Path, folder: Path, *options:
 @functools.lru_cache(maxsize=4)
 def _fuser(*options: Any) -> Any:
     """Return a fuser, which keeps what it compiled for the next visitor."""
-    from cddfuse_jax import Fuser
+    from cddfuse_jax.fusing.fuser import Fuser
 
     return Fuser(*options)
 

@@ -20,7 +20,7 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images.image_files import read_photo
 
 MOST = 100_000  # pixels
-OPTIONS = ("small", None, demo.DEFAULT, "auto", True, demo.NO, False, "png")
+OPTIONS = ("small", "", demo.DEFAULT, "auto", True, demo.NO, False, "png")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,8 @@ def test_a_slice_of_volumes_is_fused(tmp_path):
     for file in files:
         nibabel.save(nibabel.Nifti1Image(np.float32(rng.random((48, 44, 3))), np.eye(4)), file)
     assert request(*files)[0] == "error: mri.nii: has 3 slices; choose one: --slice 0 to 2"
-    lines, fused, *_ = request(*files, options=("small", 1, *OPTIONS[2:]))
+    assert "number from 0, got '-1'" in request(*files, options=("small", "-1", *OPTIONS[2:]))[0]
+    lines, fused, *_ = request(*files, options=("small", "1", *OPTIONS[2:]))
     assert lines.startswith("fused in ")
     expected = Fuser("small")(*(read_photo(file, 1).pixels for file in files))
     np.testing.assert_array_equal(fused, np.rint(255 * expected))
