@@ -85,7 +85,7 @@ def main() -> None:
     inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
     check_outputs([given.out], inputs, given.overwrite)
     prepare()
-    loaded = load(given.weights)
+    loaded = load(given.weights, given.own)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
         if loaded.model.base or loaded.model.detail:
