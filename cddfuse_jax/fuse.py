@@ -129,6 +129,7 @@ def _fuser(given: argparse.Namespace):
         infrared_range=given.range_ir,
         registration=given.registration,
         fill=given.fill,
+        own=given.own,
         max_memory=given.max_memory,
         half_strips=given.half_strips,
         precision=given.precision,

@@ -1,4 +1,4 @@
-"""Commands start without a home, in limits of memory, in a shell of Slurm's, and inside a notebook."""
+"""Commands start without a home, in limits of memory, in a shell of Slurm and in a notebook."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ from cddfuse_jax import Fuser, devices, huge_pages
 from cddfuse_jax.config import load
 from cddfuse_jax.console import ArgumentParser
 from cddfuse_jax.fusing import memory, whole
-from cddfuse_jax.images.output_files import write_png
+from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.training import distributed
 
 
@@ -119,28 +119,24 @@ def test_who_is_waited_for_is_printed_and_the_end_is_one_line():
 
 def test_a_pair_that_memory_does_not_hold_is_its_own_error(tiny_params, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    for name, size in (("large", (24, 31)), ("small", (10, 12))):
+    for name in "ab":
         for side in ("vi", "ir"):
-            write_png(tmp_path / side / f"{name}.png", rng.integers(0, 256, size, np.uint8))
-    compiled = whole._compiled
+            write_png(tmp_path / side / f"{name}.png", rng.integers(0, 256, (10, 12), np.uint8))
+    compiled, fail = whole._compiled, iter([True, False])
 
     def short_of_memory(*arguments):
-        apply = compiled(*arguments)
-
-        def applied(variables, *images):
-            if images[0].shape[1:3] == (24, 31):
+        def applied(*inputs):
+            if next(fail):
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
-            return apply(variables, *images)
+            return compiled(*arguments)(*inputs)
 
         return applied
 
     monkeypatch.setattr(whole, "_compiled", short_of_memory)
-    fuser = Fuser(tiny_params)
-    outcomes = fuser.folder(tmp_path / "vi", tmp_path / "ir", tmp_path / "out")
-    errors = {outcome.pair.name: outcome.error for outcome in outcomes}
-    assert errors["small"] is None and (tmp_path / "out" / "small.png").exists()
-    assert "large: out of memory while fusing 31x24; give a lower --max-memory" in errors["large"]
-    assert not (tmp_path / "out" / "large.png").exists()
+    outcomes = Fuser(tiny_params).folder(tmp_path / "vi", tmp_path / "ir", tmp_path / "out")
+    assert "a: out of memory while fusing 12x10; give a lower --max-memory" in outcomes[0].error
+    assert outcomes[1].error is None
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
 def test_limits_of_the_process_count_in_what_is_free(tmp_path, monkeypatch):

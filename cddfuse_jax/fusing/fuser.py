@@ -33,6 +33,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.read import fitted
 from cddfuse_jax.rigs.rig import Rig, load_rig
+from cddfuse_jax.weights.custom_network import PARTS
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT
 
@@ -66,8 +67,8 @@ class Fuser:
         registration: A rig's registration, or the file of ``cddfuse register``: the infrared image
             is resampled into the visible frame, and both are cropped to what both cameras see.
         fill: With such a file, do not crop: where only the visible camera sees, keep its image.
-        model: The network that the params are of, where they are not the release's; a training
-            run's folder says it by itself.
+        model: The network that params given as ``weights`` are of; None for the release's.
+        own: Files with the code of the weights' custom parts (docs/changing_the_network.md).
         max_memory: What the process may hold, in bytes or as "8GiB"; larger images are fused in
             strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
@@ -98,6 +99,7 @@ class Fuser:
         registration: Rig | str | os.PathLike | None = None,
         fill: bool = False,
         model: CDDFuse | None = None,
+        own: Sequence[str | os.PathLike] = (),
         max_memory: int | str | None = None,
         half_strips: bool = False,
         precision: Precision = "float32",
@@ -110,7 +112,7 @@ class Fuser:
         ):
             if value not in known:
                 raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
-        loaded = load_network(weights, model)
+        loaded = load_network(weights, model, own)
         self.weights = f"{label(weights)} ({short_digest(loaded.params)})"
         self.ema = (loaded.meta.get("config") or {}).get("ema", 0.0)
         self.residual: Residual = residual or loaded.residual or "visible"
@@ -151,8 +153,7 @@ class Fuser:
         options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
         options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
         listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        custom = [(part, getattr(model, part)) for part in ("base", "detail")]
-        parts = "".join(f", {part} branch {name}" for part, name in custom if name)
+        parts = "".join(f", {part} {name}" for part in PARTS if (name := getattr(model, part)))
         return (
             f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
             f"{model.coupling_layers} coupling layers{parts}; {listed})"
