@@ -76,8 +76,8 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
             ranges = (
-                parse_range(data.range_vi, "data.range_vi"),
-                parse_range(data.range_ir, "data.range_ir"),
+                parse_range(data.range_vi or "auto", "data.range_vi"),
+                parse_range(data.range_ir or "auto", "data.range_ir"),
             )
             return [
                 FolderPairs(*sides, keep_bad, rule, rig, ranges)
