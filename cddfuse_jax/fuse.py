@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import report, report_error, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation import PROTOCOL_NAMES, REPORT_FILES
+from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.files import alone_in, check_outputs
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.fusing.options import parser_of_fuse
@@ -30,7 +30,7 @@ def _arguments() -> argparse.Namespace:
         help="then score what was fused, as python -m cddfuse_jax.evaluate does, into OUT/report; "
         "scores are of grey images, so this fuses with --color none and refuses another one, "
         "and takes the files as they are: no --range, no --resize")  # fmt: skip
-    scoring.add_argument("--protocol", default="release", choices=PROTOCOL_NAMES,
+    scoring.add_argument("--protocol", default="release", metavar="NAME",
         help="default: %(default)s")  # fmt: skip
     scoring.add_argument("--name", help="what to call the row; default: the name of the weights")
     scoring.add_argument("--dataset", help="show what is published for it, such as TNO")

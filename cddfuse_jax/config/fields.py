@@ -8,6 +8,19 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax.errors import InputError
 
+SCHEDULES = ("staircase", "cosine", "constant")
+SOURCES = ("folders", "hdf5", "synthetic", "tfds")
+
+
+class LossWeights(NamedTuple):
+    """Coefficients of the loss parts; the defaults are the release's."""
+
+    ssim: float = 5.0  # stage I, with 1 · MSE of each modality
+    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
+    fusion_gradient: float = 10.0  # stage II, with 1 · intensity
+    decomposition: float = 2.0  # both stages
+    signed_gradient: float = 0.0  # stage II; the release has no such term
+
 
 def release() -> ConfigDict:
     """Return every field of a training run, with the release's values."""
@@ -40,13 +53,7 @@ def release() -> ConfigDict:
             # then takes; 0 for none.
             "ema": 0.0,
             # Fields of losses.LossWeights.
-            "loss": {
-                "ssim": 5.0,
-                "reconstruction_gradient": 5.0,
-                "fusion_gradient": 10.0,
-                "decomposition": 2.0,
-                "signed_gradient": 0.0,
-            },
+            "loss": LossWeights()._asdict(),
             # What the decoder adds: "visible" or "sum" when it fuses, and then a reconstruction's
             # own image; "none" for nothing at all (medical fusion).
             "residual": "visible",
@@ -138,28 +145,19 @@ RULES: dict[str, Rule] = {
     "fusion_epochs": _at_least(0),
     "optimizer": _one_of("adam", "muon"),
     "clip_norm": _above(0),
-    "learning_rate.schedule": _one_of("staircase", "cosine", "constant"),
+    "learning_rate.schedule": _one_of(*SCHEDULES),
     "learning_rate.initial": _above(0),
     "learning_rate.decay": Rule("above 0 and at most 1", lambda value: 0 < value <= 1),
     "learning_rate.decay_epochs": _at_least(1),
     "learning_rate.floor": _at_least(0),
     "learning_rate.warmup": _at_least(0),
     "ema": Rule("at least 0 and below 1", lambda value: 0 <= value < 1),
-    **{
-        f"loss.{part}": _at_least(0)
-        for part in (
-            "ssim",
-            "reconstruction_gradient",
-            "fusion_gradient",
-            "decomposition",
-            "signed_gradient",
-        )
-    },
+    **{f"loss.{part}": _at_least(0) for part in LossWeights._fields},
     "residual": _one_of("visible", "sum", "none"),
     **{
         f"model.{size}": _at_least(1) for size in ("features", "heads", "blocks", "coupling_layers")
     },
-    "data.source": _one_of("folders", "hdf5", "synthetic", "tfds"),
+    "data.source": _one_of(*SOURCES),
     **{f"data.{size}": _at_least(0) for size in ("count", "height", "width", "crop")},
     "data.crops_per_pair": _at_least(1),
     "data.cameras.gamma": _at_least(0),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grain
 import ml_collections
 
+from cddfuse_jax.config.fields import SOURCES
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
@@ -20,8 +21,6 @@ from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local
 from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.rig import load_rig
-
-SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:

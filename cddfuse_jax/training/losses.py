@@ -2,29 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cddfuse_jax.config.fields import LossWeights
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
 
 Parts = dict[str, Float[Array, ""]]
 OfWholeBatch = Callable[[Parts], Parts]
-
-
-class LossWeights(NamedTuple):
-    """Coefficients of the loss parts; the defaults are the release's."""
-
-    ssim: float = 5.0  # stage I, beside 1 · MSE of each modality
-    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
-    fusion_gradient: float = 10.0  # stage II, beside 1 · intensity
-    decomposition: float = 2.0  # both stages
-    signed_gradient: float = 0.0  # stage II; the release has no such term
 
 
 RELEASE = LossWeights()
