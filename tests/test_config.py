@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from programs import REPOSITORY, ends
+from programs import HANG_SECONDS, REPOSITORY, ends
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
@@ -168,7 +168,7 @@ def test_configs_are_reachable_from_the_command_line(tmp_path):
     wrong = subprocess.run(
         [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/ivf.py",
          f"--workdir={tmp_path / 'run'}", "--config.batchsize=3"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert wrong.returncode == 2
     assert wrong.stderr == (
