@@ -12,7 +12,6 @@ from jaxtyping import Float, UInt8
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from cddfuse_jax.console import report
 from cddfuse_jax.devices import named_device
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.memory import parse_size
@@ -25,7 +24,7 @@ from cddfuse_jax.images.ranges import AUTO, Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.rigs.rig import Rig, load_rig
-from cddfuse_jax.weights.any_format import Weights, check_finite, load
+from cddfuse_jax.weights.any_format import Weights, check_finite, load, run_of
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT
 
@@ -91,6 +90,10 @@ class PairFuser:
             limit,
             precision,
             half_strips=half_strips,
+            run=run_of(weights),
+        )
+        self._only_whole = functools.partial(
+            why_only_whole, loaded.model, loaded.params, run_of(weights)
         )
         self.precision: Precision = precision
         self.device = named_device(device) if isinstance(device, str) else device
@@ -112,8 +115,7 @@ class PairFuser:
                 of an earlier call.
         """
         self._buckets = self._plan(sizes)
-        if self._buckets and (reason := why_only_whole(self._model)):
-            report(f"note: every size is compiled for by itself: {reason}")
+        if self._buckets and self._only_whole():
             self._buckets = {}
 
     def on(self, device: jax.Device, sharing: int = 1) -> "PairFuser":
