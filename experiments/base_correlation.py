@@ -46,7 +46,7 @@ RUN = {
     "model.blocks": 2,
     "model.coupling_layers": 1,
     "data.source": "folders",
-    "data.crop": 64,
+    "data.crop": 32,
     "data.flip": True,
     "data.crops_per_pair": 2,
 }
