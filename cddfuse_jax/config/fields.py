@@ -68,9 +68,6 @@ FIELDS: dict[str, Field] = {
     "accumulate": Field(
         1, "microbatches that a device's share is computed in; the same result", _at_least(1)
     ),
-    "piece": Field(
-        0, "images that a block computes at a time, 0 for all; the same result", _at_least(0)
-    ),
     "parallel": Field(
         "shard_map", "how an update is mapped over devices", _one_of("shard_map", "pmap")
     ),
@@ -145,8 +142,14 @@ FIELDS: dict[str, Field] = {
     "model.blocks": Field(4, "Restormer blocks in the encoder and in the decoder", _at_least(1)),
     "model.coupling_layers": Field(3, "in the encoder's detail branch", _at_least(1)),
     "model.remat": Field(True, "recompute blocks in the backward pass: less memory, same result"),
-    "model.base": Field("", "a custom base branch, as mine:Class or ./mine.py:Class"),
+    "model.block": Field(
+        "", "a custom block for each Restormer block, as mine:Class or ./mine.py:Class"
+    ),
+    "model.base": Field("", "a custom base branch, likewise"),
     "model.detail": Field("", "a custom detail branch, likewise"),
+    "model.merge": Field(
+        "", "a custom fusion rule: a class or function of visible and infrared features"
+    ),
     "data.source": Field("hdf5", "where pairs are", _one_of(*SOURCES)),
     "data.visible": Field("", "for folders: a folder, or several as A,B"),
     "data.infrared": Field("", "for folders: likewise"),

@@ -39,7 +39,7 @@ def reconstruction_loss(
     Args:
         params: the network's; those of the fusion layers are not used and may be absent.
         visible: images in [0, 1], h and w at least 6 for SSIM's reflected border.
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: whether the decoder adds the image that it reconstructs.
         model: the network; by default the one that ``params`` fit.
@@ -91,7 +91,7 @@ def fusion_loss(
     Args:
         params: the network's.
         visible: images in [0, 1].
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
@@ -138,7 +138,7 @@ def decomposition(
 
     Args:
         base: the visible images' features, then as many of infrared ones.
-        detail: likewise.
+        detail: features of both in the same order.
         of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
             they are a share of; without it they are the batch.
 
