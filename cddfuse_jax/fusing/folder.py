@@ -45,8 +45,7 @@ def fuse_jobs(
     """
     ahead, sizes = _read_ahead(fuser, jobs, treatment)
     remarks = []
-    if reason := fuser.expect(sizes):
-        remarks.append(f"note: every size is compiled for by itself: {reason}")
+    fuser.expect(sizes)
     if not fuser.registration and (warning := warning_of_view(list(ahead.values()))):
         remarks.append(f"warning: {warning}")
     batch = batch_size(fuser.device or jax.local_devices()[0], sizes)
