@@ -47,6 +47,9 @@ def main() -> int:
             parse_range(text, option)
     video = any(is_video(path) for path in (given.vi, given.ir, given.out))
     if given.evaluate:
+        from cddfuse_jax.metrics.protocols import protocol_named
+
+        protocol_named(given.protocol)
         _check_evaluation(given, video)
         check_outputs([given.out / "report" / n for n in REPORT_FILES], (), given.overwrite)
     if video:
