@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,15 @@ class ArgumentParser(argparse.ArgumentParser):
         if sys.argv[0].startswith(f"{PROGRAM} "):
             prog = sys.argv[0]
         super().__init__(prog, **options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse the arguments, with ``~`` for the home: shells leave it in ``--workdir=~/x``."""
+        home = os.path.expanduser("~")
+        args = sys.argv[1:] if args is None else args
+        return super().parse_known_args(
+            [re.sub("(^|[=,])~(?=/|$)", lambda found: found[1] + home, word) for word in args],
+            namespace,
+        )
 
     def parse_with_fields(self) -> tuple[argparse.Namespace, list[str]]:
         """Parse the arguments; return those of the form --config.FIELD=VALUE apart."""

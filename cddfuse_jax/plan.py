@@ -42,16 +42,20 @@ def main() -> None:
 
     check(config := load(given.config, overrides))
     devices = topology(given.topology)
+    from cddfuse_jax.models.derivatives import implementations_for
+
     pairs = given.per_chip_batch or (1 if given.fuse else config.batch_size // len(devices))
     if pairs < 1:
         raise InputError(f"a chip takes 1 pair or more, got {pairs}; give --per_chip_batch")
     if given.fuse:
         what = "fusing pairs of {}x{}".format(*given.fuse)
-        lowered = fusing(config, devices[0], pairs, *given.fuse)
+        with implementations_for("tpu"):
+            lowered = fusing(config, devices[0], pairs, *given.fuse)
     else:
         side = config.data.crop or 128
         what = f"an update of stage {given.stage} on patches of {side}x{side}"
-        lowered = training_update(config, devices, given.stage, pairs, side)
+        with implementations_for("tpu"):
+            lowered = training_update(config, devices, given.stage, pairs, side)
     what += f", {config.precision}, {pairs} pairs a chip, {given.topology}"
     print(what, figures(lowered, pairs), sep="\n")
 

@@ -10,7 +10,7 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.pair_files import fuse_file
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.weights.any_format import load_params, save_params
 
 HUGE = 1e38  # finite, and too large for the squares of a norm

@@ -15,8 +15,8 @@ from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.report_page import chosen
 from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.metrics import PROTOCOLS
+from cddfuse_jax.pairs.find import Pair
 
 METRICS = PROTOCOLS["release"].metrics
 ODD = 'a <b>&amp; "c"'

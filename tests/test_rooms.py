@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import HANG_SECONDS
 
 import cddfuse_jax
 
@@ -24,12 +25,15 @@ ORDER = (
     "weights",
     "models",
     "metrics",
+    "pairs",
+    "rigs",
     "images",
     "config",
     "devices",
     "console",
     "signals",
     "huge_pages",
+    "custom_code",
     "files",
     "errors",
     "_version",
@@ -109,7 +113,7 @@ def test_a_file_name_says_which_file():
 def python(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60,
+        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
 
 

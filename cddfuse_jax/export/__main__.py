@@ -77,7 +77,7 @@ def main() -> None:
 
     check_outputs([given.out], [given.weights], given.overwrite)
     prepare()
-    loaded = load(given.weights)
+    loaded = load(given.weights, given.own)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
         if loaded.model.base or loaded.model.detail:

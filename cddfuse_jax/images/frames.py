@@ -10,7 +10,7 @@ import numpy as np
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.image_files import READ, read_photo
-from cddfuse_jax.images.pairs import images_by_stem
+from cddfuse_jax.images.listing import images_by_stem
 
 try:
     import av

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_gradient_magnitude
 
 from cddfuse_jax.images.levels import resized, to_8_bit
-from cddfuse_jax.images.rig import Rig
+from cddfuse_jax.rigs.rig import Rig
 
 COLOUR = np.array([1.0, 0.2, 0.1])
 SMOOTHING = 1.2  # sigma of the edges in infrared pixels

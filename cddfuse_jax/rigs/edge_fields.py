@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import fft, ndimage, optimize
 
-from cddfuse_jax.images.registration import edge_field
-from cddfuse_jax.images.rig import Rig, rig_of
+from cddfuse_jax.rigs.rig import Rig, rig_of
+from cddfuse_jax.rigs.shift import edge_field
 
 Images = tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "hh ww"]]
 
