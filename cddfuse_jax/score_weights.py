@@ -77,7 +77,9 @@ def main() -> int:
         raise InputError("say where the test sets are: --data DIR, or --set SET=DIR")
 
     from cddfuse_jax.devices import prepare
+    from cddfuse_jax.metrics.protocols import protocol_named
 
+    protocol_named(given.protocol)  # before anything is fused
     prepare()
     return _reproduce(given) if given.release else _score(given)
 
