@@ -126,10 +126,5 @@ def main() -> int:
     return 1 if evaluation.errors else 0
 
 
-def program() -> None:
-    """Run the command as the program ``cddfuse-metrics``."""
-    run(main)
-
-
 if __name__ == "__main__":
     run(main)
