@@ -8,6 +8,7 @@ from programs import ends
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fuse import main
+from cddfuse_jax.fusing import video
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.options import _rate
 from cddfuse_jax.fusing.video import SmoothedRange, check_timing, fuse_video, paired
@@ -99,7 +100,7 @@ def test_frames_are_fused_as_images_are_apart_from_the_stretch(
         image_files.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
     folders = [FolderFrames(tmp_path / side, Fraction(10)) for side in ("vi", "ir")]
     fuser = Fuser(tiny_params, stretch=False, color="none")
-    monkeypatch.setattr(Fuser, "batch_size", lambda self, sizes: batch)
+    monkeypatch.setattr(video, "batch_size", lambda device, sizes: batch)
     assert fuse_video(fuser, *folders, tmp_path / "out.mkv") == 3
     for number, frame in enumerate(VideoFrames(tmp_path / "out.mkv")):
         expected = fuser(scene(number, True), scene(number, False)).astype(float)
@@ -187,7 +188,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
             "both images must have one size",
         ),
         ((*folders, tmp_path / "frames", "--sync"), "--sync and --fps are for videos"),
-        ((*folders, tmp_path / "new.mp4", "--evaluate"), "leave it out for videos"),
+        ((*folders, tmp_path / "new.mp4", "--align"), "leave it out for videos"),
     ):
         assert fuse(*arguments) == 2
         err = capsys.readouterr().err

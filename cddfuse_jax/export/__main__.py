@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.export import TYPES
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.weights import shipped
@@ -19,7 +20,6 @@ from cddfuse_jax.weights import shipped
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
 FORMATS = ("stablehlo", "onnx")
-TYPES = ("float32", "float16")
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:

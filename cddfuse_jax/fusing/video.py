@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import UNWRITABLE, replacing
-from cddfuse_jax.fusing.pair_fuser import BATCH, PairFuser
+from cddfuse_jax.fusing.folder import BATCH, batch_size
+from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.pixels import Pixels
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.ranges import Range
-from cddfuse_jax.pairs.read import Fit, Resize
-from cddfuse_jax.rigs.rig import Rig
+from cddfuse_jax.pairs.read import Resize, fitted
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
@@ -89,7 +90,7 @@ def check_timing(visible: Frames, infrared: Frames, sync: bool) -> None:
 
 
 def fuse_video(
-    fuser: PairFuser,
+    fuser: Fuser,
     visible: Frames,
     infrared: Frames,
     out: Path,
@@ -124,7 +125,9 @@ def fuse_video(
 
     def pictures(frames: tuple[Frame, Frame]) -> tuple[Pixels, Pixels]:
         sides = zip(frames, fuser.ranges, smoothed_ranges, strict=True)
-        return _of_one_size(*(picture(*side) for side in sides), fuser.registration or resize)
+        images = (picture(*side) for side in sides)
+        names = visible.path, infrared.path
+        return fitted(*images, fuser.registration or resize, names)[0]
 
     with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
@@ -145,39 +148,30 @@ def fuse_video(
 
 
 def _computed(
-    fuser: PairFuser, pairs: Iterator[tuple[Pixels, Pixels]]
+    fuser: Fuser, pairs: Iterator[tuple[Pixels, Pixels]]
 ) -> Iterator[tuple[tuple[Pixels, Pixels], Float[np.ndarray, "h w"]]]:
     """Yield each pair of frames with its luma; accelerators compute batches of them, ahead."""
     first = next(pairs, None)
     if first is None:
         return
     pairs = itertools.chain([first], pairs)
-    batch = fuser.batch_size([first[0].shape[:2]] * BATCH)
+    batch = batch_size(fuser.device or jax.local_devices()[0], [first[0].shape[:2]] * BATCH)
     if batch == 1:
         yield from ((pair, fuser.luma(*pair)) for pair in pairs)
         return
+
+    def computed(some: list[tuple[Pixels, Pixels]]) -> Float[np.ndarray, "_n h w"]:
+        grey = [(levels.network_input(a), levels.network_input(b)) for a, b in some]
+        return fuser.fuse_grey_batch(grey, batch)
+
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         before: list = []
         while some := list(itertools.islice(pairs, batch)):
-            after = [some, executor.submit(fuser.lumas, some, batch)]
+            after = [some, executor.submit(computed, some)]
             if before:
                 yield from zip(before[0], before[1].result(), strict=True)
             before = after
         yield from zip(before[0], before[1].result(), strict=True)
-
-
-def _of_one_size(
-    visible: Shaped[np.ndarray, "_h _w *_rgb"],
-    infrared: Shaped[np.ndarray, "_hh _ww *_rgbs"],
-    fit: Fit,
-) -> tuple[Shaped[np.ndarray, "_h _w *_rgb"], Shaped[np.ndarray, "_h _w *_rgb"]]:
-    if isinstance(fit, Rig):
-        return fit.place(visible, infrared)
-    if fit == "infrared" and infrared.shape[:2] != visible.shape[:2]:
-        return visible, levels.resized(infrared, *visible.shape[:2])
-    if fit == "visible" and infrared.shape[:2] != visible.shape[:2]:
-        return levels.resized(visible, *infrared.shape[:2]), infrared
-    return visible, infrared
 
 
 @contextlib.contextmanager

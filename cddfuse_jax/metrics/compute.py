@@ -56,9 +56,9 @@ def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, fl
     scores = {}
     for metric in metrics:
         if metric.channels == "beside" and len(split) > 1:
-            scores[metric.name] = metric(*(np.hstack(same) for same in zip(*split, strict=True)))
+            scores[metric.name] = metric.of(*(np.hstack(same) for same in zip(*split)))
             continue
         different = {id(each): each for each in split}  # three equal channels are scored once
-        values = {key: metric(*each) for key, each in different.items()}
+        values = {key: metric.of(*each) for key, each in different.items()}
         scores[metric.name] = sum(values[id(each)] for each in split) / len(split)
     return scores

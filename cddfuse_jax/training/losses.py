@@ -2,30 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cddfuse_jax.config.fields import FIELDS
+from cddfuse_jax.config.fields import LossWeights
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
 from cddfuse_jax.training.own_loss import OwnLoss, Parts
 
 OfWholeBatch = Callable[[Parts], Parts]
-
-
-class LossWeights(NamedTuple):
-    """Coefficients of the loss parts, by default the release's: ``config.loss``."""
-
-    ssim: float = FIELDS["loss.ssim"].default
-    reconstruction_gradient: float = FIELDS["loss.reconstruction_gradient"].default
-    fusion_gradient: float = FIELDS["loss.fusion_gradient"].default
-    decomposition: float = FIELDS["loss.decomposition"].default
-    signed_gradient: float = FIELDS["loss.signed_gradient"].default
 
 
 RELEASE = LossWeights()
