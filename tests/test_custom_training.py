@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from programs import ends
 from scalars import read_scalars
+from stored import write_checkpoint
 
 from cddfuse_jax import Fuser, custom_code
 from cddfuse_jax.config import check, release
@@ -34,6 +35,10 @@ class Scale(nn.Module):
     @nn.compact
     def __call__(self, x):
         return x * self.param("weight", nn.initializers.ones, (self.features,))
+
+
+def larger(visible, infrared):
+    return jnp.maximum(visible, infrared)
 
 
 class Half(nn.Module):
@@ -262,6 +267,16 @@ def custom_params(config, code):
     model = make_model(config)
     params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
     return jax.device_get(params), {"config": config.to_dict()}
+
+
+def test_a_run_of_another_block_and_fusion_rule_is_built_from_its_config(code, config, tmp_path):
+    config.model.update(block="./mine.py:Scale", merge="./mine.py:larger")
+    model = make_model(config)
+    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
+    run = write_checkpoint(tmp_path / "run", jax.device_get(params), {"config": config.to_dict()})
+    weights = load(run)
+    assert weights.model == model
+    assert weights.params["encoder"]["blocks"]["0"].keys() == {"weight"}
 
 
 def test_one_file_holds_a_custom_network_and_never_runs_its_code(
