@@ -20,6 +20,7 @@ from cddfuse_jax.training.frozen import frozen_parts, replaced, trained_part
 from cddfuse_jax.training.own_loss import own_loss
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.starting import with_sizes
 from cddfuse_jax.weights.any_format import load, load_meta, load_params, save_params
 
 CODE = '''
@@ -291,6 +292,9 @@ def test_one_file_holds_a_custom_network_and_never_runs_its_code(
     assert held == {"mine.py": CODE}
     with pytest.raises(InputError, match="is not run from a weights file; write it out by cddfuse"):
         load(file)
+    start = release()
+    start.init_from = str(file)
+    assert with_sizes(start, tmp_path).model.base == ""  # nor does a run that starts from it
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert ends(convert, file, elsewhere / "mine.py") == 0
