@@ -74,16 +74,17 @@ def main() -> None:
 
     from cddfuse_jax.devices import prepare
     from cddfuse_jax.weights.any_format import load
+    from cddfuse_jax.weights.custom_network import is_custom
 
     check_outputs([given.out], [given.weights], given.overwrite)
     prepare()
     loaded = load(given.weights, given.own)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
-        if loaded.model.base or loaded.model.detail:
+        if is_custom(loaded.meta):
             raise InputError(
-                f"{given.weights}: ONNX holds the release's network, this has branches of its "
-                "own; give --format stablehlo"
+                f"{given.weights}: ONNX holds the release's network, this has custom parts; "
+                "give --format stablehlo"
             )
         from cddfuse_jax.export.onnx_file import onnx_model
 
