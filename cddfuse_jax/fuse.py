@@ -58,8 +58,10 @@ def main() -> int:
     if given.fill and not given.registration:
         raise InputError("--fill is for --registration; leave it out, or measure a registration")
     rig = load_rig(given.registration, given.fill) if given.registration else None
-    if (given.sync or given.fps) and not video:
-        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
+    if (given.sync or given.fps or given.offset is not None) and not video:
+        raise InputError(
+            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
+        )
 
     treatment = Treatment(
         given.resize,
@@ -83,10 +85,12 @@ def main() -> int:
     from cddfuse_jax.weights.any_format import best_of
 
     if video:
+        from cddfuse_jax.fusing.frame_pairs import open_videos
         from cddfuse_jax.fusing.video import fuse_video
-        from cddfuse_jax.fusing.video_files import open_videos
 
-        frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
+        fit = rig or given.resize
+        timing = given.fps, given.sync, given.offset
+        frames = open_videos(given.vi, given.ir, given.out, *timing, fit, rule, given.overwrite)
     prepare()
     if jax.default_backend() != "cpu":
         report("note: an image size that comes for the first time compiles for ten seconds or more")
@@ -106,8 +110,8 @@ def main() -> int:
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
     if video:
-        count = fuse_video(fuser, *frames, given.out, given.sync, given.resize)
-        print(f"{given.out}: {count} frames at {float(frames[0].rate):.5g} per second")
+        count = fuse_video(fuser, frames, given.out, given.resize)
+        print(f"{given.out}: {count} frames at {float(frames.visible.rate):.5g} per second")
         return 0
     with recording(given.log) as record:
         if given.watch:

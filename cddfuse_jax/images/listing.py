@@ -1,6 +1,7 @@
 """The image files of a folder, by their names without ending."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,6 +54,11 @@ def candidates_by_stem(
         if file.name.lower().endswith(SUFFIXES) and not hidden:
             found[without_ending(within).as_posix()].append(file)
     return dict(found)
+
+
+def natural(name: str) -> list[str | int]:
+    """Return what sorts ``img_9`` before ``img_10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def without_ending(file: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import SUFFIXES
+from cddfuse_jax.images.listing import natural
 
 PLACE, ANY = "{}", "*"
 SEPARATORS = " _-.()[]/"  # between a scene and a mark
@@ -80,7 +81,7 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
             pattern is ``{}`` alone has what the other's does not fit.
     """
     if rule.by_order:
-        return _in_order(rule, sorted(visible, key=_numbered), sorted(infrared, key=_numbered), one)
+        return _in_order(rule, sorted(visible, key=natural), sorted(infrared, key=natural), one)
     found: tuple[Scenes, Scenes] = (
         _by_scene(rule.visible, visible), _by_scene(rule.infrared, infrared)
     )  # fmt: skip
@@ -151,11 +152,6 @@ def _in_order(rule: Rule, visible: list[str], infrared: list[str], one: bool):
     return {name: [name] for name in first}, {
         name: [other] for name, other in zip(first, second, strict=True)
     }
-
-
-def _numbered(name: str) -> list[str | int]:
-    """Return what sorts ``img_9`` before ``img_10``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _escaped(text: str) -> str:
