@@ -162,4 +162,4 @@ def _naming_the_output(out: Path) -> Iterator[None]:
     except av.error.FFmpegError as error:
         if error.errno in UNWRITABLE:  # for `replacing`, which says so
             raise
-        raise InputError(f"cannot write {out}: {error}") from None
+        raise InputError(f"cannot write {out} ({error}); name --out *.mp4 or *.mkv") from None

@@ -52,6 +52,10 @@ class Writer:
         # What the conversion from RGB below does, said so that players of HD do not assume BT.709.
         self._stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
         self._stream.options = {"crf": "18"} if codec == "libx264" else {"qscale": "3"}
+        if path.suffix.lower() == ".avi":  # which holds no times, but an order and a rate
+            self._stream.codec_context.max_b_frames = 0
+            if tick * rate != 1:
+                raise InputError(".avi holds no uneven times; name --out *.mp4 or *.mkv")
         self._sound: Any = None
         self._packets: Iterator[tuple[Any, float]] = iter(())
 
