@@ -17,7 +17,7 @@ def keep_compiled() -> None:
     JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Without a folder that can be written,
     as for a user without a home, programs are compiled each time.
     """
-    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+    if jax.config.jax_compilation_cache_dir is not None:
         return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / PROGRAM
     try:

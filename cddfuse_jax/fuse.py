@@ -106,6 +106,7 @@ def main() -> int:
         visible_range=given.range_vi,
         infrared_range=given.range_ir,
         registration=rig,
+        own=given.own,
     )
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")

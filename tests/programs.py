@@ -95,7 +95,7 @@ def started(
 
 
 def run_together(
-    command: list[str], count: int = 1, devices: int = 1, timeout: float = 240
+    command: list[str], count: int = 1, devices: int = 1, timeout: float = HANG_SECONDS
 ) -> tuple[list[int], list[str], list[str]]:
     """Run ``python command`` in ``count`` processes: exit codes, outputs and errors of each."""
     with started(command, count, devices) as processes:

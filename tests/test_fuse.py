@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import ends
+from programs import HANG_SECONDS, ends
 
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.fuse import main
@@ -213,11 +213,11 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG_SECONDS
     while not list(folders.glob("out/[!.]*.png")) and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert "interrupted" in process.communicate(timeout=60)[1]
+    assert "interrupted" in process.communicate(timeout=HANG_SECONDS)[1]
     assert process.returncode == 130
     written = list((folders / "out").iterdir())
     assert 1 <= len(written) < 63

@@ -39,19 +39,6 @@ INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture
-def forms_of_accelerators(platform, monkeypatch):
-    """Compute here in the forms that an accelerator would compute in."""
-
-    def choose(*arguments, default, **forms):
-        return forms.get(platform, default)(*arguments)
-
-    jax.clear_caches()  # of what was traced in the forms of this platform
-    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
-    yield
-    jax.clear_caches()
-
-
 def block(name, size):
     """A block as a function, its formula, and arguments for both: params and inputs."""
     module, formula = BLOCKS[name]
@@ -92,20 +79,23 @@ def test_gradients_of_blocks_are_those_of_their_formulas(name):
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
 
 
-@pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
 @pytest.mark.parametrize("name", PARTS)
-def test_the_forms_of_accelerators_are_the_same_formulas(name, platform):
+def test_implementations_for_accelerators_are_the_same_formulas(name, platform):
     apply, formula, arguments = block(name, (3, 5))
-    assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
-    assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+    with derivatives.implementations_for(platform):
+        found = evaluate(apply, *arguments), gradients(apply, *arguments)
+    assert_close(found[0], evaluate(formula, *arguments), 1e-12)
+    assert_close(found[1], gradients(formula, *arguments), 1e-10)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize("platform", ["cuda", pytest.param("tpu", marks=pytest.mark.long)])
-def test_the_forms_of_accelerators_fuse_in_parts(platform):
-    check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
+@pytest.mark.parametrize("platform", ["gpu", pytest.param("tpu", marks=pytest.mark.long)])
+def test_implementations_for_accelerators_fuse_in_parts(platform):
+    jax.clear_caches()  # of what was traced for CPUs
+    with derivatives.implementations_for(platform):
+        check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
+    jax.clear_caches()
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
@@ -221,16 +211,18 @@ def test_second_derivatives_and_forward_mode():
     assert_close(forward, jax.jvp(jax.jit(formula), (x,), (x,))[1], 1e-10)
 
 
-@pytest.mark.slow
-def test_traced_for_one_platform_it_is_the_same():
-    x = draw(np.random.default_rng(0), (1, 4, 3, C))
-    module = restormer.RestormerBlocks(1, HEADS)
-    params = draw_params(module, x)
+def test_one_platform_is_traced_unless_all_are_asked_for():
+    x = np.zeros((1, 4, 3, 1), np.float32)
+    model = CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1)
+    params = draw_params(model, x, x)
 
-    def gradient(params):
-        return jax.grad(lambda params: (module.apply({"params": params}, x) ** 2).sum())(params)
+    def platforms():
+        def fuse(params):
+            return model.apply({"params": params}, x, x).sum()
 
-    expected = jax.jit(gradient)(params)
-    for platform in ("gpu", "tpu"):
-        found = jax.jit(derivatives.traced_for(platform, gradient))(params)
-        assert_close(found, jax.tree.map(np.asarray, expected), 1e-10)
+        return str(jax.jit(jax.grad(fuse)).trace(params).jaxpr).count("platform_index")
+
+    assert platforms() == 0
+    with derivatives.implementations_for("all"):
+        assert platforms() > 0
+    assert platforms() == 0

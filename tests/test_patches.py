@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from programs import REPOSITORY
+from programs import HANG_SECONDS, REPOSITORY
 
 from cddfuse_jax.data import patches
 from cddfuse_jax.errors import InputError
@@ -189,7 +189,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     out = tmp_path / "patches.h5"
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", *command, f"--out={out}"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {out} could not be written: File too large\n"

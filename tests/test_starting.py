@@ -1,4 +1,4 @@
-"""Commands start without a home, in limits of memory, in a shell of Slurm's, and inside a notebook."""
+"""Commands start without a home, in limits of memory, in a shell of Slurm and in a notebook."""
 
 import argparse
 import os

@@ -52,6 +52,8 @@ class Fuser(PairFuser):
             which is an approximation (docs/speed.md says how near).
         device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
             and for all of them in `folder`.
+        model: The network that params given as ``weights`` are of; None for the release's.
+        own: Files with the code of the weights' custom parts (docs/changing_the_network.md).
 
     Attributes:
         weights: Which weights these are: a name, and the start of their SHA-256.

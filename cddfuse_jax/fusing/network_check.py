@@ -10,7 +10,6 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.buckets import fuse_in_bucket
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.models.derivatives import traced_for
 
 _SIZE, _BUCKET, _ROWS = (11, 13), (16, 24), 3
 _REMEDY = (
@@ -70,7 +69,6 @@ def check_gradient(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) 
         direction = [random.standard_normal(leaf.shape) * leaf.std() for leaf in leaves]
         weights = random.standard_normal((1, *_SIZE, 1))
 
-        @functools.partial(traced_for, jax.default_backend())
         def value(leaves):
             params, *pair = jax.tree.unflatten(shape, leaves)
             return (weights * model.apply({"params": params}, *pair)).sum()

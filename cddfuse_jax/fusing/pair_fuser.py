@@ -52,6 +52,7 @@ class PairFuser:
         registration: Rig | str | os.PathLike | None = None,
         fill: bool = False,
         model: CDDFuse | None = None,
+        own: Sequence[str | os.PathLike] = (),
     ):
         for name, value, known in (
             ("color", color, COLORS),
@@ -64,7 +65,7 @@ class PairFuser:
             check_finite("params", weights)
             loaded = Weights(model or CDDFuse.from_params(weights), dict(weights), {})
         else:
-            loaded = load(weights)
+            loaded = load(weights, own)
         self.weights = f"{label(weights)} ({short_digest(loaded.params)})"
         self.ema = (loaded.meta.get("config") or {}).get("ema", 0.0)
         self.residual: Residual = residual or loaded.residual or "visible"

@@ -1,11 +1,11 @@
 """The base and the detail branch: the release's, or one's own (docs/changing_the_network.md)."""
 
-import importlib
 from typing import Any
 
 from flax import linen as nn
 
-from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax import custom_code
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.base import BaseFeatureExtraction
 from cddfuse_jax.models.detail import DetailFeatureExtraction
 
@@ -27,14 +27,7 @@ def own_branch(name: str, **sizes: Any) -> nn.Module:
 
     It is given those of ``sizes`` that are fields of it.
     """
-    module, colon, kind = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), kind) if colon else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{name}: no such branch of the network ({one_line(error)}); its module must be where "
-            "Python finds it, such as in the current folder"
-        ) from None
+    found = custom_code.load(name)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise InputError(f"a branch is MODULE:CLASS of a flax.linen.Module, got {name!r}")
     fields = found.__dataclass_fields__

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import SUFFIXES
-from cddfuse_jax.images.listing import natural
+from cddfuse_jax.images.listing import natural, unended
 
 PLACE, ANY = "{}", "*"
 SEPARATORS = " _-.()[]/"  # between a scene and a mark
@@ -66,8 +65,7 @@ def parse(patterns: Iterable[str] | None) -> Rule | None:
             "or with * instead of it, such as 'DJI_*_V' and 'DJI_*_T', to pair in their order, "
             f"got {' and '.join(map(repr, given))}"
         )
-    endings = "|".join(map(re.escape, SUFFIXES))
-    return Rule(*(re.sub(f"(?i)({endings})$", "", each) for each in given))
+    return Rule(*map(unended, given))
 
 
 def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool):

@@ -85,7 +85,7 @@ def run_release(
 
 def where_it_runs(precision: Precision) -> str:
     """Say on what the port runs, and how it multiplies."""
-    set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    set_to = jax.config.jax_default_matmul_precision
     products = "highest" if precision == "highest" else set_to or "the backend's default"
     return f"port on {jax.default_backend()}, precision {precision}, products in {products}"
 

@@ -9,22 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cddfuse_jax.config.fields import FIELDS
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
+from cddfuse_jax.training.own_loss import OwnLoss, Parts
 
-Parts = dict[str, Float[Array, ""]]
 OfWholeBatch = Callable[[Parts], Parts]
 
 
 class LossWeights(NamedTuple):
-    """Coefficients of the loss parts; the defaults are the release's."""
+    """Coefficients of the loss parts, by default the release's: ``config.loss``."""
 
-    ssim: float = 5.0  # stage I, beside 1 · MSE of each modality
-    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
-    fusion_gradient: float = 10.0  # stage II, beside 1 · intensity
-    decomposition: float = 2.0  # both stages
-    signed_gradient: float = 0.0  # stage II; the release has no such term
+    ssim: float = FIELDS["loss.ssim"].default
+    reconstruction_gradient: float = FIELDS["loss.reconstruction_gradient"].default
+    fusion_gradient: float = FIELDS["loss.fusion_gradient"].default
+    decomposition: float = FIELDS["loss.decomposition"].default
+    signed_gradient: float = FIELDS["loss.signed_gradient"].default
 
 
 RELEASE = LossWeights()
@@ -89,12 +90,13 @@ def fusion_loss(
     weights: LossWeights = RELEASE,
     residual: Residual = "visible",
     model: CDDFuse | None = None,
+    own: OwnLoss | None = None,
     of_whole_batch: OfWholeBatch | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
     L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition, and `signed_gradient_loss`
-    where ``weights`` ask for it.
+    where ``weights`` ask for it, and the user's parts.
 
     Args:
         params: the network's.
@@ -103,6 +105,7 @@ def fusion_loss(
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
+        own: the user's parts, see `own_loss`.
         of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
@@ -125,7 +128,11 @@ def fusion_loss(
     if weights.signed_gradient:
         parts["signed_gradient"] = signed_gradient_loss(visible, infrared, fused)
         parts["fusion"] += weights.signed_gradient * parts["signed_gradient"]
-    return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
+    total = parts["fusion"] + weights.decomposition * parts["decomposition"]
+    if own:
+        of_user, own_parts = own(visible, infrared, fusion)
+        total, parts = total + of_user, parts | own_parts
+    return total, parts
 
 
 def decomposition(

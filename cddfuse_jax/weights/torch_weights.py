@@ -10,7 +10,6 @@ import numpy as np
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import SAVE, StoredTensor, read_pth
-from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.torch_names import (
     from_torch,
     leaf,
@@ -79,11 +78,6 @@ def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
         tensors = result.setdefault(entry.torch_module, {})
         tensors[f"module.{entry.torch_key}"] = np.ascontiguousarray(array)
     return result
-
-
-def save(params: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write params as a .pth file that the release loads, without PyTorch."""
-    write_pth(path, state_dicts(params))
 
 
 def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
