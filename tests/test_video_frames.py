@@ -131,7 +131,7 @@ def test_interlaced_frames_are_refused(tmp_path, parameters):
         stream.codec_context.flags |= 0x20040000  # interlaced DCT and motion estimation
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 96), np.uint8), "gray")
         container.mux([*stream.encode(frame.reformat(format="yuv420p")), *stream.encode()])
-    with pytest.raises(InputError, match="is interlaced, .* -vf bwdif=send_frame"):
+    with pytest.raises(InputError, match=r"is interlaced, .* -vf bwdif=send_frame"):
         VideoFrames(tmp_path / "a.mkv")
 
 

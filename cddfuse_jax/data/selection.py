@@ -58,7 +58,7 @@ class Subset:
 
 
 def named(source: Source, file: str | os.PathLike) -> set[int]:
-    """Return the numbers of the pairs that a text file names, a name a line, with or without ending."""
+    """Return the numbers of the pairs that a text file names: a name a line, ending or not."""
     try:
         lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
