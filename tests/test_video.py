@@ -8,6 +8,7 @@ from programs import ends
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fuse import main
+from cddfuse_jax.fusing import video
 from cddfuse_jax.fusing.frame_pairs import match, open_videos
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.options import _rate
@@ -98,7 +99,7 @@ def test_frames_are_fused_as_images_are_apart_from_the_stretch(
     out = tmp_path / "out.mkv"
     pairs = open_videos(tmp_path / "vi", tmp_path / "ir", out, Fraction(10))
     fuser = Fuser(tiny_params, stretch=False, color="none")
-    monkeypatch.setattr(Fuser, "batch_size", lambda self, sizes: batch)
+    monkeypatch.setattr(video, "batch_size", lambda device, sizes: batch)
     assert fuse_video(fuser, pairs, out) == 3
     for number, frame in enumerate(VideoFrames(out)):
         expected = fuser(scene(number, True), scene(number, False)).astype(float)
@@ -183,7 +184,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         ((short, short, tmp_path / "new.mp4", "--fps", "25"), "--fps is for folders of frames"),
         ((short, short, tmp_path / "new.mp4", "--offset", "1s"), "a number of seconds, got 1s"),
         ((*folders, tmp_path / "frames", "--sync"), "--sync, --offset and --fps are for videos"),
-        ((*folders, tmp_path / "new.mp4", "--evaluate"), "leave it out for videos"),
+        ((*folders, tmp_path / "new.mp4", "--align"), "leave it out for videos"),
     ):
         assert fuse(*arguments) == 2
         err = capsys.readouterr().err

@@ -135,6 +135,10 @@ FIELDS: dict[str, Field] = {
         "", "how names go together, as {}_V,{}_T; empty for equal names, or a rule that is found"
     ),
     "data.registration": Field("", "for folders: a rig's file of cddfuse register"),
+    "data.range_vi": Field(
+        "auto", "for folders: what becomes black and white of visible files, as fuse --range-vi"
+    ),
+    "data.range_ir": Field("auto", "for folders: the same of infrared files"),
     "data.names": Field("", "a text file with a name a line: only these pairs; empty for all"),
     "data.file": Field("", "for hdf5: a file of cddfuse patches"),
     "data.directory": Field("", "for tfds: the folder named after the version"),

@@ -18,6 +18,7 @@ from cddfuse_jax.data.sources import (
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.files import check_local, listed
+from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.rigs.rig import load_rig
 
@@ -74,8 +75,12 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
                 )
             rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
+            ranges = (
+                parse_range(data.range_vi, "data.range_vi"),
+                parse_range(data.range_ir, "data.range_ir"),
+            )
             return [
-                FolderPairs(*sides, keep_bad, rule, rig)
+                FolderPairs(*sides, keep_bad, rule, rig, ranges)
                 for sides in zip(visible, infrared, strict=True)
             ]
         case "hdf5":

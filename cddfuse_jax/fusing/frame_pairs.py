@@ -20,7 +20,7 @@ from cddfuse_jax.images.output_files import is_video
 from cddfuse_jax.images.tiff_files import count_pages
 from cddfuse_jax.images.video_frames import JITTER, VideoFrames
 from cddfuse_jax.pairs.find import find_pairs, no_pairs
-from cddfuse_jax.pairs.read import ASPECT_TOLERANCE, Fit
+from cddfuse_jax.pairs.read import Fit, check_same_size, resizing
 from cddfuse_jax.pairs.rules import ANY, Rule
 from cddfuse_jax.rigs.rig import Rig
 
@@ -82,7 +82,7 @@ def open_videos(
     for one, other in (pairs[:2], pairs[1::-1]):
         if isinstance(one, VideoFrames) and one.aspect not in (1, other.aspect):
             one.refuse_shape(other.path)
-    _check_sizes(visible, infrared, pairs.visible.size, pairs.infrared.size, fit)
+    _check_sizes(pairs, fit)
     return pairs
 
 
@@ -143,18 +143,15 @@ def _check_start(visible: Frames, infrared: Frames, by_time: bool, offset) -> No
         )
 
 
-def _check_sizes(visible: Path, infrared: Path, first, second, fit: Fit) -> None:
-    (height, width), (other_height, other_width) = first, second
-    sizes = f"{visible} is {width}x{height} and {infrared} is {other_width}x{other_height}"
+def _check_sizes(frames: FramePairs, fit: Fit) -> None:
+    first, second = frames.visible, frames.infrared
     if isinstance(fit, Rig):
-        fit.check_sizes(first, second)
-    elif first != second and fit is None:
-        raise InputError(
-            f"both must have one size, {sizes}; measure the rig by cddfuse register and give "
-            "--registration RIG.json, or, only if both show one field of view, --resize infrared"
-        )
-    elif abs(width * other_height / height / other_width - 1) > ASPECT_TOLERANCE:
-        report(f"warning: {sizes}: --resize {fit} stretches it")
+        fit.check_sizes(first.size, second.size)
+    elif fit is None:
+        check_same_size(first.size, second.size, (first.path, second.path))
+    elif first.size != second.size:
+        changed, other = (first, second) if fit == "visible" else (second, first)
+        report(f"note: {changed.path}: {resizing(changed.size, other.size)}")
 
 
 def _step(frames: Frames) -> Fraction:
@@ -209,6 +206,8 @@ def _by_name(visible: Path, infrared: Path, sides, fps, by_time: bool, rule) -> 
         found = find_pairs(visible, infrared, rule)
         if not found.pairs and rule is None and len(first) == len(second):
             found = find_pairs(visible, infrared, Rule(ANY, ANY))
+        for note in found.notes:
+            report(f"note: {note}")
         if not found.pairs:
             raise InputError(no_pairs(visible, infrared, len(first) + len(second), rule))
         alone = [*found.only_visible, *found.only_infrared]

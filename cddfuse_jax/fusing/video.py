@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import UNWRITABLE, replacing
+from cddfuse_jax.fusing.folder import BATCH, batch_size
 from cddfuse_jax.fusing.frame_pairs import FramePairs
-from cddfuse_jax.fusing.pair_fuser import BATCH, PairFuser
+from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.pixels import Pixels
 from cddfuse_jax.fusing.video_writer import Writer
 from cddfuse_jax.images import levels
@@ -23,8 +25,7 @@ from cddfuse_jax.images.frames import Frame, Frames
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.ranges import Range
 from cddfuse_jax.images.video_frames import INSTALL, av
-from cddfuse_jax.pairs.read import Fit, Resize
-from cddfuse_jax.rigs.rig import Rig
+from cddfuse_jax.pairs.read import Resize, fitted
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 
@@ -66,9 +67,7 @@ def _chosen(frames: Frames, numbers: Sequence[int]) -> Iterator[Frame]:
         yield frame
 
 
-def fuse_video(
-    fuser: PairFuser, frames: FramePairs, out: Path, resize: Resize | None = None
-) -> int:
+def fuse_video(fuser: Fuser, frames: FramePairs, out: Path, resize: Resize | None = None) -> int:
     """Fuse two streams to the video file ``out`` and return the number of its frames.
 
     Times and size are those of the visible stream, from its first frame on; sound is copied from
@@ -98,7 +97,9 @@ def fuse_video(
 
     def pictures(pair: tuple[Frame, Frame]) -> tuple[Pixels, Pixels]:
         sides = zip(pair, fuser.ranges, smoothed_ranges, strict=True)
-        return _of_one_size(*(picture(*side) for side in sides), fuser.registration or resize)
+        images = (picture(*side) for side in sides)
+        names = visible.path, frames.infrared.path
+        return fitted(*images, fuser.registration or resize, names)[0]
 
     with replacing(out) as temporary, _naming_the_output(out), contextlib.ExitStack() as stack:
         writer = None
@@ -120,39 +121,30 @@ def fuse_video(
 
 
 def _computed(
-    fuser: PairFuser, pairs: Iterator[tuple[Pixels, Pixels]]
+    fuser: Fuser, pairs: Iterator[tuple[Pixels, Pixels]]
 ) -> Iterator[tuple[tuple[Pixels, Pixels], Float[np.ndarray, "h w"]]]:
     """Yield each pair of frames with its luma; accelerators compute batches of them, ahead."""
     first = next(pairs, None)
     if first is None:
         return
     pairs = itertools.chain([first], pairs)
-    batch = fuser.batch_size([first[0].shape[:2]] * BATCH)
+    batch = batch_size(fuser.device or jax.local_devices()[0], [first[0].shape[:2]] * BATCH)
     if batch == 1:
         yield from ((pair, fuser.luma(*pair)) for pair in pairs)
         return
+
+    def computed(some: list[tuple[Pixels, Pixels]]) -> Float[np.ndarray, "_n h w"]:
+        grey = [(levels.network_input(a), levels.network_input(b)) for a, b in some]
+        return fuser.fuse_grey_batch(grey, batch)
+
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         before: list = []
         while some := list(itertools.islice(pairs, batch)):
-            after = [some, executor.submit(fuser.lumas, some, batch)]
+            after = [some, executor.submit(computed, some)]
             if before:
                 yield from zip(before[0], before[1].result(), strict=True)
             before = after
         yield from zip(before[0], before[1].result(), strict=True)
-
-
-def _of_one_size(
-    visible: Shaped[np.ndarray, "_h _w *_rgb"],
-    infrared: Shaped[np.ndarray, "_hh _ww *_rgbs"],
-    fit: Fit,
-) -> tuple[Shaped[np.ndarray, "_h _w *_rgb"], Shaped[np.ndarray, "_h _w *_rgb"]]:
-    if isinstance(fit, Rig):
-        return fit.place(visible, infrared)
-    if fit == "infrared" and infrared.shape[:2] != visible.shape[:2]:
-        return visible, levels.resized(infrared, *visible.shape[:2])
-    if fit == "visible" and infrared.shape[:2] != visible.shape[:2]:
-        return levels.resized(visible, *infrared.shape[:2]), infrared
-    return visible, infrared
 
 
 @contextlib.contextmanager

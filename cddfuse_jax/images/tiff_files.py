@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -24,8 +24,12 @@ _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is said here in one line
 
 
-def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = False) -> Photo:
+def read_tiff(
+    path: str | os.PathLike, opened: BinaryIO, index: int | None = None, sizes: bool = False
+) -> Photo:
     """Read a page of a TIFF, by default the first that is no thumbnail; with ``sizes`` no pixels.
+
+    ``path`` is for messages.
 
     Raises:
         InputError: it is neither grey nor RGB, or has no such page.
@@ -33,7 +37,7 @@ def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = F
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(opened) as file:
         page, notes = _page(path, file, index)
         orientation = _tag(page, _ORIENTATION, 1)
         if sizes:
