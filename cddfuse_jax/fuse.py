@@ -29,8 +29,10 @@ def main() -> int:
         raise InputError("--fill is for --registration; leave it out, or measure a registration")
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return fuse_videos(given)
-    if given.sync or given.fps:
-        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
+    if given.sync or given.fps or given.offset is not None:
+        raise InputError(
+            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
+        )
     return watch_folders(given) if given.watch else fuse_images(given)
 
 
@@ -88,12 +90,16 @@ def fuse_videos(given: argparse.Namespace) -> int:
         if getattr(given, option) not in (None, False, (0, 1)):
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
+    from cddfuse_jax.fusing.frame_pairs import open_videos
     from cddfuse_jax.fusing.video import fuse_video
-    from cddfuse_jax.fusing.video_files import open_videos
+    from cddfuse_jax.rigs.rig import load_rig
 
-    frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
-    count = fuse_video(_fuser(given), *frames, given.out, given.sync, given.resize)
-    print(f"{given.out}: {count} frames at {float(frames[0].rate):.5g} per second")
+    rig = load_rig(given.registration, given.fill) if given.registration else None
+    timing, rule = (given.fps, given.sync, given.offset), rules.parse(given.pair)
+    fit = rig or given.resize
+    frames = open_videos(given.vi, given.ir, given.out, *timing, fit, rule, given.overwrite)
+    count = fuse_video(_fuser(given), frames, given.out, given.resize)
+    print(f"{given.out}: {count} frames at {float(frames.visible.rate):.5g} per second")
     return 0
 
 

@@ -3,6 +3,7 @@
 What has no plain meaning as grey or as RGB is refused, with its type, bands and what to save.
 """
 
+import contextlib
 import itertools
 import logging
 import os
@@ -54,6 +55,16 @@ def read_tiff(
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
     return Photo(np.ascontiguousarray(pixels), tuple(notes))
+
+
+def count_pages(path: str | os.PathLike) -> int:
+    """Return how many pages a TIFF has, without thumbnails; 0 of what is none."""
+    import tifffile
+
+    with contextlib.suppress(tifffile.TiffFileError, OSError), tifffile.TiffFile(path) as file:
+        pages: Any = file.pages
+        return sum(not page.is_reduced for page in pages)
+    return 0
 
 
 def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, list[str]]:

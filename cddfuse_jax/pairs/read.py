@@ -108,8 +108,8 @@ def fitted(
     if sizes[0] == sizes[1]:
         return (visible, infrared), ""
     if fit == "infrared":
-        return (visible, levels.resized(infrared, *sizes[0])), _resizing(sizes[1], sizes[0])
-    return (levels.resized(visible, *sizes[1]), infrared), _resizing(sizes[0], sizes[1])
+        return (visible, levels.resized(infrared, *sizes[0])), resizing(sizes[1], sizes[0])
+    return (levels.resized(visible, *sizes[1]), infrared), resizing(sizes[0], sizes[1])
 
 
 def check_same_size(
@@ -125,7 +125,8 @@ def check_same_size(
         )
 
 
-def _resizing(before: Size, after: Size) -> str:
+def resizing(before: Size, after: Size) -> str:
+    """Return the note on an image that was resampled."""
     (old_height, old_width), (height, width) = before, after
     note = f"resized from {old_width}x{old_height} to {width}x{height}, as of one field of view"
     distortion = (width / height) / (old_width / old_height)
