@@ -9,7 +9,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report_notes, run
+from cddfuse_jax.console import ArgumentParser, report, report_notes, run
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.read import RESIZES
 from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
@@ -48,6 +48,8 @@ def main() -> int:
 
     fit = load_rig(given.registration) if given.registration else given.resize
     findings = check_folders(given.vi, given.ir, fit, rule)
+    for note in findings.about:
+        report(f"note: {note}")
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0

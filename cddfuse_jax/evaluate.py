@@ -9,6 +9,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.matching import PLACE, Run
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
+from cddfuse_jax.files import listed
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
@@ -26,7 +27,7 @@ def parse_run(text: str) -> Run:
                 f"a pattern needs a name: NAME=DIR/{{}}..., got {text}"
             )
         return Run(path.resolve().name, (path,))
-    split = tuple(Path(folder) for folder in folders.split(",") if folder)
+    split = tuple(Path(folder) for folder in listed(folders) if folder)
     if not name or not split:
         raise argparse.ArgumentTypeError(f"expected DIR or NAME=DIR1,DIR2, got {text!r}")
     return Run(name, split)
@@ -124,11 +125,6 @@ def main() -> int:
     written = [*(arguments.out / name for name in REPORT_FILES), arguments.latex]
     report(f"wrote {', '.join(str(path) for path in written if path)}")
     return 1 if evaluation.errors else 0
-
-
-def program() -> None:
-    """Run the command as the program ``cddfuse-metrics``."""
-    run(main)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,9 @@ def main() -> int:
     given = _parser().parse_args()
     if given.out.suffix.lower() != ".json":
         raise InputError(f"--out is a file such as rig.json, got {given.out}")
-    pairs, alone = select_pairs(given.vi, given.ir, rules.parse(given.pair))
-    for line in alone:
-        report(f"warning: {line}")
+    pairs, alone, notes = select_pairs(given.vi, given.ir, rules.parse(given.pair))
+    for line in (*(f"note: {note}" for note in notes), *(f"warning: {line}" for line in alone)):
+        report(line)
     read = [file for pair in pairs for file in pair[1:]] + ([given.points] if given.points else [])
     picture = given.out.with_suffix(".png")
     check_outputs([given.out, picture], read, given.overwrite)
@@ -112,14 +112,13 @@ def _spread(pairs: list[Pair], most: int) -> list[Pair]:
 
 def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
     from cddfuse_jax.images.colour import is_coloured
-    from cddfuse_jax.images.levels import network_input
-    from cddfuse_jax.pairs.read import as_picture
+    from cddfuse_jax.pairs.read import read_pair
 
     images, coloured = [], np.zeros(2, int)
     for pair in progress(pairs, "reading", unit="pair"):
-        photos = [as_picture(path).pixels for path in pair[1:]]
-        coloured += [bool(is_coloured(photo)) for photo in photos]
-        images.append((network_input(photos[0]), network_input(photos[1])))
+        read = read_pair(pair, any_sizes=True)
+        coloured += [bool(is_coloured(pixels)) for pixels in read.pixels]
+        images.append(read.grey)
     for side, path in enumerate(("visible", "infrared")):
         sizes = {image[side].shape for image in images}
         if len(sizes) > 1:

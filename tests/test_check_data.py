@@ -16,7 +16,7 @@ from cddfuse_jax.images import image_files
 def folders(tmp_path):
     """Four registered pairs, infrared in 16 bits, visible in colour."""
     (tmp_path / "ir").mkdir()
-    for seed, name in enumerate("abcd", 4):
+    for seed, name in enumerate("abcd", 7):
         visible, infrared = synthetic_pair(seed, 120, 160)
         colour = np.rint(visible[..., None] * [255, 200, 100]).astype(np.uint8)
         image_files.write_png(tmp_path / "vi" / f"{name}.png", colour)
@@ -56,7 +56,7 @@ def test_everything_that_is_wrong_is_told(folders, capsys):
     (folders / "vi" / "a.png").write_text("no image")
     image_files.write_png(folders / "vi" / "b.png", np.zeros((60, 80), np.uint8))
     (folders / "vi" / "c.bmp").touch()
-    _, infrared = synthetic_pair(7, 120, 160)
+    _, infrared = synthetic_pair(10, 120, 160)
     image_files.write_png(
         folders / "ir" / "d.png", np.rint(255 * np.roll(infrared, -12, 0)).astype("u1")
     )

@@ -106,7 +106,11 @@ def test_a_constant_fused_image_keeps_its_value():
 @pytest.mark.parametrize(
     ("visible", "infrared", "message"),
     [
-        ((10, 12), (10, 13), "one size, got 12x10 and 13x10"),
+        (
+            (10, 12),
+            (10, 13),
+            "one size, the visible one is 12x10 and the infrared one is 13x10",
+        ),
         ((10, 12), (2, 10, 12), r"two images or two batches of one length, got shapes \(10, 12\)"),
         ((3, 10, 12), (2, 10, 12), "of one length"),
         ((10, 12, 2, 5), (10, 12), r"visible must be HxW or HxWxC, .* got shape \(10, 12, 2, 5\)"),

@@ -16,7 +16,6 @@ MAIN = "cddfuse_jax.__main__"
 # not named here. The front door, `__init__`, may import all of them, and nobody imports it.
 ORDER = (
     "commands",
-    "webpage",
     "export",
     "release",
     "evaluation",

@@ -201,3 +201,10 @@ def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, 
     assert "  images: 0 of 1 equal, 0.11 % of pixels differ, by at most 1 of 255\n" in out
     assert run(*words, "--models", tmp_path) == 2
     assert "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth" in capsys.readouterr().err
+
+
+def test_a_protocol_that_there_is_not_is_refused_before_anything_is_fused(tmp_path, capsys):
+    paths = [f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]
+    assert ends(score_weights.main, "--weights=small", "--protocol=foo", *paths) == 2
+    assert "protocol 'foo' is unknown; choose from release, " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

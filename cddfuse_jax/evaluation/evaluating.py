@@ -78,6 +78,8 @@ def evaluate(
     read = [file for scene in selection.scenes for files in scene.fused for file in files]
     check_outputs(written, [*read, *(f for scene in selection.scenes for f in scene.pair[1:])],
                   overwrite)  # fmt: skip
+    for note in selection.notes:
+        report(f"note: {note}")
     for folder, pattern in selection.patterns.items():
         if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
             report(f"{folder}: images are named {pattern}")

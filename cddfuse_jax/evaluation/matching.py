@@ -34,6 +34,7 @@ class Selection(NamedTuple):
 
     ``patterns`` are by folder as the user gave it, with the name of the run before. ``others``
     counts the images of a folder whose names fit no run's pattern, such as other methods' in it.
+    ``notes`` are those of `pairs.find.Pairs`.
     """
 
     scenes: list[Scene]
@@ -41,6 +42,7 @@ class Selection(NamedTuple):
     pairs: int
     patterns: dict[str, str]
     others: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def find_scenes(
@@ -113,7 +115,7 @@ def find_scenes(
         for place, of in homes.items()
     }
     others = {place: count for place, count in others.items() if count}
-    return Selection(scenes, left, len(pairs), patterns, others)
+    return Selection(scenes, left, len(pairs), patterns, others, sources.notes)
 
 
 def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str, Path]]:

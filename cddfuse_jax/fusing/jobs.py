@@ -34,7 +34,7 @@ class Files(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """What is done to the files of every pair, beside fusing them.
+    """What is done to the files of every pair, apart from fusing them.
 
     Attributes:
         resize: see `pairs.read.read_pair`.
@@ -59,11 +59,12 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """Jobs to do, how many are skipped, and an error for each file without a partner."""
+    """Jobs to do, how many are skipped, an error for each file without a partner, notes."""
 
     todo: list[Job]
-    skipped: int
-    alone: list[str]
+    skipped: int = 0
+    alone: list[str] = []  # noqa: RUF012 - of a tuple that is never changed
+    notes: tuple[str, ...] = ()
 
 
 AS_THEY_ARE = Treatment()
@@ -71,7 +72,7 @@ AS_THEY_ARE = Treatment()
 
 def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
-    pairs, alone = select_pairs(files.visible, files.infrared, files.rule)
+    pairs, alone, notes = select_pairs(files.visible, files.infrared, files.rule)
     outs = outputs(pairs, files.out, treatment.format)
     jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]
     first, count = files.shard
@@ -79,7 +80,7 @@ def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     todo = [job for job in jobs if not (files.skip_existing and job.out.exists())]
     read = [file for pair in pairs for file in pair[1:]]
     check_outputs([job.out for job in todo], read, files.overwrite)
-    return Jobs(todo, len(jobs) - len(todo), alone)
+    return Jobs(todo, len(jobs) - len(todo), alone, notes)
 
 
 def outputs(pairs: list[Pair], out: Path, as_format: Format = FORMATS["png"]) -> list[Path]:

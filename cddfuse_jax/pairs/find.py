@@ -1,11 +1,11 @@
 """The two files of one scene, found by their names."""
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import EXPORTING, READ, SUFFIXES, missing
 from cddfuse_jax.images.listing import images_within, refuse_ambiguous, without_ending
@@ -21,12 +21,16 @@ class Pair(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The pairs of two folders, sorted by name, the files without a partner, and by which rule."""
+    """The pairs of two folders, sorted by name, the files without a partner, and by which rule.
+
+    ``notes`` say how pairs were found where no rule was given, and what was skipped.
+    """
 
     pairs: list[Pair]
     only_visible: list[Path]
     only_infrared: list[Path]
     rule: Rule = Rule()
+    notes: tuple[str, ...] = ()
 
     @property
     def visible(self) -> list[Path]:
@@ -43,7 +47,6 @@ def find_pairs(
     visible: str | os.PathLike,
     infrared: str | os.PathLike,
     rule: Rule | None = None,
-    silent: bool = False,
 ) -> Pairs:
     """Pair the images of two folders by name, so that ``a.png`` goes with ``a.jpg``.
 
@@ -55,7 +58,6 @@ def find_pairs(
             rule of its side.
         infrared: the infrared ones', or the same one.
         rule: how names go together; None for equal names, or what is found.
-        silent: print no note of what was found or skipped.
 
     Raises:
         InputError: a folder is missing, a side has two images of one scene, or the folders are one
@@ -69,12 +71,12 @@ def find_pairs(
     deep = rule is not None and "/" in rule.visible + rule.infrared
     listed = images_within(visible, deep)
     first, second = listed, listed if one else images_within(infrared, deep)
-    if not silent:
-        tell_skipped(visible, *(() if one else (infrared,)))
+    notes = skipped(visible, *(() if one else (infrared,)))
+    if rule is None and not one:
+        second = _renumbered(first, second)
     if rule is None:
         rule = _rule_of(list(first), list(second), visible, one)
-        if rule != Rule() and not silent:
-            report(f"note: pairs found by {rule}")
+        notes += [f"pairs found by {rule}"] * (rule != Rule())
     parts = sides(rule, first, second, one)
     for folder, side in zip((visible, infrared), parts, strict=True):
         refuse_ambiguous(folder, (names for names in side.values()))
@@ -82,10 +84,10 @@ def find_pairs(
     pairs = [Pair(s, first[parts[0][s][0]], second[parts[1][s][0]]) for s in scenes]
     for pair in pairs:
         refuse_one_file(pair)
-    if rule.by_order and pairs and not silent:
+    if rule.by_order and pairs:
         shown = ", ".join(f"{p.visible.name} with {p.infrared.name}" for p in pairs[:3])
-        report(
-            f"note: {len(pairs)} pairs in the order of names: {shown}{', ...' * (len(pairs) > 3)}"
+        notes.append(
+            f"{len(pairs)} pairs in the order of names: {shown}{', ...' * bool(pairs[3:])}"
         )
     paired = {file for pair in pairs for file in pair[1:]}
     alone = [[file for file in side.values() if file not in paired] for side in (first, second)]
@@ -95,7 +97,7 @@ def find_pairs(
             [file for file in alone[0] if file not in of_infrared],
             [file for file in alone[0] if file in of_infrared],
         ]
-    return Pairs(pairs, alone[0], alone[1], rule)
+    return Pairs(pairs, alone[0], alone[1], rule, tuple(notes))
 
 
 def home(folder: Path) -> Path:
@@ -118,6 +120,18 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
     return Rule()
 
 
+def _renumbered(first: dict[str, Path], second: dict[str, Path]) -> dict[str, Path]:
+    """Return the second side under the first's names, where but for zeros all names are equal."""
+    plain = [
+        {re.sub(r"\d+", lambda digits: str(int(digits[0])), name): name for name in side}
+        for side in (first, second)
+    ]
+    distinct = [len(names) for names in plain] == [len(first), len(second)]
+    if first.keys() == second.keys() or not distinct or plain[0].keys() != plain[1].keys():
+        return second
+    return {plain[0][name]: second[other] for name, other in plain[1].items()}
+
+
 def refuse_one_file(pair: Pair) -> None:
     """Refuse a pair whose two files are one."""
     if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
@@ -127,8 +141,9 @@ def refuse_one_file(pair: Pair) -> None:
         )
 
 
-def tell_skipped(*folders: str | os.PathLike) -> None:
-    """Report how many files of folders are no images that are read, by their endings."""
+def skipped(*folders: str | os.PathLike) -> list[str]:
+    """Return a note for each folder with files that, by their endings, are no images to read."""
+    notes = []
     for folder in folders:
         kinds = Counter(
             file.suffix.lower() or "nameless"
@@ -138,13 +153,24 @@ def tell_skipped(*folders: str | os.PathLike) -> None:
         if kinds:
             counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))
             how = "".join(sorted({EXPORTING[kind] for kind in kinds if kind in EXPORTING}))
-            report(f"note: {folder}: skipped {', '.join(counts)}; {READ} are read{how}")
+            notes.append(f"{folder}: skipped {', '.join(counts)}; {READ} are read{how}")
+    return notes
 
 
-def select_pairs(
-    visible: Path, infrared: Path, rule: Rule | None = None
-) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two files or two folders, and a line for each file without a partner."""
+class Selected(NamedTuple):
+    """The pairs to work on, a line for each file without a partner, and `Pairs.notes`."""
+
+    pairs: list[Pair]
+    alone: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def select_pairs(visible: Path, infrared: Path, rule: Rule | None = None) -> Selected:
+    """Find the pair of two files, or the pairs of two folders.
+
+    Raises:
+        InputError: there is none, and as `find_pairs`.
+    """
     for path in (home(visible), home(infrared)):
         if not path.exists():
             raise InputError(missing(path))
@@ -153,23 +179,41 @@ def select_pairs(
     if not home(visible).is_dir():
         pair = Pair(without_ending(visible).name, visible, infrared)
         refuse_one_file(pair)
-        return [pair], []
+        return Selected([pair], [])
     found = find_pairs(visible, infrared, rule)
     alone = [(file, infrared) for file in found.only_visible]
     alone += [(file, visible) for file in found.only_infrared]
     if not found.pairs:
         raise InputError(no_pairs(visible, infrared, len(alone), rule))
     if rule:
-        return found.pairs, [f"{file}: no partner by {rule}" for file, _ in alone]
-    return found.pairs, [f"{file}: no image of that name in {folder}" for file, folder in alone]
+        lines = [f"{file}: no partner by {rule}" for file, _ in alone]
+    else:
+        lines = [f"{file}: no image of that name in {folder}" for file, folder in alone]
+    return Selected(found.pairs, lines, found.notes)
 
 
 def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
     """Return the line for two folders that have no pair."""
     if rule:
         return f"no pairs: no two names in {visible} and {infrared} go together by {rule}"
+    counts = [len(images_within(home(Path(side)), deep=False)) for side in (visible, infrared)]
+    advice = (
+        "--pair '*' '*' pairs them in the order of names"
+        if counts[0] == counts[1]  # else that is refused
+        else "rename them, or give --pair with {} for what the names of a scene share"
+    )
     return (
         f"no pairs: an image in {visible} and one in {infrared} must have the same name "
-        f"(endings may differ), found {alone} images without a partner; where names carry a mark "
-        "of the side, give --pair '{}_V' '{}_T'"
+        f"(endings may differ), found {alone} images without a partner; {advice}"
     )
+
+
+def looks_medical(pair: Pair) -> bool:
+    """Return, by the names of files and folders, whether a pair is MRI with CT, PET or SPECT."""
+    scanned = {"ct", "pet", "spect"} & words_of(pair.infrared)
+    return bool({"mri", "mr"} & words_of(pair.visible) and scanned)
+
+
+def words_of(path: Path) -> set[str]:
+    """Return the words in the names of a file and its folder."""
+    return set(re.split(r"[^a-z]+", f"{path.parent.name} {path.stem}".lower()))

@@ -1,15 +1,17 @@
-"""The two images of one scene as read: of one size, and with notes on what was changed."""
+"""The two images of a scene, each file read once: of one size, and with notes on what was done."""
 
 import contextlib
-import re
+import dataclasses
+import functools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
@@ -17,22 +19,34 @@ from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.rigs.rig import Rig
 from cddfuse_jax.rigs.shift import Shift
 
+Size = tuple[int, int]  # height, width
 Resize = Literal["visible", "infrared"]
 RESIZES: tuple[Resize, ...] = ("visible", "infrared")
 Fit = Resize | Rig | None  # how the images of a pair are brought to one size
-FALSE_COLOUR = (
-    "infrared in false colour (ironbow, rainbow) is fused by its luma, in which hot need not be "
-    "bright; export it as grey, white hot"
-)
-LEAST_MEASURED = 64  # pixels of a side: smaller images do not tell their field of view
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
+_NAMES = ("the visible one", "the infrared one")
 
 
-class PairOfPhotos(NamedTuple):
-    """A pair as read, of one size unless it was read without a check."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImagePair:
+    """A pair as read: uint8 or float32 in [0, 1], each HxW or HxWx3."""
 
+    pair: Pair
     visible: Photo
     infrared: Photo
+
+    def __iter__(self) -> Iterator[Photo]:
+        return iter((self.visible, self.infrared))
+
+    @property
+    def pixels(self) -> tuple[Shaped[np.ndarray, "_h _w *_rgb"], Shaped[np.ndarray, "_a _b *_c"]]:
+        """Both images' pixels."""
+        return self.visible.pixels, self.infrared.pixels
+
+    @functools.cached_property
+    def grey(self) -> tuple[Float[np.ndarray, "_h _w"], Float[np.ndarray, "_a _b"]]:
+        """What the network fuses of both, `levels.network_input`, made once."""
+        return levels.network_input(self.visible.pixels), levels.network_input(self.infrared.pixels)
 
 
 def read_pair(
@@ -40,39 +54,85 @@ def read_pair(
     fit: Fit = None,
     ranges: tuple[Range, Range] = (AUTO, AUTO),
     index: int | None = None,
-) -> PairOfPhotos:
-    """Read both files of a pair as pictures and bring them to one size, if asked.
+    any_sizes: bool = False,
+) -> ImagePair:
+    """Read both files of a pair, once, and bring them to one size.
 
-    A picture is uint8 or float32 in [0, 1]: ranges are measured before anything is resampled.
-    ``fit`` names the image that is resampled to the size of the other, or is the rig's
-    registration. ``index`` is the page or slice, see `read_photo`.
+    Args:
+        pair: the two files.
+        fit: which image is resampled to the size of the other, or the rig's registration.
+        ranges: what becomes black and white on each side, measured before anything is resampled.
+        index: the page or slice, see `read_photo`.
+        any_sizes: leave both as they are, and do not check their sizes.
 
     Raises:
         InputError: a file cannot be read, or the sizes differ and ``fit`` is None, or are not the
             rig's.
     """
-    photos = {
-        "visible": as_picture(pair.visible, ranges[0], index),
-        "infrared": as_picture(pair.infrared, ranges[1], index),
-    }
-    if isinstance(fit, Rig):
-        return _placed(pair, PairOfPhotos(**photos), fit)
-    sizes = {name: photo.pixels.shape[:2] for name, photo in photos.items()}
-    if fit is None:
-        _check_same_size(pair, *sizes.values())
-    elif sizes["visible"] != sizes["infrared"]:
-        photos[fit] = _resized(photos[fit], *sizes[_other(fit)])
-    return PairOfPhotos(**photos)
-
-
-def _placed(pair: Pair, photos: PairOfPhotos, rig: Rig) -> PairOfPhotos:
-    with naming(pair.name):
-        visible, infrared = rig.place(photos.visible.pixels, photos.infrared.pixels)
-    notes = (*photos.infrared.notes, rig.note)
-    return PairOfPhotos(
-        photos.visible._replace(pixels=visible),
-        photos.infrared._replace(pixels=infrared, notes=notes),
+    photos = (
+        as_picture(pair.visible, ranges[0], index),
+        as_picture(pair.infrared, ranges[1], index),
     )
+    if any_sizes:
+        return ImagePair(pair, *photos)
+    with naming(pair.name):
+        pixels, note = fitted(photos[0].pixels, photos[1].pixels, fit, pair[1:])
+    changed = RESIZES.index(fit) if isinstance(fit, str) else 1
+    notes = [photo.notes + (note,) * bool(note and k == changed) for k, photo in enumerate(photos)]
+    return ImagePair(
+        pair,
+        photos[0]._replace(pixels=pixels[0], notes=notes[0]),
+        photos[1]._replace(pixels=pixels[1], notes=notes[1]),
+    )
+
+
+def fitted(
+    visible: Shaped[np.ndarray, "_h _w *_rgb"],
+    infrared: Shaped[np.ndarray, "_a _b *_c"],
+    fit: Fit,
+    names: tuple[str | Path, str | Path] = _NAMES,
+) -> tuple[
+    tuple[Shaped[np.ndarray, "h w *_rgb"], Shaped[np.ndarray, "h w *_c"]],
+    str,
+]:
+    """Return two images brought to one size, and a note on what was done, "" for nothing.
+
+    Raises:
+        InputError: as `read_pair`; ``names`` are those of the images in it.
+    """
+    if isinstance(fit, Rig):
+        return fit.place(visible, infrared), fit.note
+    sizes = visible.shape[:2], infrared.shape[:2]
+    if fit is None:
+        check_same_size(*sizes, names)
+    if sizes[0] == sizes[1]:
+        return (visible, infrared), ""
+    if fit == "infrared":
+        return (visible, levels.resized(infrared, *sizes[0])), resizing(sizes[1], sizes[0])
+    return (levels.resized(visible, *sizes[1]), infrared), resizing(sizes[0], sizes[1])
+
+
+def check_same_size(
+    visible: Size, infrared: Size, names: tuple[str | Path, str | Path] = _NAMES
+) -> None:
+    """Refuse a pair whose images differ in height or width."""
+    if visible != infrared:
+        raise InputError(
+            f"both images must have one size, {names[0]} is {visible[1]}x{visible[0]} and "
+            f"{names[1]} is {infrared[1]}x{infrared[0]}; measure the rig by cddfuse register and "
+            "give --registration RIG.json (Fuser(registration=...)), or, only if both show one "
+            "field of view, --resize infrared (or visible)"
+        )
+
+
+def resizing(before: Size, after: Size) -> str:
+    """Return the note on an image that was resampled."""
+    (old_height, old_width), (height, width) = before, after
+    note = f"resized from {old_width}x{old_height} to {width}x{height}, as of one field of view"
+    distortion = (width / height) / (old_width / old_height)
+    if abs(distortion - 1) > ASPECT_TOLERANCE:
+        note += f", which stretches its width by {distortion:.2f} against its height"
+    return note
 
 
 def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Photo:
@@ -115,125 +175,36 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
 
-def aligned(photos: PairOfPhotos, shift: Shift) -> PairOfPhotos:
+def aligned(images: ImagePair, shift: Shift) -> ImagePair:
     """Undo a shift of the infrared image: crop both to the pixels shared, without resampling."""
-    height, width = photos.visible.pixels.shape[:2]
+    height, width = images.visible.pixels.shape[:2]
     rows: list[slice] = []
     columns: list[slice] = []
     for moved, length, spans in ((shift.down, height, rows), (shift.right, width, columns)):
         shared = length - abs(moved)
         spans += [slice(max(0, start), max(0, start) + shared) for start in (-moved, moved)]
-    cropped = zip(photos, rows, columns, strict=True)
-    return PairOfPhotos(*(photo._replace(pixels=photo.pixels[r, c]) for photo, r, c in cropped))
+    cropped = zip(images, rows, columns, strict=True)
+    photos = (photo._replace(pixels=photo.pixels[r, c]) for photo, r, c in cropped)
+    return ImagePair(images.pair, *photos)
 
 
-def warning_of_view(
-    pairs: list[Pair], fit: Fit = None, ranges: tuple[Range, Range] = (AUTO, AUTO), index=None
-) -> str | None:
-    """Return a warning if the first of some pairs certainly show no common field of view."""
-    from cddfuse_jax.rigs.search import SAMPLE, other_view
-
-    if isinstance(fit, Rig) or any(map(looks_medical, pairs[:SAMPLE])):
-        return None
-    grey: list[tuple[np.ndarray, np.ndarray]] = []
-    for pair in pairs[:SAMPLE]:
-        with contextlib.suppress(InputError):
-            photos = read_pair(pair, fit, ranges, index)
-            images = levels.network_input(photos[0].pixels), levels.network_input(photos[1].pixels)
-            if (
-                min(images[0].shape) >= LEAST_MEASURED
-                and images[0].shape == (grey or [images])[0][0].shape
-            ):
-                grey.append(images)
-    return other_view(grey) if grey else None
-
-
-def notes_on(pair: Pair, photos: PairOfPhotos) -> dict[str, str]:
-    """Return what a user should know of how a pair was read: note -> file name, and its range."""
-    found: dict[str, str] = {}
-    for path, photo in ((pair.visible, photos.visible), (pair.infrared, photos.infrared)):
-        notes = list(photo.notes)
-        if (
-            photo is photos.infrared
-            and is_coloured(photo.pixels)
-            and not {"pet", "spect"} & _words(path)
-        ):
-            notes.append(FALSE_COLOUR)
-        name = f"{path.parent.name}/{path.name}"
-        if photo.limits:
-            name += " {:.6g} to {:.6g}".format(*photo.limits)
-        for note in notes:
-            found[note] = f"{found[note]}, {name}" if note in found else name
-    return found
-
-
-def warnings_on(pair: Pair, photos: PairOfPhotos) -> list[str]:
-    """Return what is probably wrong with the images of a pair: a line for each, with the file."""
-    found = []
-    for path, photo in zip(pair[1:], photos, strict=True):
-        flat = ("every pixel is the same",) if levels.is_flat(photo.pixels) else photo.warnings
-        found += [f"{path}: {warning}" for warning in flat]
-    return found
-
-
-def looks_medical(pair: Pair) -> bool:
-    """Return, by the names of files and folders, whether a pair is MRI with CT, PET or SPECT."""
-    scanned = {"ct", "pet", "spect"} & _words(pair.infrared)
-    return bool({"mri", "mr"} & _words(pair.visible) and scanned)
-
-
-def _words(path: Path) -> set[str]:
-    return set(re.split(r"[^a-z]+", f"{path.parent.name} {path.stem}".lower()))
-
-
-def _other(modality: Resize) -> Resize:
-    return RESIZES[1 - RESIZES.index(modality)]
-
-
-def _resized(photo: Photo, height: int, width: int) -> Photo:
-    before = photo.pixels.shape[:2]
-    note = f"resized from {before[1]}x{before[0]} to {width}x{height}, as of one field of view"
-    distortion = (width / height) / (before[1] / before[0])
-    if abs(distortion - 1) > ASPECT_TOLERANCE:
-        note += f", which stretches its width by {distortion:.2f} against its height"
-    return photo._replace(
-        pixels=levels.resized(photo.pixels, height, width), notes=(*photo.notes, note)
-    )
-
-
-def check_same_size(pair: Pair, visible: np.ndarray, infrared: np.ndarray) -> None:
-    """Refuse a pair whose images differ in height or width."""
-    _check_same_size(pair, visible.shape[:2], infrared.shape[:2])
-
-
-def read_pair_size(pair: Pair, index: int | None = None, fit: Fit = None) -> tuple[int, int]:
+def read_pair_size(pair: Pair, index: int | None = None, fit: Fit = None) -> Size:
     """Read the (height, width) that `read_pair` will give a pair, from the headers of its files."""
     if isinstance(fit, str):
-        return read_size(getattr(pair, _other(fit)), index)
+        return read_size(getattr(pair, RESIZES[1 - RESIZES.index(fit)]), index)
     sizes = read_size(pair.visible, index), read_size(pair.infrared, index)
-    if fit is None:
-        _check_same_size(pair, *sizes)
-        return sizes[0]
     with naming(pair.name):
+        if fit is None:
+            check_same_size(*sizes, pair[1:])
+            return sizes[0]
         fit.check_sizes(*sizes)
     return fit.size
 
 
-def sizes_of(pairs: list[Pair], fit: Fit = None, index: int | None = None) -> list[tuple[int, int]]:
+def sizes_of(pairs: list[Pair], fit: Fit = None, index: int | None = None) -> list[Size]:
     """Return `read_pair_size` of each pair that has one."""
     sizes = []
     for pair in pairs:
         with contextlib.suppress(InputError):
             sizes.append(read_pair_size(pair, index, fit))
     return sizes
-
-
-def _check_same_size(pair: Pair, visible: tuple[int, int], infrared: tuple[int, int]) -> None:
-    if visible != infrared:
-        (vi_height, vi_width), (ir_height, ir_width) = visible, infrared
-        raise InputError(
-            f"{pair.name}: both images must have one size, {pair.visible} is "
-            f"{vi_width}x{vi_height} and {pair.infrared} is {ir_width}x{ir_height}; measure the "
-            "rig by cddfuse register and give --registration RIG.json, or, only if both show one "
-            "field of view, --resize infrared (or visible)"
-        )

@@ -26,9 +26,8 @@ NEAR = 0.02  # of the visible image's longer side: how near pairs are that agree
 LEAST_PAIRS, LEAST_SHARE = 3, 0.4  # that must agree
 LEAST_TOGETHER = 16.0  # what all of them must correlate by; pairs of other scenes reach 14
 SMOOTHING = (4.0, 2.0, 1.2)  # sigma of the edges, in visible pixels or infrared ones if larger
-# Of one field of view, assumed: what makes another one certain, on `SAMPLE` pairs at most.
+# Of one field of view, assumed: what makes another one certain, on four pairs at most.
 # Chosen so that it is said of no pair of TNO, RoadScene or Harvard's MRI with CT or PET.
-SAMPLE = 4
 FIELDS, TURNS = np.exp(0.045 * np.arange(-14, 1)), np.deg2rad([-5, -2.5, 0, 2.5, 5])
 LEAST_HEIGHT, OVER_AS_IS, NARROWER = 14.0, 1.45, 0.93
 

@@ -64,7 +64,8 @@ def save_params(
                 f"{target}: .pth holds the release's network, these weights have custom parts; "
                 "write .safetensors"
             )
-        meta.setdefault("code", custom_network.code_of(custom_network.names_in(meta["config"])))
+        if "code" not in meta:
+            meta["code"] = custom_network.code_of(custom_network.names_in(meta["config"]))
         tensors = custom_network.flattened(params)
         safetensors_file.write_safetensors(target, tensors, safetensors_file.as_strings(meta, {}))
         return
