@@ -5,6 +5,8 @@ computes them, strip by strip.
 """
 
 import functools
+import traceback
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +83,13 @@ def plan_fusing(
         with nn.intercept_methods(functools.partial(_plan_part, model)):
             planned = model.apply(variables, *images, residual, method="fuse")
     except (TypeError, AttributeError) as error:
-        raise NotInPartsError(f"between its parts it does more than add ({error})") from error
+        lines = traceback.extract_tb(error.__traceback__)
+        libraries = {"jax", "flax", "jaxtyping", "beartype"}
+        own = [each for each in lines if not libraries & set(Path(each.filename).parts)] or lines
+        raise NotInPartsError(
+            f"between the network's parts, {Path(own[-1].filename).name} does more than add "
+            f"features, in line {own[-1].lineno}: {own[-1].line}"
+        ) from error
     if not isinstance(planned, Planned) or len(planned.parts) != 1:
         raise NotInPartsError("what the network returns is not what its last part returns")
     return planned
