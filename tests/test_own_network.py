@@ -137,6 +137,7 @@ def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, monkeypatc
     model = CDDFuse(**OWN | {"base": "mine:Careless"})
     params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1)))["params"]
     fuser = Fuser(params, model=model)
+    assert ", base mine:Careless" in repr(fuser)
     reason = fuser.expect([(25, 31), (26, 31)] * 9)
     assert not fuser._buckets
     assert "other pixels inside a larger array than as a whole" in reason
