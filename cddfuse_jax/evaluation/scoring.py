@@ -26,7 +26,6 @@ from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.pairs.read import read_pair
 from cddfuse_jax.rigs.rig import Rig
 
-DEFAULT_BASELINES = ("max", "mean")
 LARGEST_CROP = 1  # pixels by which sizes may differ
 
 

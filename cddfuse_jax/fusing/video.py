@@ -22,7 +22,8 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.frames import INSTALL, Frame, Frames, VideoFrames, av, opened
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.ranges import Range
-from cddfuse_jax.pairs.read import Resize, fitted
+from cddfuse_jax.pairs import Resize
+from cddfuse_jax.pairs.read import fitted
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 RATE_TOLERANCE = 5e-4  # 29.97 and 30 frames per second differ, 29.97 and 30000/1001 do not
