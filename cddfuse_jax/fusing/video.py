@@ -56,7 +56,7 @@ def paired(visible: Frames, infrared: Frames, sync: bool) -> Iterator[tuple[Fram
     the shorter one ends. At most two infrared frames are held.
 
     Raises:
-        InputError: without ``sync``, one has fewer frames than it said.
+        InputError: without ``sync``, one has fewer frames than its header says.
     """
     if not sync:
         try:
@@ -102,7 +102,7 @@ def fuse_video(
 
     Rate and size are those of the visible stream, sound is copied from the first that has any. The
     stretch of the fused luma, and the percentiles of deep frames, are smoothed over time. One pair
-    of frames is in memory at a time, beside an accelerator two batches.
+    of frames is in memory at a time, with an accelerator two batches.
 
     Raises:
         InputError: PyAV is missing, timing or sizes differ, a stream is broken, or ``out`` cannot
@@ -207,7 +207,7 @@ class Writer:
             ) from None
         self._stream.height, self._stream.width = (side + side % 2 for side in size)
         self._stream.pix_fmt = "yuv420p"
-        # What the conversion from RGB below does, said so that players of HD do not assume BT.709.
+        # What the conversion from RGB below does, declared, as players of HD assume BT.709.
         self._stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
         self._stream.options = {"crf": "18"} if codec == "libx264" else {"qscale": "3"}
         self._sound, self._packets = None, iter(())

@@ -31,7 +31,7 @@ def open_videos(
         if not (path.is_dir() or is_video(path)):
             raise InputError(f"{path}: a video is made of two videos or folders of frames")
     check_outputs([out], (visible, infrared), overwrite)
-    if fps is None:  # a folder beside a video has the video's
+    if fps is None:  # a folder with a video has the video's
         videos = (open_frames(p, None) for p in (visible, infrared) if is_video(p))
         fps = next((video.rate for video in videos), None)
     frames = open_frames(visible, fps), open_frames(infrared, fps)

@@ -167,7 +167,7 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     elif isinstance(given, Values):
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
-        notes.append("pixels without a value are filled from those beside them")
+        notes.append("pixels without a value are filled from the nearest")
     kind = "float" if floats else f"{depth}-bit"
     return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
