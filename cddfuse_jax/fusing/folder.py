@@ -28,7 +28,7 @@ from cddfuse_jax.pairs.notes import warning_of_view
 from cddfuse_jax.pairs.read import Size, read_pair_size
 from cddfuse_jax.weights.shipped import SHIPPED
 
-AHEAD = 2**27  # bytes of pixels that are read before work begins: some 100 pairs of 640x480
+AHEAD = 2**26  # bytes of pixels that are read before work begins: some 50 pairs of 640x480
 MOST_AT_ONCE = 8
 LARGE = 2e6  # pixels; from there on one pair at a time: its files' arrays take some 50 B a pixel
 BATCH = 4  # pairs that an accelerator computes at a time

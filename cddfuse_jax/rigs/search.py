@@ -1,6 +1,6 @@
 """How a rig's two cameras see one scene, from several pairs together.
 
-As in `registration`, what is compared is how edges run, whichever side is brighter. A few scales
+As in `rigs.shift`, what is compared is how edges run, whichever side is brighter. A few scales
 and angles are tried on reduced images: for each, the edge fields of every pair are correlated over
 all shifts, and the correlations are summed over the pairs, so that what they have in common shows.
 Then each pair says by itself where it correlates best. The pairs that agree are refined together,
