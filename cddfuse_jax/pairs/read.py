@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,13 +14,12 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
+from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.rigs.rig import Rig
 from cddfuse_jax.rigs.shift import Shift
 
 Size = tuple[int, int]  # height, width
-Resize = Literal["visible", "infrared"]
-RESIZES: tuple[Resize, ...] = ("visible", "infrared")
 Fit = Resize | Rig | None  # how the images of a pair are brought to one size
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 _NAMES = ("the visible one", "the infrared one")
@@ -170,7 +168,7 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     elif isinstance(given, Values):
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
-        notes.append("pixels without a value are filled from those beside them")
+        notes.append("pixels without a value are filled from the nearest")
     kind = "float" if floats else f"{depth}-bit"
     return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
