@@ -171,6 +171,14 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from those beside them")
+    if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
+        low, high = np.nanpercentile(pixels, AUTO[:2])
+        if 0 < high - low < NARROW * (levels.white(pixels) or 0):
+            warnings.append(
+                f"its values end at {low:.4g} and {high:.4g} of 0 to {levels.white(pixels):g}; if "
+                f"they are no picture but measured, give --range-vi or --range-ir "
+                f"{low:.4g}:{high:.4g}"
+            )
     kind = "float" if floats else f"{depth}-bit"
     return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 
