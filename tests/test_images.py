@@ -80,7 +80,7 @@ def test_transparent_pixels_have_no_value_and_all_other_alpha_is_dropped(tmp_pat
             image.info["transparency"] = bytes(alphas.get(index, 255) for index in range(2))
         if mode == "16 bits":
             file.write_bytes(
-                imagecodecs.png_encode((colours + [0, 9, 9, 0]).astype(np.uint16) * 257)
+                imagecodecs.png_encode((colours + np.uint8([0, 9, 9, 0])).astype(np.uint16) * 257)
             )
         else:
             (image if mode == "P" else image.convert(mode)).save(file)

@@ -49,7 +49,9 @@ _RADIOMETRIC = (
 )
 
 
-def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
+def read_photo(
+    path: str | os.PathLike, index: int | None = None, onto: str | os.PathLike | None = None
+) -> Photo:
     """Read an image of any camera: alpha dropped, EXIF orientation applied.
 
     An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
@@ -58,6 +60,7 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
         path: PNG, JPEG, TIFF, BMP, WebP or .npy; with the extra [medical] DICOM or NIfTI.
         index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
             only slice.
+        onto: of two NIfTI volumes, that on whose grid ``path`` is resampled; index is of that.
     """
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
@@ -66,7 +69,7 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index)
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
-                return medical_files.read_medical(path, file, index)
+                return medical_files.read_medical(path, file, index, onto)
             with Image.open(file, formats=_OF_PILLOW) as image:
                 return photo_of(image, path)
 
