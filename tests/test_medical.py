@@ -114,7 +114,7 @@ def test_frames_are_chosen_and_colour_is_rgb(file):
     write_dicom(file, colours)
     assert read_photo(file).pixels.tolist() == colours.tolist()
     write_dicom(file, STORED, PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(InputError, match="broken image file .No suitable Palette"):
+    with pytest.raises(InputError, match=r"broken image file .No suitable Palette"):
         read_photo(file)
 
 
