@@ -12,11 +12,10 @@ COMMANDS = {
     "evaluate": ("cddfuse_jax.evaluate", "score fused images and write a report"),
     "demo": ("cddfuse_jax.demo", "a page in the browser that fuses what is uploaded"),
     "score-weights": ("cddfuse_jax.score_weights", "judge weights on the paper's test sets"),
-    "decompose": ("cddfuse_jax.decompose", "draw and measure base and detail features"),
     "register": ("cddfuse_jax.register", "measure how a rig's two cameras see one scene"),
     "check-data": ("cddfuse_jax.check_data", "look through two folders of pairs"),
     "train": ("cddfuse_jax.train", "train both stages"),
-    "plan": ("cddfuse_jax.plan", "say what training takes on TPUs that are not there"),
+    "plan": ("cddfuse_jax.plan", "estimate TPU memory by compiling; no TPU needed"),
     "patches": ("cddfuse_jax.data.patches", "cut pairs into training patches (HDF5)"),
     "tfds": ("cddfuse_jax.data.tfds_builder", "write pairs as a TFDS dataset"),
     "convert": ("cddfuse_jax.convert", "convert weights from and to PyTorch"),
@@ -25,8 +24,9 @@ COMMANDS = {
 }
 
 GONE = {
+    "decompose": "decompose is cddfuse_jax.training.decomposing.decompose, from Python",
     "reproduce": "reproduce is score-weights --release CHECKOUT now",
-    "downstream": "downstream is experiments/downstream/ in a clone of the repository now",
+    "downstream": "downstream is gone; docs/downstream.md names the commit that has it",
 }
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     if command in COMMANDS:
         name, _ = COMMANDS[command]
         sys.argv = [f"{console.PROGRAM} {command}", *arguments[1:]]
-        console.run(importlib.import_module(name).main)
+        console.run(lambda: importlib.import_module(name).main())
     elif arguments == ["--version"]:
         print(console.PROGRAM, __version__)
     elif arguments in (["--help"], ["-h"]):

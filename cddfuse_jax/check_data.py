@@ -9,10 +9,10 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, report_notes, run
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.images.rig import HELP, OPTION, load_rig
+from cddfuse_jax.console import ArgumentParser, report, report_notes, run
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import RESIZES
+from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
 
 
 def main() -> int:
@@ -40,14 +40,16 @@ def main() -> int:
     add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (or CT, PET, SPECT)")
     add("--resize", choices=RESIZES, help="check as if fused with that option: sizes may differ")
     add(OPTION, type=Path, metavar="FILE", help=HELP + ", and that is checked")
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     given = parser.parse_args()
-    rule = pair_rules.parse(given.pair)
+    rule = rules.parse(given.pair)
 
     from cddfuse_jax.data.checking import check_folders, print_findings
 
     fit = load_rig(given.registration) if given.registration else given.resize
     findings = check_folders(given.vi, given.ir, fit, rule)
+    for note in findings.about:
+        report(f"note: {note}")
     print_findings(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0

@@ -3,15 +3,17 @@
     python -m cddfuse_jax.convert SOURCE TARGET
 
 TARGET is FILE.safetensors or FILE.pth. SOURCE is either of them, a training run's workdir or the
-name of weights that come with the package. Each of them works as --weights everywhere.
+name of weights that come with the package. Each of them works as --weights everywhere. Of a network
+with custom parts, a TARGET such as mine.py takes the text of the code of that name.
 """
 
 import argparse
+from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, run
-from cddfuse_jax.files import check_outputs
+from cddfuse_jax.files import check_outputs, replacing
 
-# What a run keeps beside its params for itself: it is not true of the params alone.
+# What a run keeps next to its params for itself: it is not true of the params alone.
 OF_THE_RUN = ("digest",)
 
 
@@ -38,7 +40,7 @@ def main() -> None:
         default=[],
         type=_note,
         metavar="KEY=TEXT",
-        help="keep this beside the weights, such as data='MSRS, 903 pairs'; again for more; a "
+        help="keep this next to the weights, such as data='MSRS, 903 pairs'; again for more; a "
         ".pth file holds none",
     )
     parser.add_argument("source", metavar="SOURCE", help="weights to read")
@@ -49,10 +51,17 @@ def main() -> None:
     import jax
 
     from cddfuse_jax.weights import any_format as files
+    from cddfuse_jax.weights import custom_network
 
     check_outputs([arguments.target], [arguments.source], arguments.overwrite)
-    params = files.load_params(arguments.source)
     found = files.load_meta(arguments.source)
+    if arguments.target.endswith(".py"):
+        text = custom_network.code_in(arguments.source, found, arguments.target)
+        with replacing(Path(arguments.target)) as file:
+            file.write_text(text, encoding="utf-8")
+        print(f"{arguments.target}: {len(text.splitlines())} lines; read them before you run them")
+        return
+    params = files.load_params(arguments.source)
     meta = {key: value for key, value in found.items() if key not in OF_THE_RUN}
     meta["converted_from"] = arguments.source.rstrip("/").rpartition("/")[2]
     suffix = ".pth" if arguments.to_torch else ""

@@ -7,16 +7,27 @@ import jax
 
 from cddfuse_jax.errors import InputError, one_line
 
+PROGRAM = "cddfuse_jax"  # its folder among the user's caches
+
 
 def keep_compiled() -> None:
     """Keep compiled programs in ``$XDG_CACHE_HOME/cddfuse_jax`` (by default ``~/.cache``).
 
     JAX's own settings go first: JAX_COMPILATION_CACHE_DIR names another folder, and
-    JAX_ENABLE_COMPILATION_CACHE=false turns the cache off.
+    JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Without a folder that can be written,
+    as for a user without a home, programs are compiled each time.
     """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "cddfuse_jax"))
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / PROGRAM
+    try:
+        if not folder.is_absolute():  # "~" stays where there is no home
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -9,11 +9,12 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import REPORT_FILES
 from cddfuse_jax.evaluation.matching import PLACE, Run
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.rig import HELP, OPTION, load_rig
+from cddfuse_jax.files import listed
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
 
 
 def parse_run(text: str) -> Run:
@@ -26,7 +27,7 @@ def parse_run(text: str) -> Run:
                 f"a pattern needs a name: NAME=DIR/{{}}..., got {text}"
             )
         return Run(path.resolve().name, (path,))
-    split = tuple(Path(folder) for folder in folders.split(",") if folder)
+    split = tuple(Path(folder) for folder in listed(folders) if folder)
     if not name or not split:
         raise argparse.ArgumentTypeError(f"expected DIR or NAME=DIR1,DIR2, got {text!r}")
     return Run(name, split)
@@ -81,7 +82,7 @@ def _parser() -> ArgumentParser:
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
     add(OPTION, type=Path, metavar="FILE", help=HELP + ", as fuse did")
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     add_overwrite(parser)
     return parser
 
@@ -117,7 +118,7 @@ def main() -> int:
         latex=arguments.latex,
         columns=columns,
         overwrite=arguments.overwrite,
-        rule=pair_rules.parse(arguments.pair),
+        rule=rules.parse(arguments.pair),
         rig=load_rig(arguments.registration) if arguments.registration else None,
     )
     print(terminal_table(evaluation))

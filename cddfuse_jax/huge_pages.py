@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TUNABLE = "glibc.malloc.hugetlb"
+_PACKAGE = Path(__file__).absolute().parent
+_SCRIPTS = ("cddfuse", "cddfuse-metrics", "convert_torch_weights.py")
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -19,8 +21,21 @@ def restart() -> None:
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=0 prevents it.
     """
+    if not started_for_a_command(sys.orig_argv):  # a notebook would lose its variables
+        return
     if environment := wanted(os.environ, _mode(), platform.libc_ver()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def started_for_a_command(arguments: list[str]) -> bool:
+    """Return whether Python was started by these ``arguments`` to run one of the commands."""
+    words = arguments[1:]
+    while words and words[0].startswith("-") and words[0] != "-m":
+        del words[: 2 if words[0] in ("-X", "-W") else 1]
+    if words[:1] == ["-m"]:
+        return words[1:2] != [] and words[1].partition(".")[0] == _PACKAGE.name
+    script = Path(words[0]) if words else Path()
+    return script.name in _SCRIPTS or _PACKAGE in script.absolute().parents
 
 
 def wanted(

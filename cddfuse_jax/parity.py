@@ -12,7 +12,6 @@ the CPU, the port on JAX's device: on a TPU or an NVIDIA GPU parity needs ``--pr
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from cddfuse_jax.console import run
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.images import image_files, pair_photos, pairs
+from cddfuse_jax.images import image_files
 from cddfuse_jax.models import PRECISIONS
+from cddfuse_jax.pairs.read import check_same_size
 
 
 def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +31,7 @@ def _read_pair(visible: str | None, infrared: str | None) -> tuple[np.ndarray, n
     if not visible or not infrared:
         raise InputError("--vi and --ir belong together: give both, or none for a synthetic pair")
     vis, ir = image_files.read_grey(visible), image_files.read_grey(infrared)
-    pair = pairs.Pair(Path(visible).stem, Path(visible), Path(infrared))
-    pair_photos.check_same_size(pair, vis, ir)
+    check_same_size(vis.shape, ir.shape, (visible, infrared))
     if min(vis.shape) < 2:
         raise InputError(f"{visible}: images must be at least 2x2 pixels")
     return vis / np.float32(255), ir / np.float32(255)

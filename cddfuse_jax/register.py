@@ -14,9 +14,9 @@ import numpy as np
 from cddfuse_jax.console import ArgumentParser, add_overwrite, progress, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.pairs import Pair, select_pairs
-from cddfuse_jax.images.rig import OPTION, Rig
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.find import Pair, select_pairs
+from cddfuse_jax.rigs.rig import OPTION, Rig
 
 MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
@@ -53,7 +53,7 @@ def _parser() -> ArgumentParser:
         help="similarity: scale, angle and shift; affine: stretch and shear as well; default: "
         "%(default)s")  # fmt: skip
     add("--points", type=Path, metavar="FILE", help="fit these points, instead of the images")
-    pair_rules.add_option(parser)
+    rules.add_option(parser)
     add_overwrite(parser)
     return parser
 
@@ -63,15 +63,15 @@ def main() -> int:
     given = _parser().parse_args()
     if given.out.suffix.lower() != ".json":
         raise InputError(f"--out is a file such as rig.json, got {given.out}")
-    pairs, alone = select_pairs(given.vi, given.ir, pair_rules.parse(given.pair))
-    for line in alone:
-        report(f"warning: {line}")
+    pairs, alone, notes = select_pairs(given.vi, given.ir, rules.parse(given.pair))
+    for line in (*(f"note: {note}" for note in notes), *(f"warning: {line}" for line in alone)):
+        report(line)
     read = [file for pair in pairs for file in pair[1:]] + ([given.points] if given.points else [])
     picture = given.out.with_suffix(".png")
     check_outputs([given.out, picture], read, given.overwrite)
 
-    from cddfuse_jax.images.rig_picture import draw
-    from cddfuse_jax.images.rig_search import LEAST_PAIRS
+    from cddfuse_jax.rigs.picture import draw
+    from cddfuse_jax.rigs.search import LEAST_PAIRS
 
     affine = given.model == "affine"
     if len(pairs) < LEAST_PAIRS and not given.points:
@@ -112,14 +112,13 @@ def _spread(pairs: list[Pair], most: int) -> list[Pair]:
 
 def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
     from cddfuse_jax.images.colour import is_coloured
-    from cddfuse_jax.images.levels import network_input
-    from cddfuse_jax.images.pair_photos import as_picture
+    from cddfuse_jax.pairs.read import read_pair
 
     images, coloured = [], np.zeros(2, int)
     for pair in progress(pairs, "reading", unit="pair"):
-        photos = [as_picture(path).pixels for path in pair[1:]]
-        coloured += [bool(is_coloured(photo)) for photo in photos]
-        images.append((network_input(photos[0]), network_input(photos[1])))
+        read = read_pair(pair, any_sizes=True)
+        coloured += [bool(is_coloured(pixels)) for pixels in read.pixels]
+        images.append(read.grey)
     for side, path in enumerate(("visible", "infrared")):
         sizes = {image[side].shape for image in images}
         if len(sizes) > 1:
@@ -131,7 +130,7 @@ def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _from_images(images, affine: bool) -> tuple[Rig, dict]:
-    from cddfuse_jax.images.rig_search import measure_rig
+    from cddfuse_jax.rigs.search import measure_rig
 
     report(f"measuring {len(images)} pairs")
     found = measure_rig(images, affine)
@@ -144,7 +143,7 @@ def _from_images(images, affine: bool) -> tuple[Rig, dict]:
 
 
 def _from_points(path: Path, images, affine: bool) -> tuple[Rig, dict]:
-    from cddfuse_jax.images.rig_points import fit, read_points
+    from cddfuse_jax.rigs.points import fit, read_points
 
     points = read_points(path)
     matrix, residual = fit(points, affine)

@@ -21,13 +21,15 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every field of the config is an option: --config.batch_size=4, "
-        "--config.data.crop=96, ... The fields and their meaning: cddfuse_jax/config/fields.py.",
+        "--config.data.crop=96, ... --help-fields prints them all.",
     )
     add = parser.add_argument
     add("--config", required=True, metavar="FILE",
         help="a config file, or the name of one in the package, such as ivf")  # fmt: skip
-    add("--workdir", required=True, metavar="DIR",
-        help="takes checkpoints, TensorBoard scalars and pictures")  # fmt: skip
+    add("--workdir", metavar="DIR",
+        help="takes checkpoints, TensorBoard scalars and pictures; required")  # fmt: skip
+    add("--help-fields", action="store_true",
+        help="print the config's fields with values, meanings and ranges, and exit")  # fmt: skip
     add("--profile_steps", type=_steps, metavar="FIRST:LAST",
         help="write a trace of these updates, counted from 1, to DIR/profile")  # fmt: skip
     group = parser.add_argument_group("several processes (docs/pods.md)")
@@ -39,9 +41,14 @@ def main() -> int:
     group.add_argument("--process_id", type=int, metavar="I",
         help="with --coordinator: which of them this is, from 0")  # fmt: skip
     arguments, overrides = parser.parse_with_fields()
-    from cddfuse_jax.config import load
+    if not (arguments.workdir or arguments.help_fields):
+        parser.error("the following arguments are required: --workdir")
+    from cddfuse_jax.config import load, table
 
     config = load(arguments.config, overrides)
+    if arguments.help_fields:
+        print(table(config))
+        return 0
     check_local(arguments.workdir)
 
     from cddfuse_jax.devices import keep_compiled

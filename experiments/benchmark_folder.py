@@ -26,8 +26,8 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.buckets import plan
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import write_png
-from cddfuse_jax.images.pair_photos import read_pair, sizes_of
-from cddfuse_jax.images.pairs import select_pairs
+from cddfuse_jax.pairs.find import select_pairs
+from cddfuse_jax.pairs.read import read_pair, sizes_of
 from cddfuse_jax.weights import shipped
 from cddfuse_jax.weights.any_format import load_params
 

@@ -17,9 +17,9 @@ import numpy as np
 from cddfuse_jax.console import ArgumentParser, progress, run
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images.levels import network_input
-from cddfuse_jax.images.pair_photos import read_pair
-from cddfuse_jax.images.pairs import find_pairs
-from cddfuse_jax.images.registration import measure_shift
+from cddfuse_jax.pairs.find import find_pairs
+from cddfuse_jax.pairs.read import read_pair
+from cddfuse_jax.rigs.shift import measure_shift
 
 SETS = {
     "misregistered": ("vi", "ir"),

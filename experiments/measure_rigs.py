@@ -24,9 +24,9 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from cddfuse_jax.console import ArgumentParser, progress, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
-from cddfuse_jax.images.pairs import find_pairs
-from cddfuse_jax.images.rig import Rig, rig_of
-from cddfuse_jax.images.rig_search import measure_rig
+from cddfuse_jax.pairs.find import find_pairs
+from cddfuse_jax.rigs.rig import Rig, rig_of
+from cddfuse_jax.rigs.search import measure_rig
 
 WIDTH, HEIGHT = 400, 300
 LEAST_SIDE = 240  # of a source pair

@@ -51,12 +51,8 @@ def ours() -> Iterator[Case]:
     from cddfuse_jax.fusing.whole import make_fuse
     from cddfuse_jax.models.cddfuse import CDDFuse
     from cddfuse_jax.models.precision import computed
-    from cddfuse_jax.training.recipe import (
-        make_model,
-        make_optimizers,
-        make_stages,
-        starting_params,
-    )
+    from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
+    from cddfuse_jax.training.starting import starting_params
     from cddfuse_jax.training.update import init_state, update
     from cddfuse_jax.weights.any_format import load_params
 

@@ -14,6 +14,9 @@ import pytest
 
 from cddfuse_jax import console
 
+# After which a process is taken to hang: no test waits so long for one that works, however busy
+# the machine.
+HANG_SECONDS = 900
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What is compiled to be run once on a few numbers: the compiler's own time is what counts.
 HURRY = {
@@ -92,7 +95,7 @@ def started(
 
 
 def run_together(
-    command: list[str], count: int = 1, devices: int = 1, timeout: float = 240
+    command: list[str], count: int = 1, devices: int = 1, timeout: float = HANG_SECONDS
 ) -> tuple[list[int], list[str], list[str]]:
     """Run ``python command`` in ``count`` processes: exit codes, outputs and errors of each."""
     with started(command, count, devices) as processes:

@@ -14,10 +14,10 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.images import image_files
-from cddfuse_jax.images.pair_photos import sizes_of
-from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.extent import Corner, of_arrays
+from cddfuse_jax.pairs.find import find_pairs
+from cddfuse_jax.pairs.read import sizes_of
 
 pytestmark = pytest.mark.slow
 

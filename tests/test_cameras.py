@@ -1,4 +1,4 @@
-"""Files as cameras and their programs write them, beyond what `fuzz/tiffs.py` makes."""
+"""Files as cameras and their programs write them, beyond what `test_fuzz.py` makes."""
 
 import numpy as np
 import pytest

@@ -3,13 +3,15 @@ import subprocess
 import sys
 
 import pytest
-from programs import REPOSITORY
+from programs import HANG_SECONDS, REPOSITORY, ends
 
 from cddfuse_jax import config as configs
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.train import main as train
 from cddfuse_jax.training.losses import LossWeights
-from cddfuse_jax.training.recipe import make_model, take_sizes
+from cddfuse_jax.training.recipe import make_model
+from cddfuse_jax.training.starting import with_sizes
 
 FOLDER = REPOSITORY / "configs"
 IVF = str(FOLDER / "ivf.py")
@@ -23,7 +25,7 @@ def test_ivf_is_the_release():
         "schedule": "staircase", "initial": 1e-4, "decay": 0.5, "decay_epochs": 20, "floor": 1e-6,
         "warmup": 0,
     }  # fmt: skip
-    assert LossWeights(**config.loss) == LossWeights() == (5, 5, 10, 2, 0)
+    assert LossWeights() == (5, 5, 10, 2, 0)
     assert make_model(config) == CDDFuse()
 
 
@@ -100,13 +102,16 @@ def test_a_file_of_that_name_comes_before_the_package(tmp_path, monkeypatch):
 
 
 def test_the_network_is_that_of_the_weights_to_start_from(tmp_path):
-    config = configs.load("ivf", ["--config.init_from=small"])
-    take_sizes(config, tmp_path)
+    given = configs.load("ivf", ["--config.init_from=small"])
+    config = with_sizes(given, tmp_path)
+    assert given.model.features == 64
     sizes = {"features": 16, "heads": 4, "blocks": 2, "coupling_layers": 1}
     assert {size: config.model[size] for size in sizes} == sizes
     asked = configs.load("ivf", ["--config.init_from=small", "--config.model.blocks=3"])
-    take_sizes(asked, tmp_path)
-    assert asked.model.blocks == 3
+    assert with_sizes(asked, tmp_path).model.blocks == 3
+    custom = configs.load("ivf", ["--config.init_from=small", "--config.model.base=mine:Block"])
+    model = with_sizes(custom, tmp_path).model
+    assert (model.features, model.base) == (16, "mine:Block")
 
 
 def test_every_value_outside_its_range_is_named():
@@ -131,17 +136,39 @@ def test_every_value_outside_its_range_is_named():
 
 
 def test_every_number_and_choice_of_the_config_has_a_rule():
-    fields = dict(configs.flat(configs.release()))
-    free = {name for name, value in fields.items() if isinstance(value, bool)}
-    free |= {name for name, value in fields.items() if value == "" or name == "data.split"}
-    assert set(configs.fields.RULES) == set(fields) - free
+    for name, field in configs.fields.FIELDS.items():
+        free = isinstance(field.default, bool) or field.default == "" or name == "data.split"
+        assert (field.rule is None) == free, name
+
+
+def test_a_field_that_a_config_file_invents_is_refused_with_the_nearest_one(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from cddfuse_jax import config\n\ndef get_config():\n    own = config.release()\n"
+        "    own.loss.decompositon = 1.0\n    own.loss.ssim = -5.0\n    return own\n"
+    )
+    with pytest.raises(InputError) as error:
+        configs.check(configs.load(str(tmp_path / "mine.py"), []))
+    assert str(error.value) == (
+        "the config has no field 'loss.decompositon'; did you mean loss.decomposition?; "
+        "config.loss.ssim must be at least 0, got -5.0"
+    )
+
+
+def test_help_fields_prints_every_field_with_value_range_and_meaning(capsys):
+    assert ends(train, "--config=quickstart", "--config.batch_size=3", "--help-fields") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("--config.batch_size=3")]
+    shown = [line.removeprefix("--config.").partition("=")[0] for line in lines[::2]]
+    assert shown == list(configs.fields.FIELDS)
+    assert lines[lines.index("--config.optimizer=adam") + 1].endswith("(one of adam, muon)")
+    assert all(len(line.strip()) > 4 for line in lines[1::2])
 
 
 def test_configs_are_reachable_from_the_command_line(tmp_path):
     wrong = subprocess.run(
         [sys.executable, "-m", "cddfuse_jax.train", "--config=configs/ivf.py",
          f"--workdir={tmp_path / 'run'}", "--config.batchsize=3"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert wrong.returncode == 2
     assert wrong.stderr == (

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from programs import HANG_SECONDS
 
 from cddfuse_jax.console import run
 from cddfuse_jax.errors import InputError
@@ -133,7 +134,7 @@ for target in ("a.safetensors", "a.pth"):
 def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_weights, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tiny_weights)],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert run.stdout.split() == ["1", "1"], run.stderr
     lines = run.stderr.splitlines()

@@ -11,9 +11,10 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
 from cddfuse_jax.images.image_files import read_image, read_photo
-from cddfuse_jax.images.pair_photos import as_picture, notes_on, read_pair, warnings_on
-from cddfuse_jax.images.pairs import Pair
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Values
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.notes import notes_on, warnings_on
+from cddfuse_jax.pairs.read import as_picture, read_pair
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +115,18 @@ def test_the_note_gives_both_values_and_a_narrow_range_is_warned_of(tmp_path):
     tifffile.imwrite(tmp_path / "ir.tif", wide.astype(np.uint16))
     pair = Pair("a", tmp_path / "vi.tif", tmp_path / "ir.tif")
     photos = read_pair(pair)
-    ((note, where),) = notes_on(pair, photos).items()
+    ((note, where),) = notes_on(photos).items()
     assert note == "deeper than 8 bits, percentiles 0.1 and 99.9 become 0 and 1"
     low, high = np.percentile(wide.astype(np.uint16), (0.1, 99.9))
     assert where.endswith(
         f"/vi.tif 7000.9 to 7998.2, {tmp_path.name}/ir.tif {low:.6g} to {high:.6g}"
     )
-    (warning,) = warnings_on(pair, photos)
+    (warning,) = warnings_on(photos)
     assert warning.startswith(f"{tmp_path / 'ir.tif'}: the middle 90 % of its pixels fill ")
     given = read_pair(pair, None, (AUTO, Values(7000, 8000, always=True)))
-    assert warnings_on(pair, given) == [] and given.infrared.limits == (7000, 8000)
+    assert warnings_on(given) == [] and given.infrared.limits == (7000, 8000)
     flat = read_pair(Pair("a", tmp_path / "vi.tif", tmp_path / "vi.tif"))
-    assert warnings_on(pair, flat) == []
+    assert warnings_on(flat) == []
 
 
 WHITE = (

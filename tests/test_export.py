@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from programs import ends
+from agreement import assert_fused
+from programs import HANG_SECONDS, ends
 
 from cddfuse_jax.export import __main__ as export
 from cddfuse_jax.export.stablehlo import export_fuse
-from cddfuse_jax.fusing.whole import make_fuse
 from cddfuse_jax.models.cddfuse import CDDFuse
 
 pytest.importorskip("flatbuffers", reason="exporting needs the extra [export]")
@@ -38,16 +38,18 @@ def test_a_fresh_process_loads_it_with_jax_alone_and_fuses_two_sizes(
         np.save(tmp_path / f"{name}.npy", pair.astype(np.float32))
     # Outside of the project's folder, so that its package cannot be found by chance.
     command = [sys.executable, "-c", LOAD, str(file), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "cpu cuda tpu (n, h, w) (n, h, w)\n"
-    fuse = make_fuse(CDDFuse.from_params(tiny_params), tiny_params, "sum")
+    model = CDDFuse.from_params(tiny_params)
     for name in pairs:
         visible, infrared = np.load(tmp_path / f"{name}.npy")
         fused = np.load(tmp_path / f"{name}_fused.npy")
         for index in range(len(visible)):
-            expected = fuse(visible[index], infrared[index])
-            np.testing.assert_allclose(fused[index], expected, rtol=0, atol=2e-6)
+            pair = visible[index], infrared[index]
+            assert_fused(fused[index], model, tiny_params, *pair, "sum")
 
 
 def test_sizes_below_8_are_refused(tiny_params):

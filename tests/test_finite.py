@@ -10,9 +10,7 @@ from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.fusing.pair_files import fuse_file
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.training.decomposed_folder import decompose_file
+from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.weights.any_format import load_params, save_params
 
 HUGE = 1e38  # finite, and too large for the squares of a norm
@@ -70,5 +68,3 @@ def test_what_is_computed_is_checked_before_it_is_written(tmp_path, tiny_params)
     with pytest.raises(InputError, match=rule):
         fuse_file(Fuser(params), Job(pair, tmp_path / "fused.png"))
     assert not (tmp_path / "fused.png").exists()
-    with pytest.raises(InputError, match=rule):
-        decompose_file(CDDFuse.from_params(params), params, pair, "visible")

@@ -2,14 +2,16 @@
 
 import threading
 
+import jax
 import numpy as np
 import pytest
+from agreement import assert_same_levels
 
 from cddfuse_jax.fusing import folder, pair_files
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images import image_files
-from cddfuse_jax.images.pairs import Pair
+from cddfuse_jax.pairs.find import Pair
 
 COUNT = 4
 
@@ -29,6 +31,7 @@ def pairs(tmp_path) -> list[Pair]:
 @pytest.fixture(autouse=True)
 def beside_an_accelerator(monkeypatch):
     monkeypatch.setattr(folder, "_pairs_at_once", lambda devices: len(devices) + 1)
+    monkeypatch.setattr(folder, "AHEAD", 0)
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ class Watched(Fuser):
         self.read, self.patience = read, patience
         self.now, self.most, self.ahead = 0, 0, []
 
-    def luma(self, *images, **limits):
+    def fuse_grey(self, *images):
         self.read.acquire()  # its own reading
         self.now += 1
         self.most = max(self.most, self.now)
@@ -63,7 +66,7 @@ class Watched(Fuser):
         if another:
             self.read.release()
         self.now -= 1
-        return super().luma(*images, **limits)
+        return super().fuse_grey(*images)
 
 
 def test_the_next_pair_is_read_while_one_is_computed(tiny_params, pairs, read, tmp_path):
@@ -86,17 +89,20 @@ def test_files_of_large_images_are_not_held_beside_others(
     assert fuser.ahead == [False] * COUNT
 
 
+@pytest.fixture
+def by_threes(monkeypatch):
+    """Let batches be of three, as on an accelerator."""
+    monkeypatch.setattr(folder, "batch_size", lambda device, sizes: 3)
+
+
 class Batched(Fuser):
-    """Computes by threes, as beside an accelerator, and keeps how many each batch had."""
+    """Keeps how many pairs each batch had."""
 
     had: list[tuple[int, int]]
 
-    def batch_size(self, sizes):
-        return 3
-
-    def lumas(self, pairs, count=0):
+    def fuse_grey_batch(self, pairs, count=0):
         self.had = [*getattr(self, "had", []), (len(pairs), count)]
-        return super().lumas(pairs, count)
+        return super().fuse_grey_batch(pairs, count)
 
 
 def outcomes_of(fuser: Fuser, pairs: list[Pair], folder) -> dict[str, str | None]:
@@ -104,20 +110,21 @@ def outcomes_of(fuser: Fuser, pairs: list[Pair], folder) -> dict[str, str | None
     return {each.pair.name: each.error for each in fuser.fuse(jobs)}
 
 
-def test_batches_give_what_single_pairs_do(tiny_params, pairs, tmp_path):
+def test_batches_give_what_single_pairs_do(tiny_params, pairs, tmp_path, request):
     fuser = Batched(tiny_params)
     assert outcomes_of(Fuser(tiny_params), pairs, tmp_path / "one") == dict.fromkeys("0123")
+    request.getfixturevalue("by_threes")
     assert outcomes_of(fuser, pairs, tmp_path / "batch") == dict.fromkeys("0123")
     assert sorted(fuser.had) == [(1, 3), (3, 3)]  # the last is filled up: one program for both
     for name in "0123":
         one, batch = (
-            image_files.read_image(tmp_path / how / f"{name}.png").astype(int)
-            for how in ("one", "batch")
+            image_files.read_image(tmp_path / how / f"{name}.png") for how in ("one", "batch")
         )
-        assert abs(one - batch).max() <= 1 and np.ptp(one) == 255
+        assert_same_levels(batch, one)
+        assert np.ptp(one) == 255
 
 
-def test_what_cannot_be_read_costs_its_batch_nothing(tiny_params, pairs, tmp_path):
+def test_what_cannot_be_read_costs_its_batch_nothing(tiny_params, pairs, tmp_path, by_threes):
     pairs[1].infrared.write_bytes(b"none")
     image_files.write_png(pairs[3].visible, np.zeros((10, 10), np.uint8))
     image_files.write_png(pairs[3].infrared, np.eye(10, dtype=np.uint8))
@@ -129,22 +136,20 @@ def test_what_cannot_be_read_costs_its_batch_nothing(tiny_params, pairs, tmp_pat
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
 
 
-def test_images_that_are_too_small_are_each_pairs_error(tiny_params, pairs, tmp_path):
+def test_images_that_are_too_small_are_each_pairs_error(tiny_params, pairs, tmp_path, by_threes):
     for file in (file for pair in pairs for file in (pair.visible, pair.infrared)):
         image_files.write_png(file, np.zeros((1, 20), np.uint8))
     found = outcomes_of(Batched(tiny_params), pairs, tmp_path / "out")
     assert [found[name].split(":")[0] for name in "0123"] == list("0123")
 
 
-def test_small_images_of_one_size_are_batched_beside_accelerators_alone(tiny_params):
-    class Device:
+def test_small_images_of_one_size_are_batched_on_accelerators_alone():
+    class Gpu:
         platform = "gpu"
 
-    fuser = Fuser(tiny_params)
-    assert fuser.batch_size([(480, 640)] * 9) == 1  # this CPU
-    fuser.device = Device()
-    assert fuser.batch_size([(480, 640)] * 9) == 4
-    assert fuser.batch_size([(480, 640)] * 3) == 1
-    assert fuser.batch_size([(480, 640)] * 8 + [(480, 641)]) == 1
-    assert fuser.batch_size([(1080, 1920)] * 9) == 1
-    assert fuser.batch_size([]) == 1
+    assert folder.batch_size(jax.local_devices()[0], [(480, 640)] * 9) == 1  # this CPU
+    assert folder.batch_size(Gpu(), [(480, 640)] * 9) == 4
+    assert folder.batch_size(Gpu(), [(480, 640)] * 3) == 1
+    assert folder.batch_size(Gpu(), [(480, 640)] * 8 + [(480, 641)]) == 1
+    assert folder.batch_size(Gpu(), [(1080, 1920)] * 9) == 1
+    assert folder.batch_size(Gpu(), []) == 1

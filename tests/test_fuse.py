@@ -1,4 +1,3 @@
-import json
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import ends
+from programs import HANG_SECONDS, ends
 
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.fuse import main
@@ -160,27 +159,14 @@ def test_a_misregistered_pair_is_fused_with_a_warning(fuse, folders, capsys):
     assert " right and " in warnings[0]
 
 
-def test_evaluate_scores_the_grey_protocol(fuse, folders, tiny_params, tiny_weights):
-    assert fuse("--evaluate") == 0
-    summary = json.loads((folders / "out" / "report" / "summary.json").read_text())
-    assert summary["rows"][0]["name"] == tiny_weights.stem
-    assert summary["images"] == list(NAMES)
-    fused = image_files.read_photo(folders / "out" / "a.png").pixels
-    visible, infrared = (image_files.read_image(folders / x / "a.png") for x in ("vi", "ir"))
-    np.testing.assert_array_equal(fused, Fuser(tiny_params, color="none")(visible, infrared))
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (("--color", "red"), "invalid choice: 'red'"),
         (("--range", "9,1"), "--range is auto, two percentiles LOW,HIGH"),
-        (("--evaluate", "--color", "auto"), "--evaluate scores grey images, got --color auto"),
-        (
-            ("--evaluate", "--range", "1,99"),
-            "leave out --range, --slice, --resize, --align and --fill",
-        ),
-        (("--evaluate", "--format", "jpg"), "scores 8-bit PNG, as the release does"),
+        (("--range-ir", "20:10"), "--range-ir is auto, two percentiles LOW,HIGH"),
+        (("--registration", "a.json", "--align"), "already fixes size and shift: remove --resize"),
+        (("--watch", "--shard", "0/2"), "leave out --shard"),
         (("--format", "gif"), "invalid choice: 'gif'"),
         (("--out", "a.webp"), "stored as PNG, JPEG or TIFF, got --out a.webp"),
         (("--max-memory", "much"), "as 8GiB or 500MB, got 'much'"),
@@ -213,11 +199,11 @@ def test_interrupted_it_leaves_whole_files_only(folders, tiny_weights):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG_SECONDS
     while not list(folders.glob("out/[!.]*.png")) and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert "interrupted" in process.communicate(timeout=60)[1]
+    assert "interrupted" in process.communicate(timeout=HANG_SECONDS)[1]
     assert process.returncode == 130
     written = list((folders / "out").iterdir())
     assert 1 <= len(written) < 63

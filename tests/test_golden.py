@@ -11,7 +11,6 @@ import pytest
 from programs import compiler_options
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
-from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update
@@ -47,7 +46,7 @@ def params(dtype, release_params):
 def compiled(function, dtype):
     """In float32 as for users; float64 is there to find a wrong constant, however compiled."""
     options = None if dtype == np.float32 else compiler_options()
-    return jax.jit(traced_for(jax.default_backend(), function), compiler_options=options)
+    return jax.jit(function, compiler_options=options)
 
 
 def nhwc(array: np.ndarray, dtype) -> jax.Array:
@@ -73,8 +72,7 @@ def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
                 results[f"{name}_{kind}"] = feature
             results[f"recon_{name}"] = apply(image, method="reconstruct")
         results["fused_base"], results["fused_detail"] = apply(
-            results["vis_base"] + results["ir_base"],
-            results["vis_detail"] + results["ir_detail"],
+            *((results[f"{side}_base"], results[f"{side}_detail"]) for side in ("vis", "ir")),
             method="fuse_features",
         )
         for residual, name in (("visible", "visible"), ("sum", "sum"), ("none", "no")):

@@ -1,5 +1,6 @@
 """Weights in the Hub's layout: through a folder and through the library's own cache, offline."""
 
+import importlib
 import json
 import os
 import shutil
@@ -72,7 +73,9 @@ def test_through_the_cache_offline(written_run, tmp_path, pair, offline):
     np.testing.assert_array_equal(
         hub.from_pretrained("me/cddfuse")(*pair), hub.from_pretrained(saved)(*pair)
     )
-    with pytest.raises(InputError, match="me/other: cannot be fetched from the Hub") as error:
+    with pytest.raises(
+        InputError, match=r"me/other: neither a folder nor a repository, .* that can be fetched"
+    ) as error:
         hub.from_pretrained("me/other")
     assert "\n" not in str(error.value)
 
@@ -92,19 +95,13 @@ def test_the_card_has_scores_as_the_hub_reads_them(tmp_path):
     assert "**recipe**" in card.text
 
 
-def more_blocks(folder):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"blocks": 7}))
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: (f / "config.json").unlink(), "no config.json there"),
-        (lambda f: (f / "config.json").write_text("[]"), "config.json cannot be used"),
-        (lambda f: (f / "config.json").write_text("{"), "config.json cannot be used"),
+        (lambda f: (f / "config.json").unlink(), "no config.json as save_pretrained writes it"),
+        (lambda f: (f / "config.json").write_text("[]"), "no config.json as"),
+        (lambda f: (f / "config.json").write_text("{"), "no config.json as"),
         (lambda f: (f / "model.safetensors").unlink(), "no such file"),
-        (more_blocks, "says sizes"),
     ],
 )
 def test_a_folder_that_is_no_such_layout(written_run, tmp_path, spoil, message):
@@ -116,13 +113,13 @@ def test_a_folder_that_is_no_such_layout(written_run, tmp_path, spoil, message):
 
 
 def test_what_is_no_name_and_a_missing_extra(tmp_path, monkeypatch, offline):
-    with pytest.raises(InputError, match="neither a folder nor the name of a repository"):
+    with pytest.raises(InputError, match="neither a folder nor a repository, owner/name,"):
         hub.from_pretrained(tmp_path / "a" / "b" / "c")
     with pytest.raises(InputError, match=r"not the scores\.json"):
         hub.save_pretrained("ivf", tmp_path / "x", tmp_path / "none.json")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r"pip install -e '\.\[hub\]'"):
-        hub.from_pretrained("me/cddfuse")
+        importlib.reload(hub)
 
 
 def test_uploading(written_run, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import HANG_SECONDS
 
 from cddfuse_jax import huge_pages
 from cddfuse_jax.huge_pages import wanted
@@ -56,7 +57,7 @@ def test_a_command_is_started_again_as_it_was(monkeypatch):
 def test_commands_keep_their_arguments_and_their_exit_code():
     done = subprocess.run(
         [sys.executable, "-m", "cddfuse_jax.check_data", "--vi", "no such folder", "--ir", "x"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert done.returncode == 2
     assert "no such folder" in done.stderr and done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from programs import environment
+from programs import HANG_SECONDS, environment
 
 import cddfuse_jax
 from cddfuse_jax.__main__ import COMMANDS, main
@@ -29,7 +29,10 @@ def unpacked(tmp_path_factory) -> Path:
         shutil.copy(REPOSITORY / name, root / "source" / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
-        [*build, "-w", str(root), str(root / "source")], capture_output=True, text=True, timeout=120
+        [*build, "-w", str(root), str(root / "source")],
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     (wheel,) = root.glob("*.whl")
@@ -41,7 +44,7 @@ def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "cddfuse_jax", *arguments],
         cwd=folder, env=environment(1) | {"PYTHONPATH": str(unpacked)},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
 
 

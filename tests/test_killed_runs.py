@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from programs import run_together, started
+from programs import HANG_SECONDS, run_together, started
 
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps
 
@@ -50,7 +50,9 @@ def training(
         yield processes
 
 
-def wait_for_checkpoint(workdir: Path, process: subprocess.Popen, timeout: float = 240) -> None:
+def wait_for_checkpoint(
+    workdir: Path, process: subprocess.Popen, timeout: float = HANG_SECONDS
+) -> None:
     deadline = time.monotonic() + timeout
     while not any(path.name.isdecimal() for path in (workdir / "checkpoints").glob("*")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -75,7 +77,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     with training(workdir, 400, 2) as processes:
         wait_for_checkpoint(workdir, processes[0])
         processes[1].send_signal(signal.SIGTERM)
-        output = [process.communicate(timeout=120) for process in processes]
+        output = [process.communicate(timeout=HANG_SECONDS) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], output
     stopped = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert stopped < 802
@@ -99,7 +101,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
         assert "compiling" in processes[0].stderr.readline()
         processes[0].stderr.readline()  # an epoch: it trains
         processes[0].send_signal(signal.SIGINT)
-        _, error = processes[0].communicate(timeout=120)
+        _, error = processes[0].communicate(timeout=HANG_SECONDS)
         assert processes[0].returncode == 130, error
     first, last = own_lines(error)
     assert first == "Ctrl-C: saving after this update; Ctrl-C to stop at once"
@@ -113,10 +115,8 @@ def test_when_one_of_two_processes_dies_the_other_ends(tmp_path, victim):
     with training(workdir, 4000, 2) as processes:
         wait_for_checkpoint(workdir, processes[0])
         processes[victim].kill()
-        died = time.monotonic()
         survivor = processes[1 - victim]
-        _, error = survivor.communicate(timeout=60)
-        assert time.monotonic() - died < 60
+        _, error = survivor.communicate(timeout=HANG_SECONDS)
     if survivor.returncode == 1:  # the reduction failed first
         assert len(re.findall(r"error: a process of this run was lost \(", error)) == 1, error
     else:  # JAX's runtime ends it, with text of its own
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
     before = load_meta(workdir)
     # TensorBoard's file fits in that.
     with training(workdir, 400, 1, most_kib=32, more=more) as processes:
-        _, error = processes[0].communicate(timeout=240)
+        _, error = processes[0].communicate(timeout=HANG_SECONDS)
         assert processes[0].returncode == 1, error
     step = re.search(r"^resuming .* after step (\d+) of 802$", error, re.M)[1]
     told = [line for line in error.splitlines() if "error: " in line]
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_under_tensorboard_ends_the_program_with_a_line(tmp_pa
     workdir = tmp_path / "run"
     more = {"checkpoint_every": 100_000, "log_every": 1, "picture_every": 100_000}
     with training(workdir, 4000, 1, most_kib=16, more=more) as processes:
-        _, error = processes[0].communicate(timeout=240)
+        _, error = processes[0].communicate(timeout=HANG_SECONDS)
     assert processes[0].returncode == 1, error
     assert own_lines(error)[-1] == (
         f"error: {workdir}/tensorboard could not be written (File too large); checkpoints already "
@@ -207,7 +207,7 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
 
     def finish(workdir) -> str:
         with training(workdir, 6, 1, more=more) as (process,):
-            _, error = process.communicate(timeout=240)
+            _, error = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0, error
         return load_meta(workdir)["digest"]
 
@@ -217,7 +217,7 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
         before = saved_steps(workdir)
         unfinished = set(checkpoints.glob("*.orbax-checkpoint-tmp*"))
         with training(workdir, 6, 1, more=more) as (process,):
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + HANG_SECONDS
             while process.poll() is None and moment != "starting":
                 assert time.monotonic() < deadline
                 if moment == "saving" and set(checkpoints.glob("*-tmp*")) - unfinished:

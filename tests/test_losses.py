@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.training import losses
 from cddfuse_jax.training.losses import correlation, decomposition
 
@@ -132,7 +131,7 @@ WEIGHTS = losses.LossWeights(
 def value_and_grad(request):
     """Return a stage's loss, with `WEIGHTS`, and its gradient, compiled once."""
     loss = functools.partial(request.param, weights=WEIGHTS)
-    return jax.jit(traced_for("cpu", jax.value_and_grad(loss, has_aux=True)))
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def test_weights_scale_the_parts(value_and_grad, tiny_params):

@@ -6,9 +6,9 @@ import pytest
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import medical_files
 from cddfuse_jax.images.image_files import read_photo, read_size
-from cddfuse_jax.images.pair_photos import as_picture
-from cddfuse_jax.images.pairs import find_pairs, select_pairs
 from cddfuse_jax.images.ranges import Values
+from cddfuse_jax.pairs.find import find_pairs, select_pairs
+from cddfuse_jax.pairs.read import as_picture
 
 nibabel, pydicom = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
 STORED = np.array([[0, 24, 1024, 1064], [1104, 1124, 2024, 3000]], np.uint16)  # HU + 1024
@@ -153,7 +153,7 @@ def test_slices_of_nifti(tmp_path):
         read_photo(tmp_path / "4d.nii", 0)
 
 
-def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path, capsys):
+def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path):
     for side, ending in (("mri", "nii.gz"), ("ct", "NII.gz")):
         (tmp_path / side).mkdir()
         image = nibabel.Nifti1Image(np.zeros((4, 5, 1), np.float32), np.eye(4))
@@ -162,8 +162,8 @@ def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path, capsys):
     (tmp_path / "mri" / "notes.gz").touch()
     pairs = find_pairs(tmp_path / "mri", tmp_path / "ct")
     assert [pair.name for pair in pairs.pairs] == ["day1.a"]
-    assert "skipped 1 .gz file;" in capsys.readouterr().err
-    one, _ = select_pairs(*pairs.pairs[0][1:])
+    assert "skipped 1 .gz file;" in pairs.notes[0]
+    one, *_ = select_pairs(*pairs.pairs[0][1:])
     assert one == pairs.pairs
 
 

@@ -8,7 +8,9 @@ from numerics import assert_close, draw, draw_params, evaluate, gradients
 
 from cddfuse_jax.fusing.network_check import check_network
 from cddfuse_jax.models import attention, base, convolutions, derivatives, detail, layers, restormer
-from cddfuse_jax.models.cddfuse import CDDFuse, Decoder, Encoder
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.decoder import Decoder
+from cddfuse_jax.models.encoder import Encoder
 
 C, HEADS = 8, 2
 
@@ -29,7 +31,7 @@ BLOCKS = {
         reference.detail_feature_extraction,
     ),
     "Encoder": (Encoder(1, C, HEADS, 1, 1, remat=True), reference.encode),
-    "Decoder": (Decoder(1, C, HEADS, 1, remat=True), reference.decode),
+    "Decoder": (Decoder(1, HEADS, 1, remat=True), reference.decode),
 }
 # What composes these is differentiated by JAX alone.
 PARTS = ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
@@ -37,19 +39,6 @@ EDGES = [(2, 2), (9, 7)]  # the smallest image, and one taller than wide
 INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where not [C]
 
 pytestmark = pytest.mark.usefixtures("x64")
-
-
-@pytest.fixture
-def forms_of_accelerators(platform, monkeypatch):
-    """Compute here in the forms that an accelerator would compute in."""
-
-    def choose(*arguments, default, **forms):
-        return forms.get(platform, default)(*arguments)
-
-    jax.clear_caches()  # of what was traced in the forms of this platform
-    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
-    yield
-    jax.clear_caches()
 
 
 def block(name, size):
@@ -92,20 +81,23 @@ def test_gradients_of_blocks_are_those_of_their_formulas(name):
     assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
 
 
-@pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
 @pytest.mark.parametrize("name", PARTS)
-def test_the_forms_of_accelerators_are_the_same_formulas(name, platform):
+def test_implementations_for_accelerators_are_the_same_formulas(name, platform):
     apply, formula, arguments = block(name, (3, 5))
-    assert_close(evaluate(apply, *arguments), evaluate(formula, *arguments), 1e-12)
-    assert_close(gradients(apply, *arguments), gradients(formula, *arguments), 1e-10)
+    with derivatives.implementations_for(platform):
+        found = evaluate(apply, *arguments), gradients(apply, *arguments)
+    assert_close(found[0], evaluate(formula, *arguments), 1e-12)
+    assert_close(found[1], gradients(formula, *arguments), 1e-10)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize("platform", ["cuda", pytest.param("tpu", marks=pytest.mark.long)])
-def test_the_forms_of_accelerators_fuse_in_parts(platform):
-    check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
+@pytest.mark.parametrize("platform", ["gpu", pytest.param("tpu", marks=pytest.mark.long)])
+def test_implementations_for_accelerators_fuse_in_parts(platform):
+    jax.clear_caches()  # of what was traced for CPUs
+    with derivatives.implementations_for(platform):
+        check_network(CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1))
+    jax.clear_caches()
 
 
 # 16 rows: the products for a depthwise kernel's gradient are added up in 8 parts of 2.
@@ -116,7 +108,7 @@ def test_derivatives_of_convolutions_are_those_of_xla(name, size):
     x = draw(rng, (2, *size, 4))
     if name == "depthwise3x3":
         kernel = draw(rng, (3, 3, 1, 4))
-        ours, groups = (lambda x, k: convolutions.depthwise3x3(convolutions.pad(x), k)), 4
+        ours, groups = (lambda x, k: convolutions.depthwise3x3(derivatives.pad(x), k)), 4
     else:
         kernel, ours, groups = draw(rng, (3, 3, 4, 6)), convolutions.conv3x3, 1
 
@@ -138,24 +130,6 @@ def test_recomputing_blocks_changes_no_gradient():
     assert_close(
         gradients(apply(stored), params, x), gradients(apply(recomputed), params, x), 1e-14
     )
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_an_encoder_in_pieces_is_the_same():
-    """Over two images and then over the third; the other blocks of the network are as these."""
-    x = draw(np.random.default_rng(0), (3, 3, 2, 1))
-    whole, in_pieces = (Encoder(1, C, HEADS, 1, 1, remat=True, piece=piece) for piece in (0, 2))
-    params = draw_params(whole, x)
-
-    def both(module):
-        def total(params, x):
-            features = module.apply({"params": params}, x)
-            return sum((leaf**2).sum() for leaf in features), features
-
-        return evaluate(jax.value_and_grad(total, (0, 1), has_aux=True), params, x)
-
-    assert_close(both(in_pieces), both(whole), 1e-12)
 
 
 def test_the_detail_branch_is_invertible():
@@ -221,16 +195,18 @@ def test_second_derivatives_and_forward_mode():
     assert_close(forward, jax.jvp(jax.jit(formula), (x,), (x,))[1], 1e-10)
 
 
-@pytest.mark.slow
-def test_traced_for_one_platform_it_is_the_same():
-    x = draw(np.random.default_rng(0), (1, 4, 3, C))
-    module = restormer.RestormerBlocks(1, HEADS)
-    params = draw_params(module, x)
+def test_one_platform_is_traced_unless_all_are_asked_for():
+    x = np.zeros((1, 4, 3, 1), np.float32)
+    model = CDDFuse(features=C, heads=HEADS, blocks=1, coupling_layers=1)
+    params = draw_params(model, x, x)
 
-    def gradient(params):
-        return jax.grad(lambda params: (module.apply({"params": params}, x) ** 2).sum())(params)
+    def platforms():
+        def fuse(params):
+            return model.apply({"params": params}, x, x).sum()
 
-    expected = jax.jit(gradient)(params)
-    for platform in ("gpu", "tpu"):
-        found = jax.jit(derivatives.traced_for(platform, gradient))(params)
-        assert_close(found, jax.tree.map(np.asarray, expected), 1e-10)
+        return str(jax.jit(jax.grad(fuse)).trace(params).jaxpr).count("platform_index")
+
+    assert platforms() == 0
+    with derivatives.implementations_for("all"):
+        assert platforms() > 0
+    assert platforms() == 0

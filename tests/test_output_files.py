@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from cddfuse_jax.fusing.jobs import Files, Job, Treatment
 from cddfuse_jax.fusing.records import recording
 from cddfuse_jax.images.image_files import Photo, read_photo, write_png
 from cddfuse_jax.images.output_files import FORMATS, format_for, write_image
-from cddfuse_jax.images.pair_photos import PairOfPhotos, aligned, notes_on, read_pair
-from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.images.registration import Shift
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.notes import notes_on
+from cddfuse_jax.pairs.read import ImagePair, aligned, read_pair
+from cddfuse_jax.rigs.shift import Shift
 
 RNG = np.random.default_rng(0)
 GREY, COLOUR = RNG.random((20, 30)), RNG.random((20, 30, 3))
@@ -62,9 +64,8 @@ def test_the_format_is_that_of_the_ending_or_as_named(tmp_path):
 def test_aligning_undoes_a_shift_by_cropping(right, down):
     scene = RNG.integers(0, 256, (60, 60), np.uint8)
     visible, infrared = scene[10:40, 10:50], scene[10 - down : 40 - down, 10 - right : 50 - right]
-    moved = aligned(
-        PairOfPhotos(Photo(visible), Photo(infrared)), Shift(right, down, 99.0, 1.0, 1.0, 40)
-    )
+    images = ImagePair(Pair("a", Path("v"), Path("i")), Photo(visible), Photo(infrared))
+    moved = aligned(images, Shift(right, down, 99.0, 1.0, 1.0, 40))
     assert moved.visible.pixels.shape == (30 - abs(down), 40 - abs(right))
     np.testing.assert_array_equal(moved.visible.pixels, moved.infrared.pixels)
 
@@ -74,7 +75,7 @@ def test_false_colour_infrared_is_told_but_for_scanners(tmp_path):
         pair = Pair("a", tmp_path / "vi" / "a.png", tmp_path / folder / "a.png")
         for file in pair[1:]:
             write_png(file, RNG.integers(0, 256, (8, 8, 3), np.uint8))
-        notes = notes_on(pair, read_pair(pair))
+        notes = notes_on(read_pair(pair))
         assert [note.startswith("infrared in false colour") for note in notes] == [True] * told
 
 

@@ -81,8 +81,9 @@ def test_a_wrong_derivative_is_found_out():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere:Block", "no such branch"), ("mine:Missing", "no such branch"),
-     ("os:getcwd", "flax.linen.Module"), ("mine", "flax.linen.Module")],
+    [("nowhere:Block", "no module 'nowhere' in the current folder"),
+     ("mine:Plian", "has no 'Plian'; did you mean Plain"), ("mine.py:Plain", "no such file"),
+     ("os:getcwd", "flax.linen.Module"), ("mine", "expected MODULE:NAME")],
 )  # fmt: skip
 def test_what_is_no_branch_is_refused(name, message):
     with pytest.raises(InputError, match=message):
@@ -132,15 +133,13 @@ def test_whole_in_one_shape_and_in_strips_it_is_fused_alike(run, folder, monkeyp
     np.testing.assert_allclose(strips, whole, atol=1e-5)
 
 
-def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, capsys, monkeypatch):
+def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, monkeypatch):
     model = CDDFuse(**OWN | {"base": "mine:Careless"})
     params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1)))["params"]
     fuser = Fuser(params, model=model)
-    fuser.expect([(25, 31), (26, 31)] * 9)
+    reason = fuser.expect([(25, 31), (26, 31)] * 9)
     assert not fuser._buckets
-    told = capsys.readouterr().err
-    assert "note: every size is compiled for by itself: this network" in told
-    assert "other pixels inside a larger array than as a whole" in told
+    assert "other pixels inside a larger array than as a whole" in reason
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
     with pytest.raises(
@@ -155,9 +154,8 @@ def test_it_is_exported_or_refused_in_a_line(run, tmp_path, capsys):
     capsys.readouterr()
     assert ends(export, *out, "--format", "onnx", "--overwrite") == 2
     assert ends(convert, run, tmp_path / "m.pth") == 2
-    assert ends(convert, run, tmp_path / "m.safetensors") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all("the release's network" in line for line in lines)
+    assert len(lines) == 2 and all("the release's network" in line for line in lines)
 
 
 def test_commands_find_the_module_in_the_current_folder(run, folder, module_of_ones_own):

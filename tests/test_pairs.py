@@ -4,9 +4,10 @@ from PIL import Image
 
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images import pair_photos, pairs
+from cddfuse_jax.images import listing
 from cddfuse_jax.images.levels import network_input
-from cddfuse_jax.images.registration import measure_shift
+from cddfuse_jax.pairs import find, read
+from cddfuse_jax.rigs.shift import measure_shift
 
 
 def save(path, array):
@@ -22,7 +23,7 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
     for name in ("a.PNG", "b.png", "10.png", "2.png"):
         (tmp_path / "vi").mkdir(exist_ok=True)
         (tmp_path / "vi" / name).touch()
-    found, only_visible, only_infrared, _ = pairs.find_pairs(tmp_path / "vi", tmp_path / "ir")
+    found, only_visible, only_infrared, *_ = find.find_pairs(tmp_path / "vi", tmp_path / "ir")
     assert [pair.name for pair in found] == ["10", "a", "b"]
     assert found[1].visible == tmp_path / "vi" / "a.PNG"
     assert found[1].infrared == tmp_path / "ir" / "a.jpg"
@@ -30,27 +31,66 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
     assert only_infrared == [tmp_path / "ir" / "only.bmp"]
 
 
+@pytest.mark.parametrize(
+    "visible, infrared, names",
+    [
+        (["caf\u00e9"], ["cafe\u0301"], ["caf\u00e9"]),  # accents in both forms of Unicode
+        (["00001", "00010"], ["1", "10"], ["00001", "00010"]),
+        (["1", "10"], ["01", "10"], ["1", "10"]),
+        (["1", "10", "11"], ["01", "10"], ["10"]),  # zeros count where not all go together
+        (["a.b", "a.c"], ["a.c", "a.d"], ["a.c"]),
+    ],
+)
+def test_names_that_are_written_otherwise_are_equal(tmp_path, visible, infrared, names):
+    for side, stems in (("vi", visible), ("ir", infrared)):
+        for stem in stems:
+            save(tmp_path / side / f"{stem}.png", np.zeros((4, 4)))
+    found = find.find_pairs(tmp_path / "vi", tmp_path / "ir")
+    assert [pair.name for pair in found.pairs] == names
+    assert all(pair.visible.exists() and pair.infrared.exists() for pair in found.pairs)
+
+
+def test_thumbnails_of_a_nas_and_folders_are_no_images(tmp_path):
+    save(tmp_path / "day" / "0.jpg", np.zeros((4, 4)))
+    save(tmp_path / "day" / "@eaDir" / "0.jpg" / "THUMB.jpg", np.zeros((4, 4)))
+    (tmp_path / "day" / "1.jpg").mkdir()
+    assert listing.images_within(tmp_path, deep=True) == {"day/0": tmp_path / "day" / "0.jpg"}
+
+
+def test_advice_on_names_works_on_these(tmp_path):
+    for side, stems in (("vi", "ab"), ("ir", "xy")):
+        for stem in stems:
+            save(tmp_path / side / f"{stem}.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"no pairs: .*; --pair '\*' '\*' pairs them"):
+        find.select_pairs(tmp_path / "vi", tmp_path / "ir")
+    pairs = find.select_pairs(tmp_path / "vi", tmp_path / "ir", find.Rule("*", "*")).pairs
+    assert [pair.infrared.stem for pair in pairs] == ["x", "y"]
+    save(tmp_path / "ir" / "z.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"; rename them, or give --pair with {}"):
+        find.select_pairs(tmp_path / "vi", tmp_path / "ir")
+
+
 def test_two_images_of_one_stem_are_refused(tmp_path):
     for name in ("a.png", "a.jpg", "b.png"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"one image per name, found a\.jpg, a\.png; remove"):
-        pairs.images_by_stem(tmp_path)
+        listing.images_by_stem(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        pairs.images_by_stem(tmp_path / "none")
+        listing.images_by_stem(tmp_path / "none")
 
 
 def test_sizes_of_a_pair_must_agree(tmp_path):
-    pair = pairs.Pair(
+    pair = find.Pair(
         "scene",
         save(tmp_path / "vi.png", np.zeros((4, 6, 3))),
         save(tmp_path / "ir.png", np.zeros((4, 6))),
     )
-    assert pair_photos.read_pair_size(pair) == (4, 6)
-    pair_photos.check_same_size(pair, np.zeros((4, 6, 3)), np.zeros((4, 6)))
+    assert read.read_pair_size(pair) == (4, 6)
+    assert read.read_pair(pair).pixels[0].shape == (4, 6, 3)
     save(pair.visible, np.zeros((6, 4)))
     for check in (
-        lambda: pair_photos.read_pair_size(pair),
-        lambda: pair_photos.check_same_size(pair, np.zeros((6, 4)), np.zeros((4, 6))),
+        lambda: read.read_pair_size(pair),
+        lambda: read.read_pair(pair),
     ):
         with pytest.raises(InputError, match=r"scene: .*vi\.png is 4x6 and .*ir\.png is 6x4"):
             check()
@@ -58,14 +98,14 @@ def test_sizes_of_a_pair_must_agree(tmp_path):
 
 def test_one_image_is_resized_to_the_other(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 64), (32, 1))
-    pair = pairs.Pair(
+    pair = find.Pair(
         "scene", save(tmp_path / "vi.png", np.zeros((64, 128, 3))), save(tmp_path / "ir.png", ramp)
     )
     with pytest.raises(
         InputError, match=r"128x64 and .*64x32; measure the rig by cddfuse register .*--resize"
     ):
-        pair_photos.read_pair(pair)
-    visible, infrared = pair_photos.read_pair(pair, "infrared")
+        read.read_pair(pair)
+    visible, infrared = read.read_pair(pair, "infrared")
     assert infrared.pixels.shape == (64, 128) and infrared.pixels.dtype == np.uint8
     # Bicubic resampling keeps a ramp, except at its ends.
     expected = (np.arange(128) + 0.5) / 2 * (255 / 63) - 0.5 * 255 / 63
@@ -74,15 +114,15 @@ def test_one_image_is_resized_to_the_other(tmp_path):
         infrared.notes == ("resized from 64x32 to 128x64, as of one field of view",)
         and visible.notes == ()
     )
-    visible, infrared = pair_photos.read_pair(pair, "visible")
+    visible, infrared = read.read_pair(pair, "visible")
     assert visible.pixels.shape == (32, 64, 3) and infrared.pixels.shape == (32, 64)
 
 
 def test_resizing_to_another_shape_says_so_and_keeps_the_depth(tmp_path):
     deep = np.linspace(7000, 8000, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "ir.png")
-    pair = pairs.Pair("s", save(tmp_path / "vi.png", np.zeros((40, 80))), tmp_path / "ir.png")
-    photo = pair_photos.read_pair(pair, "infrared").infrared
+    pair = find.Pair("s", save(tmp_path / "vi.png", np.zeros((40, 80))), tmp_path / "ir.png")
+    photo = read.read_pair(pair, "infrared").infrared
     assert photo.pixels.dtype == np.float32 and photo.pixels.shape == (40, 80)
     assert photo.limits == tuple(np.percentile(deep, (0.1, 99.9))) and photo.depth == "16-bit"
     assert photo.pixels.min() == 0 and photo.pixels.max() == 1
@@ -138,10 +178,10 @@ def test_noise_flat_and_tiny_images_have_no_shift():
 )
 def test_alarms_on_real_pairs(data, folder, sides, expected):
     visible, infrared = (data / folder / side for side in sides.split())
-    found = pairs.find_pairs(visible, infrared).pairs
+    found = find.find_pairs(visible, infrared).pairs
     alarms = []
     for pair in found if folder == "misregistered" else found[::2]:
-        visible, infrared = (photo.pixels for photo in pair_photos.read_pair(pair))
+        visible, infrared = (photo.pixels for photo in read.read_pair(pair))
         shift = measure_shift(network_input(visible), network_input(infrared))
         if shift.is_misregistered:
             alarms.append(pair.name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import run_together
+from programs import HANG_SECONDS, run_together
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +32,12 @@ def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     codes, outputs, errors = run_together(
         [str(SCRIPT), str(folder / "one.npz"), STAGES, "0:shard_map:1", *WAYS],
         devices=8,
-        timeout=1800,
+        timeout=HANG_SECONDS,
     )
     assert codes == [0], (outputs, errors)
     if WAYS_OF_TWO:
         command = [str(SCRIPT), str(folder / "of_two.npz"), STAGES, *WAYS_OF_TWO]
-        codes, outputs, errors = run_together(command, count=2, devices=2, timeout=900)
+        codes, outputs, errors = run_together(command, count=2, devices=2, timeout=HANG_SECONDS)
         assert codes == [0, 0], (outputs, errors)
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, prefix in (

@@ -5,9 +5,9 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from programs import REPOSITORY
+from programs import HANG_SECONDS, REPOSITORY
 
-from cddfuse_jax.data import patches
+from cddfuse_jax.data import cutting, patches
 from cddfuse_jax.errors import InputError
 
 
@@ -43,13 +43,13 @@ def run(root, *options, out="patches.h5"):
 
 def test_windows_are_whole_and_row_by_row():
     image = np.arange(7 * 9, dtype=np.float32).reshape(7, 9)
-    windows = patches.cut(image, 3, 4)
+    windows = cutting.cut(image, 3, 4)
     assert windows.shape == (4, 3, 3)  # rows 0 and 4, columns 0 and 4: 8 would leave the image
     assert windows[:, 0, 0].tolist() == [0, 4, 36, 40]
     np.testing.assert_array_equal(windows[3], image[4:7, 4:7])
-    assert len(patches.cut(image, 7, 200)) == 1
+    assert len(cutting.cut(image, 7, 200)) == 1
     with pytest.raises(InputError, match="9x7 is smaller than a patch of 8x8"):
-        patches.cut(image, 8, 1)
+        cutting.cut(image, 8, 1)
 
 
 def test_low_contrast_by_hand():
@@ -60,15 +60,15 @@ def test_low_contrast_by_hand():
     ratio_above = [0, 89] + [95] * 7 + [100, 255]  # 0.11
     flat, black = [7] * 11, [0] * 11
     decisions = [
-        bool(patches.is_low_contrast(patch(values) / np.float32(255))[0])
+        bool(cutting.is_low_contrast(patch(values) / np.float32(255))[0])
         for values in (ratio_just_below, ratio_above, flat, black)
     ]
     assert decisions == [True, False, True, False]  # black is 0/0, which the release keeps
     # Interpolated: of 0, 10, ..., 60 the 10th percentile is 6 and the 90th is 54.
     tens = np.arange(0, 70, 10, dtype=np.float64).reshape(1, 1, 7)
     shifted = tens + 426  # (480 - 432)/480 = 0.1, kept: not below
-    assert patches.is_low_contrast(shifted + 1).tolist() == [True]  # 48/481
-    assert patches.is_low_contrast(shifted - 1).tolist() == [False]  # 48/479
+    assert cutting.is_low_contrast(shifted + 1).tolist() == [True]  # 48/481
+    assert cutting.is_low_contrast(shifted - 1).tolist() == [False]  # 48/479
 
 
 def test_a_window_is_dropped_if_either_image_is_flat_there():
@@ -76,7 +76,7 @@ def test_a_window_is_dropped_if_either_image_is_flat_there():
     infrared, visible = rng.uniform(0, 1, (2, 8, 32)).astype(np.float32)
     infrared[:, 8:16] = 0.5
     visible[:, 16:24] = 0.25
-    kept_visible, kept_infrared, dropped = patches.pair_patches(visible, infrared, 8, 8)
+    kept_visible, kept_infrared, dropped = cutting.pair_patches(visible, infrared, 8, 8)
     assert dropped == 2
     np.testing.assert_array_equal(kept_infrared, [infrared[:, :8], infrared[:, 24:]])
     np.testing.assert_array_equal(kept_visible, [visible[:, :8], visible[:, 24:]])
@@ -107,7 +107,7 @@ def test_same_patches_as_the_release(golden, tmp_path):
     images = golden / "patches"
     out = tmp_path / "patches.h5"
     size, stride = int(expected["window"]), int(expected["stride"])
-    assert patches.write_patches(images / "vi", images / "ir", out, size, stride) == 0
+    assert cutting.write_patches(images / "vi", images / "ir", out, size, stride) == 0
     visible, infrared = read(out)
     np.testing.assert_array_equal(visible, expected["vis_patchs"])
     np.testing.assert_array_equal(infrared, expected["ir_patchs"])
@@ -153,15 +153,15 @@ def test_interrupted_run_keeps_the_older_file(tmp_path, monkeypatch):
     write_random_pairs(tmp_path)
     run(tmp_path, "--size", "32")
     before = (tmp_path / "patches.h5").read_bytes()
-    read_pair, calls = patches.read_pair, []
+    read_pair, calls = cutting.read_pair, []
 
-    def interrupted(pair, rig=None):
+    def interrupted(pair, *options):
         calls.append(pair.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return read_pair(pair)
 
-    monkeypatch.setattr(patches, "read_pair", interrupted)
+    monkeypatch.setattr(cutting, "read_pair", interrupted)
     for out in ("patches.h5", "new.h5"):
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     out = tmp_path / "patches.h5"
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", *command, f"--out={out}"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {out} could not be written: File too large\n"

@@ -11,9 +11,9 @@ from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import make_source
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.rig import Rig, load_rig, rig_of
-from cddfuse_jax.images.rig_points import fit, read_points
-from cddfuse_jax.images.rig_search import measure_rig, other_view
+from cddfuse_jax.rigs.points import fit, read_points
+from cddfuse_jax.rigs.rig import Rig, load_rig, rig_of
+from cddfuse_jax.rigs.search import measure_rig, other_view
 
 VISIBLE, INFRARED = (180, 240), (72, 96)
 TRUTH = rig_of(1.75, math.radians(2.0), (6.0, -5.0), VISIBLE, INFRARED)  # 70 % of the width

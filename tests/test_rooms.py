@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import HANG_SECONDS
 
 import cddfuse_jax
 
@@ -15,7 +16,6 @@ MAIN = "cddfuse_jax.__main__"
 # not named here. The front door, `__init__`, may import all of them, and nobody imports it.
 ORDER = (
     "commands",
-    "webpage",
     "export",
     "release",
     "evaluation",
@@ -25,17 +25,20 @@ ORDER = (
     "weights",
     "models",
     "metrics",
+    "pairs",
+    "rigs",
     "images",
     "config",
     "devices",
     "console",
     "signals",
     "huge_pages",
+    "custom_code",
     "files",
     "errors",
     "_version",
 )
-COMMANDS = ("check_data", "decompose", "demo", "evaluate", "export.__main__", "fuse", "parity",
+COMMANDS = ("check_data", "demo", "evaluate", "export.__main__", "fuse", "parity",
             "plan", "score_weights", "train", "data.patches",
             "data.tfds_builder")  # fmt: skip
 
@@ -110,7 +113,7 @@ def test_a_file_name_says_which_file():
 def python(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60,
+        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
 
 

@@ -146,21 +146,23 @@ def folders_config(tmp_path, **names):
 
 
 def test_several_folders_are_one_source_and_lists_choose_from_it(tmp_path):
-    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "e", "f"])
+    config = folders_config(tmp_path, **{"of,one": ["a"]})  # a folder whose name has a comma
+    assert make_sources(config)[0].names() == ["a"]
+    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "d.1", "f"])
     training, held_out = make_sources(config)
-    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "e", "f"], None)
+    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "d.1", "f"], None)
     (tmp_path / "held").write_text("b.jpg\n\nc\n")
     config.held_out.names = str(tmp_path / "held")
     training, held_out = make_sources(config)
-    assert training.names() == ["a", "d", "e", "f"]
+    assert training.names() == ["a", "d", "d.1", "f"]
     assert held_out.names() == ["b", "c", "c"]
     config.held_out.every_nth = 4  # of each folder; one has only three
     assert make_sources(config)[1].names() == ["b", "c", "c", "f"]
     config.held_out.count = 2
     assert make_sources(config)[1].names() == ["b", "c"]
-    (tmp_path / "some").write_text("a\nb\nd")
+    (tmp_path / "some").write_text("a\nb\nd.1.png")
     config.data.names = str(tmp_path / "some")
-    assert make_sources(config)[0].names() == ["a", "d"]
+    assert make_sources(config)[0].names() == ["a", "d.1"]
 
 
 def test_lists_that_do_not_fit_are_told(tmp_path):

@@ -1,5 +1,6 @@
 """Reading `--config=FILE --config.field=value`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from cddfuse_jax.config.fields import flat
-from cddfuse_jax.errors import InputError, did_you_mean, one_line
+from cddfuse_jax.config.fields import flat, nearest
+from cddfuse_jax.errors import InputError, one_line
 
 
 def load(path: str, overrides: list[str]) -> ConfigDict:
@@ -32,11 +33,14 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
     for argument in overrides:
         field = argument.removeprefix("--config.").partition("=")[0]
         if field not in known:
-            raise InputError(f"the config has no field {field!r}{_nearest(field, known)}")
+            raise InputError(f"the config has no field {field!r}{nearest(field, known)}")
     try:
         config = _parse(path, overrides)
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(_wrong_value(overrides, known, error)) from None
+    for field, value in list(flat(config)):
+        if isinstance(value, str) and value.startswith("~/"):
+            config.update_from_flattened_dict({field: os.path.expanduser(value)})
     return config
 
 
@@ -54,7 +58,7 @@ def _found(path: str) -> str:
 
 
 def _shipped() -> dict[str, Path]:
-    """Return the files of ``configs/`` by name: within the package, or beside it in a clone."""
+    """Return the files of ``configs/`` by name: within the package, or next to it in a clone."""
     package = Path(__file__).parents[1]
     folders = (package / "configs", package.parent / "configs")
     folder = next((folder for folder in folders if folder.is_dir()), None)
@@ -70,12 +74,6 @@ def _parse(path: str, overrides: list[str]) -> ConfigDict:
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     values(arguments)
     return values.config
-
-
-def _nearest(field: str, known: dict[str, Any]) -> str:
-    by_last = {name.rpartition(".")[2]: name for name in known}
-    last = did_you_mean(field.rpartition(".")[2], (), by_last)
-    return did_you_mean(field, known) or last or f"; it has {', '.join(known)}"
 
 
 def _wrong_value(overrides: list[str], known: dict[str, Any], error: Exception) -> str:

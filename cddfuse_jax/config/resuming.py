@@ -12,7 +12,7 @@ _FREE = {
 }
 _SHAPING = (
     *("model.", "data.", "held_out.", "batch_size", "seed", "residual", "ema", "optimizer"),
-    "steps_per",
+    *("steps_per", "frozen"),
 )
 
 

@@ -10,10 +10,9 @@ from PIL import Image
 
 from cddfuse_jax.console import progress, report
 from cddfuse_jax.errors import InputError, WriteError, install, one_line
-from cddfuse_jax.images.image_files import read_image
-from cddfuse_jax.images.levels import grey_8_bit
-from cddfuse_jax.images.pair_photos import check_same_size
-from cddfuse_jax.images.pairs import Pair, find_pairs
+from cddfuse_jax.images.levels import grey_8_bit, in_8_bits
+from cddfuse_jax.pairs.find import Pair, find_pairs
+from cddfuse_jax.pairs.read import read_pair
 
 try:
     import tensorflow_datasets as tfds
@@ -27,7 +26,7 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
     """Registered infrared-visible pairs of a folder with train/{vi,ir} and test/{vi,ir}.
 
     An example holds ``name``, ``height``, ``width`` and, as 8-bit PNG, ``visible`` (h, w, 3) and
-    ``infrared`` (h, w, 1). Deeper images are brought to 8 bits as `read_image` does. Examples come
+    ``infrared`` (h, w, 1). Deeper images are brought to 8 bits. Examples come
     in the order of names.
     """
 
@@ -60,8 +59,7 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
 
     def _generate_examples(self, pairs: list[Pair], split: str) -> Iterator[tuple[int, dict]]:
         for number, pair in enumerate(progress(pairs, f"writing {split}", unit="pair")):
-            visible, infrared = read_image(pair.visible), read_image(pair.infrared)
-            check_same_size(pair, visible, infrared)
+            visible, infrared = map(in_8_bits, read_pair(pair).pixels)
             infrared = grey_8_bit(infrared)
             if visible.ndim == 2:
                 visible = np.repeat(visible[..., None], 3, -1)
@@ -83,12 +81,14 @@ def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
     for split in SPLITS:
         if not (root / split).is_dir():
             continue
-        pairs, *alone, _ = find_pairs(root / split / "vi", root / split / "ir")
-        for file in (file for files in alone for file in files):
+        pairs = find_pairs(root / split / "vi", root / split / "ir")
+        for note in pairs.notes:
+            report(f"note: {note}")
+        for file in pairs.only_visible + pairs.only_infrared:
             report(f"{file}: left out, it has no partner")
-        if not pairs:
+        if not pairs.pairs:
             raise InputError(f"{root / split}: no image in vi has the name of one in ir")
-        found[split] = pairs
+        found[split] = pairs.pairs
     if not found:
         raise InputError(
             f"{root}: must hold train/vi and train/ir, and perhaps test/vi and test/ir"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grain
 import ml_collections
 
+from cddfuse_jax.config.fields import SOURCES
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
@@ -17,11 +18,10 @@ from cddfuse_jax.data.sources import (
 )
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError, did_you_mean
-from cddfuse_jax.files import check_local
-from cddfuse_jax.images import pair_rules
-from cddfuse_jax.images.rig import load_rig
-
-SOURCES = ("folders", "hdf5", "synthetic", "tfds")
+from cddfuse_jax.files import check_local, listed
+from cddfuse_jax.images.ranges import parse_range
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.rigs.rig import load_rig
 
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
@@ -66,16 +66,20 @@ def _selected(source: Source, indices: set[int]) -> Source:
 def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Source]:
     match data.source:
         case "folders":
-            visible, infrared = (_given(data, side).split(",") for side in ("visible", "infrared"))
+            visible, infrared = (listed(_given(data, side)) for side in ("visible", "infrared"))
             if len(visible) != len(infrared):
                 raise InputError(
                     "data.visible and data.infrared must name as many folders, got "
                     f"{len(visible)} and {len(infrared)}"
                 )
-            rule = pair_rules.parse(data.pair.split(",") if data.pair else None)
+            rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
+            ranges = (
+                parse_range(data.range_vi or "auto", "data.range_vi"),
+                parse_range(data.range_ir or "auto", "data.range_ir"),
+            )
             return [
-                FolderPairs(*sides, keep_bad, rule, rig)
+                FolderPairs(*sides, keep_bad, rule, rig, ranges)
                 for sides in zip(visible, infrared, strict=True)
             ]
         case "hdf5":
@@ -93,7 +97,7 @@ def _given(data: ml_collections.ConfigDict, field: str) -> str:
         raise InputError(
             f"data.source={data.source} needs data.{field}: set --config.data.{field}=PATH"
         )
-    for path in data[field].split(","):
+    for path in listed(data[field]):
         check_local(path)
     return data[field]
 

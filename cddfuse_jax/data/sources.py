@@ -11,13 +11,14 @@ from typing import Protocol
 import numpy as np
 
 from cddfuse_jax.console import report
-from cddfuse_jax.data.patches import read_pair
+from cddfuse_jax.data.preparing import prepared
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pair_photos import read_pair_size
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import find_pairs, no_pairs
-from cddfuse_jax.images.rig import Rig
+from cddfuse_jax.images.ranges import AUTO, Range
+from cddfuse_jax.pairs.find import find_pairs, no_pairs
+from cddfuse_jax.pairs.read import read_pair, read_pair_size
+from cddfuse_jax.pairs.rules import Rule
+from cddfuse_jax.rigs.rig import Rig
 
 Images = dict[str, np.ndarray]
 Size = tuple[str, int, int]  # what it is of, height, width
@@ -42,11 +43,11 @@ class Source(Protocol):
 class FolderPairs:
     """Pairs of image files in two folders, with equal names or by a rule (`find_pairs`).
 
-    Visible images are read as the release's patch preparation reads them (luma, not rounded),
-    infrared ones as rounded grey over 255. For medical pairs "visible" is MRI and "infrared" is CT
-    or PET. Files without a partner are left out and reported.
+    They are read as `fuse` reads them, and `prepared` for training. For medical pairs "visible" is
+    MRI and "infrared" is CT or PET. Files without a partner are left out and reported.
 
-    With ``rig``, the infrared images are brought into the visible frame, and both cropped.
+    With ``rig``, the infrared images are brought into the visible frame, and both cropped;
+    ``ranges`` are what becomes black and white on each side.
     With ``keep_bad``, pairs that cannot be read keep their numbers and are complained about only
     when their turn comes.
 
@@ -62,12 +63,16 @@ class FolderPairs:
         keep_bad: bool = False,
         rule: Rule | None = None,
         rig: Rig | None = None,
+        ranges: tuple[Range, Range] = (AUTO, AUTO),
     ):
-        self._rig = rig
-        self.pairs, *leftovers, _ = find_pairs(visible, infrared, rule)
+        self._rig, self._ranges = rig, ranges
+        found = find_pairs(visible, infrared, rule)
+        self.pairs = found.pairs
+        alone = [str(file) for file in found.only_visible + found.only_infrared]
         if not self.pairs:
-            raise InputError(no_pairs(visible, infrared, sum(map(len, leftovers)), rule))
-        alone = [str(file) for files in leftovers for file in files]
+            raise InputError(no_pairs(visible, infrared, len(alone), rule))
+        for note in found.notes:
+            report(f"note: {note}")
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
@@ -86,7 +91,7 @@ class FolderPairs:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Images:
-        visible, infrared = read_pair(self.pairs[index], self._rig)
+        visible, infrared = prepared(read_pair(self.pairs[index], self._rig, self._ranges))
         size = self._sizes[index]
         if size is None or visible.shape != size[1:]:
             raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cddfuse_jax.data.patches import INFRARED_GROUP, VISIBLE_GROUP
+from cddfuse_jax.data.cutting import INFRARED_GROUP, VISIBLE_GROUP
 from cddfuse_jax.data.sources import Images, Size
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.levels import luma

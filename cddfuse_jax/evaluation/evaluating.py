@@ -14,11 +14,11 @@ from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
 from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
 from cddfuse_jax.files import check_outputs, replacing
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.rig import Rig
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
+from cddfuse_jax.pairs.rules import Rule
+from cddfuse_jax.rigs.rig import Rig
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
         latex: a file to write the table of means to, as journals print it; or None.
         columns: the scores of that table; () for the terminal's, eight at most.
         overwrite: whether a report that is in ``out`` is replaced.
-        rule: how the sources' names go together, see `images.pairs.find_pairs`.
+        rule: how the sources' names go together, see `pairs.find.find_pairs`.
         rig: the registration with which the images were fused; None for sources of one size.
 
     Raises:
@@ -78,6 +78,8 @@ def evaluate(
     read = [file for scene in selection.scenes for files in scene.fused for file in files]
     check_outputs(written, [*read, *(f for scene in selection.scenes for f in scene.pair[1:])],
                   overwrite)  # fmt: skip
+    for note in selection.notes:
+        report(f"note: {note}")
     for folder, pattern in selection.patterns.items():
         if pattern not in (PLACE, Path(folder.partition("=")[2]).name):
             report(f"{folder}: images are named {pattern}")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.pair_rules import PLACE, SEPARATORS, Rule
-from cddfuse_jax.images.pairs import Pair, find_pairs, home, images_within
+from cddfuse_jax.images.listing import images_within
+from cddfuse_jax.pairs.find import Pair, find_pairs, home
+from cddfuse_jax.pairs.rules import PLACE, SEPARATORS, Rule
 
 
 class Run(NamedTuple):
@@ -33,6 +34,7 @@ class Selection(NamedTuple):
 
     ``patterns`` are by folder as the user gave it, with the name of the run before. ``others``
     counts the images of a folder whose names fit no run's pattern, such as other methods' in it.
+    ``notes`` are those of `pairs.find.Pairs`.
     """
 
     scenes: list[Scene]
@@ -40,6 +42,7 @@ class Selection(NamedTuple):
     pairs: int
     patterns: dict[str, str]
     others: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def find_scenes(
@@ -47,7 +50,7 @@ def find_scenes(
 ) -> Selection:
     """Find the scenes that the two source folders and all folders of all runs have.
 
-    Sources are matched as `images.pairs.find_pairs` says, fused files by `matched`. Runs are
+    Sources are matched as `pairs.find.find_pairs` says, fused files by `matched`. Runs are
     compared on the same images only: what one run lacks is scored for none.
 
     Raises:
@@ -112,7 +115,7 @@ def find_scenes(
         for place, of in homes.items()
     }
     others = {place: count for place, count in others.items() if count}
-    return Selection(scenes, left, len(pairs), patterns, others)
+    return Selection(scenes, left, len(pairs), patterns, others, sources.notes)
 
 
 def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str, Path]]:

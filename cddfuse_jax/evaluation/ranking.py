@@ -112,7 +112,7 @@ def by_disagreement(rows: list[Row], metrics: dict[str, Metric]) -> list[int]:
     deviation over all images and methods, averaged over the scores.
     """
     scored = [row for row in rows if row.images]
-    total: float | np.ndarray = 0.0
+    total = np.zeros(len(scored[0].images[0]))  # of a seed: an image each
     for name in metrics:
         values = np.array([row.per_image(name) for row in scored])
         values = np.where(np.isfinite(values), values, np.nan)
@@ -120,6 +120,4 @@ def by_disagreement(rows: list[Row], metrics: dict[str, Metric]) -> list[int]:
         if unit > 0:
             filled = np.where(np.isnan(values), np.nanmean(values), values)
             total = total + np.ptp(filled, axis=0) / unit
-    if np.isscalar(total):
-        return list(range(len(scored[0].images[0])))
     return [int(i) for i in np.argsort(-total, kind="stable")]

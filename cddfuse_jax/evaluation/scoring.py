@@ -15,14 +15,16 @@ import numpy as np
 from cddfuse_jax.console import progress
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.matching import Scene
+from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import naming, photo_8_bit, read_photo
-from cddfuse_jax.images.pair_photos import as_picture
-from cddfuse_jax.images.rig import Rig
+from cddfuse_jax.images.image_files import naming, read_photo
+from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
 from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.pairs.read import read_pair
+from cddfuse_jax.rigs.rig import Rig
 
 DEFAULT_BASELINES = ("max", "mean")
 LARGEST_CROP = 1  # pixels by which sizes may differ
@@ -133,7 +135,10 @@ def score_scene(
     metrics = [chosen.metric(name) for name in names]
     result = SceneScores(pair.name, [], {}, [], [], [], [])
     try:
-        visible, infrared = _read(pair.visible, result.notes), _read(pair.infrared, result.notes)
+        visible, infrared = (
+            _noted(photo, path, result.notes)
+            for photo, path in zip(read_pair(pair, any_sizes=True), pair[1:], strict=True)
+        )
         if rig:
             visible, infrared = rig.place(visible, infrared)
         visible, infrared = _same_size(
@@ -152,7 +157,7 @@ def score_scene(
         result.coloured.append(False)
         for path in files:
             try:
-                fused = _read(path, result.notes, fused=True)
+                fused = _read_fused(path, result.notes)
                 images = _same_size(
                     (path, pair.visible, pair.infrared), (fused, visible, infrared), result.notes
                 )
@@ -167,17 +172,21 @@ def score_scene(
     return result
 
 
-def _read(path: Path, notes: list[tuple[str, str]], fused: bool = False) -> np.ndarray:
-    """Read a file as uint8, HxW or HxWx3, and note what was changed in reading it.
+def _read_fused(path: Path, notes: list[tuple[str, str]]) -> np.ndarray:
+    """Read a fused image as uint8, HxW or HxWx3: no range is measured."""
+    photo = read_photo(path)
+    if photo.pixels.dtype != np.uint8:
+        with naming(path):
+            photo = photo._replace(pixels=levels.of_fused(photo.pixels))
+    return _noted(photo, path, notes)
 
-    A source may hold counts, of which a range is measured; a fused image is a picture.
-    """
-    photo = read_photo(path) if fused else as_picture(path)
+
+def _noted(photo: Photo, path: Path, notes: list[tuple[str, str]]) -> np.ndarray:
+    """Return an image in [0, 1] or of 8 bits as uint8, and note what was done in reading it."""
     name = f"{path.parent.name}/{path.name}"
     label = name + (" {:.6g} to {:.6g}".format(*photo.limits) if photo.limits else "")
     notes += [(note, label) for note in photo.notes]
-    with naming(path):  # the limits of a picture are those of the file's own values
-        pixels = photo_8_bit(photo._replace(limits=None), fused)
+    pixels = levels.in_8_bits(photo.pixels)
     if pixels.min() == pixels.max():
         notes.append(
             (

@@ -14,15 +14,16 @@ from cddfuse_jax.evaluation.rows import Evaluation, Row
 from cddfuse_jax.evaluation.tables import cell, title
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
 from cddfuse_jax.files import replacing
+from cddfuse_jax.fusing.folder import reported
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Job
 from cddfuse_jax.images.image_files import read_grey
-from cddfuse_jax.images.pairs import find_pairs
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models import Residual
+from cddfuse_jax.pairs.find import find_pairs
 from cddfuse_jax.weights.any_format import load
 from cddfuse_jax.weights.identity import short_digest
 
@@ -82,7 +83,8 @@ def score_set(
         missing = [pair for pair in pairs if not (folder / f"{pair.name}.png").exists()]
         if missing:
             jobs = [Job(pair, folder / f"{pair.name}.png") for pair in missing]
-            outcomes = list(Fuser(each, added, color="none").fuse(jobs))
+            fusing = Fuser(each, added, color="none").fuse(jobs)
+            outcomes = list(reported(fusing, len(jobs)))
             if failed := sum(outcome.error is not None for outcome in outcomes):
                 raise InputError(f"{name}: {failed} pairs were not fused, see above")
         folders.append(folder)

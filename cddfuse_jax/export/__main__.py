@@ -2,7 +2,6 @@
 
     python -m cddfuse_jax.export --out model.stablehlo
     python -m cddfuse_jax.export --format onnx --out model.onnx
-    python -m cddfuse_jax.export --format page --weights small --out cddfuse.html
 
 Run it with --help; docs/export.md shows how the file is used.
 """
@@ -13,14 +12,14 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.export import TYPES
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.weights import shipped
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
-FORMATS = ("stablehlo", "onnx", "page")
-TYPES = ("float32", "float16")
+FORMATS = ("stablehlo", "onnx")
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:
@@ -36,7 +35,7 @@ def main() -> None:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.export",
         description="Export the network with its weights, for images of any size: as StableHLO, "
-        "which JAX runs, as ONNX, or as a page that fuses in the browser.",
+        "which JAX runs, or as ONNX.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -51,9 +50,7 @@ def main() -> None:
             It needs jax and flatbuffers, not this package. An ONNX file has the same inputs, named
             visible and infrared, and the same output, named fused. It is written only if ONNX
             Runtime gives what JAX gives in float64, within 1e-5 or four times JAX's own error
-            (float32), or 2/255 (float16). A page is one
-            HTML file with such a model and ONNX Runtime Web, which npm fetches; it is opened from
-            the disk, and no image leaves the computer.
+            (float32), or 2/255 (float16).
             """
         ),
     )
@@ -66,8 +63,6 @@ def main() -> None:
     add("--platforms", type=parse_platforms, metavar="NAME,...",
         help=f"StableHLO: where it shall run, of {names}; default: cpu,cuda,tpu")  # fmt: skip
     add("--dtype", choices=TYPES, help="ONNX: of weights and features; default: float32")
-    add("--runtime", type=Path, metavar="FILE",
-        help="page: the archive that npm pack onnxruntime-web gave; default: fetched")  # fmt: skip
     add_overwrite(parser)
     given = parser.parse_args()
     if given.out.is_dir():
@@ -75,32 +70,26 @@ def main() -> None:
     if given.format != "stablehlo" and given.platforms:
         parser.error("--platforms is for StableHLO: ONNX is for all of them")
     if given.format != "onnx" and given.dtype:
-        parser.error("--dtype is for --format onnx; the others are float32")
-    if given.format != "page" and given.runtime:
-        parser.error("--runtime is for --format page")
+        parser.error("--dtype is for --format onnx; StableHLO is float32")
 
     from cddfuse_jax.devices import prepare
     from cddfuse_jax.weights.any_format import load
+    from cddfuse_jax.weights.custom_network import is_custom
 
-    inputs = [given.weights, given.runtime] if given.runtime else [given.weights]
-    check_outputs([given.out], inputs, given.overwrite)
+    check_outputs([given.out], [given.weights], given.overwrite)
     prepare()
-    loaded = load(given.weights)
+    loaded = load(given.weights, given.own)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
-        if loaded.model.base or loaded.model.detail:
+        if is_custom(loaded.meta):
             raise InputError(
-                f"{given.weights}: ONNX holds the release's network, this has branches of its "
-                "own; give --format stablehlo"
+                f"{given.weights}: ONNX holds the release's network, this has custom parts; "
+                "give --format stablehlo"
             )
         from cddfuse_jax.export.onnx_file import onnx_model
-        from cddfuse_jax.export.single_file import runtime_parts, single_file
 
-        parts = runtime_parts(given.runtime) if given.format == "page" else None
         data, errors = onnx_model(params, residual, given.dtype or "float32")
         what = f"ONNX Runtime is off by at most {max(errors.values()):.1e}"
-        if parts:
-            data = single_file(data, Path(given.weights).name, parts)
     else:
         from cddfuse_jax.export.stablehlo import export_fuse, serialized
 

@@ -6,7 +6,7 @@ compares the two before anything is written.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,10 +14,9 @@ from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
 
 from cddfuse_jax._version import __version__
+from cddfuse_jax.export import Type
 from cddfuse_jax.models import Residual
 
-Type = Literal["float32", "float16"]
-TYPES: tuple[Type, ...] = ("float32", "float16")
 OPSET = 18  # what ONNX Runtime 1.14 and its build for browsers read
 IR_VERSION = 8
 _ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}

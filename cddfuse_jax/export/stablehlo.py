@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.derivatives import implementations_for
 
 LEAST_SIDE = 8
 
@@ -40,7 +41,8 @@ def export_fuse(
         "n, h, w", constraints=("n >= 1", f"h >= {LEAST_SIDE}", f"w >= {LEAST_SIDE}")
     )
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return export.export(jax.jit(fuse), platforms=tuple(platforms))(image, image)
+    with implementations_for("all"):
+        return export.export(jax.jit(fuse), platforms=tuple(platforms))(image, image)
 
 
 def serialized(exported: export.Exported) -> bytes:

@@ -1,61 +1,76 @@
 """Fusing many pairs of files, on every device of this process, in order.
 
-A CPU computes one pair at a time, an accelerator a batch of small ones; beside it threads read,
+A CPU computes one pair at a time, an accelerator a batch of small ones; meanwhile threads read,
 measure and write others.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import itertools
 import os
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 
 from cddfuse_jax.console import progress, report_error, report_notes, report_per_process
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
 from cddfuse_jax.fusing.memory import devices_in_one_memory
-from cddfuse_jax.fusing.pair_files import ANY_TIME, Outcome, fuse_files
-from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images.pair_photos import sizes_of, warning_of_view
+from cddfuse_jax.fusing.pair_files import ANY_TIME, Ahead, AnyFuser, Outcome, fuse_files, read
+from cddfuse_jax.pairs.notes import warning_of_view
+from cddfuse_jax.pairs.read import Size, read_pair_size
 
+AHEAD = 2**27  # bytes of pixels that are read before work begins: some 100 pairs of 640x480
 MOST_AT_ONCE = 8
 LARGE = 2e6  # pixels; from there on one pair at a time, for its files' arrays take some 50 B each
+BATCH = 4  # pairs that an accelerator computes at a time
+BATCHED_PIXELS = 5e5  # of images that do not fill it alone
 
 
 def fuse_jobs(
-    fuser: PairFuser, jobs: list[Job], treatment: Treatment = AS_THEY_ARE
-) -> Iterator[Outcome]:
+    fuser: AnyFuser, jobs: list[Job], treatment: Treatment = AS_THEY_ARE
+) -> Generator[Outcome]:
     """Fuse each pair to its file; yield what became of it, in the order of the jobs.
 
-    Failures and pairs that seem misregistered are reported as they come, notes on how files were
-    read at the end. Pairs of many sizes share a few compilations.
+    Pairs of many sizes share a few compilations.
 
     Raises:
         WriteError: the disk is full.
     """
-    fit = fuser.registration or treatment.resize
-    sizes = sizes_of([job.pair for job in jobs], fit, treatment.page)
+    ahead, sizes = _read_ahead(fuser, jobs, treatment)
+    remarks = []
     fuser.expect(sizes)
-    if warning := warning_of_view([job.pair for job in jobs], fit, fuser.ranges, treatment.page):
-        report_per_process(f"warning: {warning}")
-    notes = defaultdict(list)
-    batch = fuser.batch_size(sizes)
+    if not fuser.registration and (warning := warning_of_view(list(ahead.values()))):
+        remarks.append(f"warning: {warning}")
+    batch = batch_size(fuser.device or jax.local_devices()[0], sizes)
     batches = [jobs[first : first + batch] for first in range(0, len(jobs), batch)]
 
-    def work(fuser: PairFuser, turn: AbstractContextManager, jobs: list[Job]) -> list[Outcome]:
-        return fuse_files(fuser, jobs, treatment, turn, batch)
+    def work(fuser: AnyFuser, lock: AbstractContextManager, jobs: list[Job]) -> list[Outcome]:
+        return fuse_files(fuser, jobs, treatment, lock, batch, ahead)
 
-    ahead = all(height * width < LARGE for height, width in sizes)
-    results = _over_devices(fuser, work, batches, ahead)
-    outcomes = itertools.chain.from_iterable(result() for result in results)
+    overlap = all(height * width < LARGE for height, width in sizes)
+    results = _over_devices(fuser, work, batches, overlap)
     try:
-        for outcome in progress(outcomes, "fusing", total=len(jobs), unit="pair"):
+        for outcome in itertools.chain.from_iterable(result() for result in results):
+            yield outcome._replace(remarks=tuple(remarks))
+            remarks = []
+    finally:
+        results.close()  # lets works that have begun finish
+
+
+def reported(outcomes: Generator[Outcome], count: int) -> Iterator[Outcome]:
+    """Yield outcomes behind a progress bar, and print their errors, warnings, and last notes."""
+    notes = defaultdict(list)
+    try:
+        for outcome in progress(outcomes, "fusing", total=count, unit="pair"):
+            for line in outcome.remarks:
+                report_per_process(line)
             if outcome.error:
                 report_error(outcome.error)
             if outcome.warning:
@@ -64,20 +79,47 @@ def fuse_jobs(
                 notes[note].append(name)
             yield outcome
     finally:
-        results.close()  # lets what is at work finish
+        outcomes.close()
         report_notes(notes)
 
 
-def _over_devices(
-    fuser: PairFuser, work: Callable[..., Any], batches: list[list[Job]], ahead: bool
-) -> Generator[Callable[[], Any]]:
-    """Yield, in order, what waits for each ``work(fuser, turn, batch)``, several at once.
+def batch_size(device: jax.Device, sizes: Sequence[Size]) -> int:
+    """Return how many of so many pairs are computed at a time: on accelerators several.
 
-    Works on one device share a ``turn``, in which they compute; without ``ahead`` there is one on
-    each. Closed early, it starts no more.
+    Small images of one size, and no fewer than fill a batch.
+    """
+    if device.platform == "cpu" or len(set(sizes)) != 1 or len(sizes) < BATCH:
+        return 1
+    ((height, width),) = set(sizes)
+    return BATCH if height * width <= BATCHED_PIXELS else 1
+
+
+def _read_ahead(fuser: AnyFuser, jobs: list[Job], treatment: Treatment) -> tuple[Ahead, list[Size]]:
+    """Read pairs up to `AHEAD` bytes, and of the others the sizes, from their headers."""
+    ahead: Ahead = {}
+    sizes, held = [], 0
+    for job in jobs:
+        with contextlib.suppress(InputError):  # which that pair's turn will raise
+            if held < AHEAD:
+                images = ahead[job] = read(fuser, job.pair, treatment)
+                held += sum(pixels.nbytes for pixels in images.pixels)
+                sizes.append(images.visible.pixels.shape[:2])
+            else:
+                fit = fuser.registration or treatment.resize
+                sizes.append(read_pair_size(job.pair, treatment.page, fit))
+    return ahead, sizes
+
+
+def _over_devices(
+    fuser: AnyFuser, work: Callable[..., Any], batches: list[list[Job]], overlap: bool
+) -> Generator[Callable[[], Any]]:
+    """Yield, in order, what waits for each ``work(fuser, lock, batch)``, several at once.
+
+    Jobs of a device share a lock while they compute; with ``overlap`` the files of others are read
+    and written meanwhile. Closed early, it starts no more.
     """
     devices = [fuser.device] if fuser.device else jax.local_devices()
-    at_once = _pairs_at_once(devices) if ahead else len(devices)
+    at_once = _pairs_at_once(devices) if overlap else len(devices)
     if at_once == 1:
         for batch in batches:
             yield functools.partial(work, fuser, ANY_TIME, batch)
@@ -85,9 +127,9 @@ def _over_devices(
     fusers = [fuser]
     if len(devices) > 1:
         fusers = [fuser.on(device, devices_in_one_memory()) for device in devices]
-    turns = [(fuser, threading.Lock()) for fuser in fusers]
-    idle: queue.SimpleQueue[tuple[PairFuser, AbstractContextManager]] = queue.SimpleQueue()
-    for one in itertools.islice(itertools.cycle(turns), at_once):
+    locked = [(fuser, threading.Lock()) for fuser in fusers]
+    idle: queue.SimpleQueue[tuple[AnyFuser, AbstractContextManager]] = queue.SimpleQueue()
+    for one in itertools.islice(itertools.cycle(locked), at_once):
         idle.put(one)
 
     def work_on_idle(batch: list[Job]) -> Any:

@@ -1,20 +1,45 @@
 """`Fuser`: fusing arrays and files, for programs and notebooks, as the command does."""
 
+import copy
+import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from cddfuse_jax.console import report_error
-from cddfuse_jax.fusing.folder import fuse_jobs
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from cddfuse_jax.console import report
+from cddfuse_jax.devices import named_device
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing.folder import fuse_jobs, reported
+from cddfuse_jax.fusing.given_network import load_network
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Files, Job, Treatment, find_jobs
+from cddfuse_jax.fusing.memory import parse_size
+from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.pair_files import Outcome
-from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images import pair_rules
+from cddfuse_jax.fusing.pixels import Grey, Pixels, as_batches, check_sizes
+from cddfuse_jax.fusing.whole import check_finite_output, make_fuse, plan_buckets
+from cddfuse_jax.images import levels
+from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.output_files import QUALITY, format_for
+from cddfuse_jax.images.ranges import AUTO, Range, parse_range
+from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
+from cddfuse_jax.models.branches import PARTS
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import fitted
+from cddfuse_jax.rigs.rig import Rig, load_rig
+from cddfuse_jax.weights.any_format import run_of
+from cddfuse_jax.weights.identity import label, short_digest
+from cddfuse_jax.weights.shipped import DEFAULT
 
 
-class Fuser(PairFuser):
+class Fuser:
     """Fuses visible and infrared images (or MRI and CT, PET, SPECT).
 
     ::
@@ -35,21 +60,22 @@ class Fuser(PairFuser):
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
-        percentiles: Of a grey image deeper than 8 bits: what becomes black and white; by default
-            of the pixels that are part of the scene (`images.ranges.kept`).
+        percentiles: Of grey images above 8 bits: what becomes black and white; by default of the
+            pixels that are part of the scene (`images.ranges.kept`).
         visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
             values "7000:9000", or percentiles "1,99".
-        infrared_range: Likewise of the infrared image.
-        registration: How the two cameras stand, a file of ``cddfuse register``: the infrared image
+        infrared_range: The same for the infrared image alone.
+        registration: A rig's registration, or the file of ``cddfuse register``: the infrared image
             is resampled into the visible frame, and both are cropped to what both cameras see.
-        fill: Whether what only the visible camera sees is kept, from its image, not cropped.
-        max_memory: What the process may hold, in bytes or as "8GiB"; images that would take more
-            are fused in strips, with the same result. None: half of what is free.
+        fill: With such a file, do not crop: where only the visible camera sees, keep its image.
+        model: The network that params given as ``weights`` are of; None for the release's.
+        own: Files with the code of the weights' custom parts (docs/changing_the_network.md).
+        max_memory: What the process may hold, in bytes or as "8GiB"; larger images are fused in
+            strips, with the same result. None: half of what is free.
         half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
-            level of 255 (docs/speed.md).
-        precision: "float32" is the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16
-            products on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16,
-            which is an approximation (docs/speed.md says how near).
+            level of 255.
+        precision: "float32" is the backend's (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products
+            on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16.
         device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
             and for all of them in `folder`.
 
@@ -61,7 +87,204 @@ class Fuser(PairFuser):
             ``max_memory``.
     """
 
-    def fuse(self, jobs: Iterable[Job], treatment: Treatment = AS_THEY_ARE) -> Iterator[Outcome]:
+    def __init__(
+        self,
+        weights: str | os.PathLike | Mapping[str, Any] = DEFAULT,
+        residual: Residual | None = None,
+        color: Color = "auto",
+        stretch: bool = True,
+        percentiles: tuple[float, float] | Range = AUTO,
+        *,
+        visible_range: Range | str | None = None,
+        infrared_range: Range | str | None = None,
+        registration: Rig | str | os.PathLike | None = None,
+        fill: bool = False,
+        model: CDDFuse | None = None,
+        own: Sequence[str | os.PathLike] = (),
+        max_memory: int | str | None = None,
+        half_strips: bool = False,
+        precision: Precision = "float32",
+        device: jax.Device | str | None = None,
+    ):
+        for name, value, known in (
+            ("color", color, COLORS),
+            ("residual", residual or "visible", RESIDUALS),
+            ("precision", precision, PRECISIONS),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is one of {', '.join(known)}, got {value!r}")
+        loaded = load_network(weights, model, own)
+        self.weights = f"{label(weights)} ({short_digest(loaded.params)})"
+        self.ema = (loaded.meta.get("config") or {}).get("ema", 0.0)
+        self.residual: Residual = residual or loaded.residual or "visible"
+        self.color: Color = color
+        self.stretch = stretch
+        if not isinstance(percentiles, Range):
+            given = parse_range(",".join(map(str, percentiles)), "percentiles")
+            percentiles = given._replace(always=False)
+        sides = {"visible_range": visible_range, "infrared_range": infrared_range}
+        first, second = (
+            percentiles if side is None else
+            side if isinstance(side, Range) else parse_range(side, name)
+            for name, side in sides.items()
+        )  # fmt: skip
+        self.ranges: tuple[Range, Range] = (first, second)
+        if registration is not None and not isinstance(registration, Rig):
+            registration = load_rig(registration, fill)
+        self.registration: Rig | None = registration
+        self.precision: Precision = precision
+        self.device = named_device(device) if isinstance(device, str) else device
+        self._model = loaded.model
+        limit = None if max_memory is None else parse_size(str(max_memory))
+        self._make_fuse = functools.partial(
+            make_fuse,
+            loaded.model,
+            loaded.params,
+            self.residual,
+            limit,
+            precision,
+            half_strips=half_strips,
+            run=run_of(weights),
+        )
+        self._only_whole = functools.partial(
+            why_only_whole, loaded.model, loaded.params, run_of(weights)
+        )
+        self._fuse = self._make_fuse(device=self.device)
+        self._plan = functools.partial(plan_buckets, loaded.model.features, max_memory=limit)
+        self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        model = self._model
+        options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
+        options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        parts = "".join(f", {part} {name}" for part in PARTS if (name := getattr(model, part)))
+        return (
+            f"Fuser({self.weights}: {model.features} features, {model.blocks} blocks, "
+            f"{model.coupling_layers} coupling layers{parts}; {listed})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        device = self.device and f"{self.device.platform}:{self.device.id}"
+        return self.__dict__ | {"_fuse": None, "device": device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self.device = named_device(state["device"]) if state["device"] else None
+        self._fuse = self._make_fuse(device=self.device)
+
+    def __call__(
+        self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
+    ) -> Float[np.ndarray, "..."] | UInt8[np.ndarray, "..."]:
+        """Fuse one pair, or a batch of pairs of one size.
+
+        Args:
+            visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
+                NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
+                the last has such a length. Other types and ranges are scaled as the command scales
+                such files. Masked pixels have no data, as those of a TIFF.
+            infrared: The same, as many, and of one size with it but for a ``registration``.
+
+        Returns:
+            HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
+            its pairs is. float32 in [0, 1] if either image is of a float type, else uint8.
+
+        Raises:
+            InputError: the shapes or values are none of these.
+        """
+        given = as_batches(visible, infrared)
+        pairs = [self._pictures(*pair) for pair in zip(*given.sides, strict=True)]
+        grey = [(levels.network_input(a), levels.network_input(b)) for a, b in pairs]
+        lumas = self.fuse_grey_batch(grey) if len(grey) > 1 else [self.fuse_grey(*grey[0])]
+        results = [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
+        if any(result.ndim == 3 for result in results):
+            results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
+        fused = np.stack(results) if given.is_batch else results[0]
+        return fused if given.as_floats else levels.to_8_bit(fused)
+
+    def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
+        first, second = (
+            levels.picture(pixels, levels.limits_for(pixels, given))
+            for pixels, given in zip((visible, infrared), self.ranges, strict=True)
+        )
+        return fitted(first, second, self.registration)[0]
+
+    def luma(self, visible: Pixels, infrared: Pixels) -> Grey:
+        """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
+
+        Both are HxW or HxWx3, of one size; counts are scaled without this fuser's ranges.
+        """
+        return self.fuse_grey(levels.network_input(visible), levels.network_input(infrared))
+
+    def fuse_grey(self, visible: Grey, infrared: Grey) -> Grey:
+        """Return `luma` of two grey images, float32 in [0, 1] (`levels.network_input`)."""
+        check_sizes(visible, infrared)
+        bucket = self._buckets.get((visible.shape[0], visible.shape[1]))
+        return self._fuse(visible, infrared, bucket)
+
+    def fuse_grey_batch(
+        self, pairs: Sequence[tuple[Grey, Grey]], count: int = 0
+    ) -> Float[np.ndarray, "_n h w"]:
+        """Return `fuse_grey` of each pair, all of one size, computed as one batch.
+
+        It is filled up to ``count``, so that fewer share what is compiled for as many.
+        """
+        for pair in pairs:
+            check_sizes(*pair)
+        if len({pair[0].shape for pair in pairs}) > 1:
+            raise InputError("the pairs of a batch must have one size")
+        filled = [*pairs, *[pairs[-1]] * (count - len(pairs))]
+        first, second = (np.stack(side) for side in zip(*filled, strict=True))
+        return self._fuse(first, second)[: len(pairs)]
+
+    def finished(
+        self,
+        luma: Grey,
+        visible: Pixels,
+        infrared: Pixels,
+        limits: tuple[float, float] | None = None,
+    ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
+        """Stretch a fused luma, by its own range or ``limits``, and put colour back.
+
+        Two images of one value each make one of one value, without what padding does to borders.
+
+        Raises:
+            InputError: the luma is not finite.
+        """
+        check_finite_output(luma)
+        if levels.is_flat(visible) and levels.is_flat(infrared):
+            luma = np.full_like(luma, np.median(luma))
+        elif self.stretch:
+            luma = levels.stretched(luma, limits)
+        source = colour_source(visible, infrared, self.color)
+        return luma if source is None else with_chroma(luma, source)
+
+    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Prepare for many images of many sizes, so that at most six shapes are compiled for.
+
+        Without it, each size compiles when it first comes. With it, images are fused inside the
+        smallest shape that holds them: the same result, at the cost of the pixels between.
+
+        Args:
+            sizes: (height, width) of every image to come, as often as it comes, in place of those
+                of an earlier call. Other sizes still compile by themselves, and so do all of a
+                network that `why_only_whole` keeps whole.
+        """
+        self._buckets = self._plan(sizes)
+        if self._buckets and self._only_whole():
+            self._buckets = {}
+
+    def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
+        """Return this fuser with its computing on a device.
+
+        ``sharing`` fusers work at a time in the memory that this one may use.
+        """
+        fuser = copy.copy(self)
+        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
+        fuser.device = device
+        return fuser
+
+    def fuse(self, jobs: Iterable[Job], treatment: Treatment = AS_THEY_ARE) -> Generator[Outcome]:
         """Fuse pairs of files, on all devices; yield what became of each, in their order."""
         return fuse_jobs(self, list(jobs), treatment)
 
@@ -80,35 +303,26 @@ class Fuser(PairFuser):
         skip_existing: bool = False,
         progress: Callable[[Outcome], None] = lambda outcome: None,
     ) -> list[Outcome]:
-        """Fuse the pairs of two folders of files, as the command does, on all devices.
+        """Fuse the pairs of two folders of files into a third, as the command does.
 
-        Args:
-            visible: A folder.
-            infrared: Likewise; the same one where ``pair`` or the names say which is which.
-            out: Folder that takes the fused images.
-            pair: How files are named on each side, such as ("{}_V", "{}_T").
-            resize: Where sizes differ, which image is resampled; None makes it that pair's error.
-            align: Whether a shift of the infrared image that is certain is undone.
-            format: "png", "jpg", "tif", "png16" or "tif16"; None for PNG.
-            quality: Of a JPEG, 1 to 100.
-            overwrite: Whether files that exist are replaced.
-            skip_existing: Whether pairs whose file exists are left out.
-            progress: Called with every outcome as it comes, in order.
+        All devices work. What has no description here is as ``cddfuse fuse`` takes it; ``progress``
+        is called with every outcome, in order.
 
         Returns:
-            The outcomes (`pair_files.Outcome`): of each pair its file, or the error.
+            The outcomes (`pair_files.Outcome`): of each pair its file, or the error. Errors,
+            warnings and notes are printed, too.
 
         Raises:
             InputError: nothing to fuse, or an output exists or would replace an input.
         """
-        rule = pair_rules.parse(pair)
+        rule = rules.parse(pair)
         files = Files(Path(visible), Path(infrared), Path(out), rule, overwrite, skip_existing)
         treatment = Treatment(resize, align, format_for(files.out, format), quality)
         jobs = find_jobs(files, treatment)
-        for line in jobs.alone:
-            report_error(line)
         outcomes = []
-        for outcome in self.fuse(jobs.todo, treatment):
+        for line in (*(f"note: {note}" for note in jobs.notes), *jobs.alone):
+            report(line)
+        for outcome in reported(self.fuse(jobs.todo, treatment), len(jobs.todo)):
             outcomes.append(outcome)
             progress(outcome)
         return outcomes

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
-from cddfuse_jax.images.pair_photos import Resize
-from cddfuse_jax.images.pair_rules import Rule
-from cddfuse_jax.images.pairs import Pair, select_pairs
+from cddfuse_jax.pairs.find import Pair, select_pairs
+from cddfuse_jax.pairs.read import Resize
+from cddfuse_jax.pairs.rules import Rule
 
 
 class Files(NamedTuple):
@@ -18,7 +18,7 @@ class Files(NamedTuple):
         visible: a file, or a folder.
         infrared: the same kind.
         out: a folder that takes the fused images; also an image file for one pair.
-        rule: how names go together, see `images.pairs.find_pairs`.
+        rule: how names go together, see `pairs.find.find_pairs`.
         overwrite: whether outputs that exist are replaced.
         skip_existing: whether pairs whose output exists are left out.
         shard: (i, n): only every n-th pair, from the i-th; others may fuse the rest meanwhile.
@@ -34,10 +34,10 @@ class Files(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """What is done to the files of every pair, beside fusing them.
+    """What is done to the files of every pair, apart from fusing them.
 
     Attributes:
-        resize: see `images.pair_photos.read_pair`.
+        resize: see `pairs.read.read_pair`.
         align: whether a shift that is certain is undone, by cropping both to what they share.
         format: how the fused image is stored, one of `images.output_files.FORMATS`.
         quality: of a JPEG, 1 to 100.
@@ -59,11 +59,12 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """Jobs to do, how many are skipped, and an error for each file without a partner."""
+    """Jobs to do, how many are skipped, an error for each file without a partner, notes."""
 
     todo: list[Job]
-    skipped: int
-    alone: list[str]
+    skipped: int = 0
+    alone: list[str] = []  # noqa: RUF012 - of a tuple that is never changed
+    notes: tuple[str, ...] = ()
 
 
 AS_THEY_ARE = Treatment()
@@ -71,7 +72,7 @@ AS_THEY_ARE = Treatment()
 
 def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
-    pairs, alone = select_pairs(files.visible, files.infrared, files.rule)
+    pairs, alone, notes = select_pairs(files.visible, files.infrared, files.rule)
     outs = outputs(pairs, files.out, treatment.format)
     jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]
     first, count = files.shard
@@ -79,7 +80,7 @@ def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     todo = [job for job in jobs if not (files.skip_existing and job.out.exists())]
     read = [file for pair in pairs for file in pair[1:]]
     check_outputs([job.out for job in todo], read, files.overwrite)
-    return Jobs(todo, len(jobs) - len(todo), alone)
+    return Jobs(todo, len(jobs) - len(todo), alone, notes)
 
 
 def outputs(pairs: list[Pair], out: Path, as_format: Format = FORMATS["png"]) -> list[Path]:

@@ -1,7 +1,9 @@
 """How much memory fusing needs, how much there is, and how many rows of an image fit."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -48,13 +50,59 @@ def available(device: jax.Device | None = None) -> float:
             free = 1024 * int(kilobytes[1])
     elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    group = Path("/sys/fs/cgroup")  # a container's own limit
-    try:
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        free = min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # there is none, or it is the word "max"
-        pass
+    return min(free, left_in_groups(), _left_of_address_space())
+
+
+def left_in_groups(
+    own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """Return what the limits of this process's control groups leave: a container's, a job's."""
+    free = float("inf")
+    with contextlib.suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":  # version 2
+                top, names = root, ("memory.max", "memory.current")
+            elif "memory" in controllers.split(","):
+                top, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            else:
+                continue
+            group = top / path.lstrip("/")
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # none here, or the word "max"
+                    limit, used = (int((folder / name).read_text()) for name in names)
+                    free = min(free, limit - used)
+                if folder == top:
+                    break
     return free
+
+
+def _left_of_address_space() -> float:
+    """Return what ``ulimit -v`` leaves."""
+    try:
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return float("inf")
+    if limit == resource.RLIM_INFINITY:
+        return float("inf")
+    return limit - pages * resource.getpagesize()
+
+
+@contextlib.contextmanager
+def out_of_memory_told(height: int, width: int) -> Iterator[None]:
+    """Raise an `InputError` that names the way on where memory does not hold an image."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(
+            f"out of memory while fusing {width}x{height}; give a lower --max-memory, as 900MB, or "
+            "--half-strips, or resize the images"
+        ) from None
 
 
 def whole_arrays(device: jax.Device | None = None) -> int:

@@ -1,23 +1,27 @@
 """The options of ``fuse``: what to fuse, from what values, in what colour, and into what file."""
 
 import argparse
+import functools
 import textwrap
+from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
-from cddfuse_jax.images import pair_rules
 from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY
-from cddfuse_jax.images.pair_photos import RESIZES
-from cddfuse_jax.images.rig import HELP, OPTION
+from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
+from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.read import RESIZES
+from cddfuse_jax.rigs.rig import HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 
 def parser_of_fuse() -> ArgumentParser:
-    """Return the parser with every option but those of scoring."""
+    """Return the parser."""
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
         description="Fuse pairs of images or videos.\n\nIn: "
@@ -29,7 +33,6 @@ def parser_of_fuse() -> ArgumentParser:
               a folder of pairs       --vi visible/ --ir infrared/ --out fused/
               one pair                --vi a.jpg --ir b.png --out fused.png
               one mixed folder        --vi all/ --ir all/ --pair '{}_V' '{}_T' --out fused/
-              the paper's scores      --vi vi/ --ir ir/ --out out/ --evaluate
               PET on MRI, in colour   --vi MRI/ --ir PET/ --out out/ --weights mif
               two videos              --vi a.mp4 --ir b.mp4 --out fused.mp4
               frames to a video       --vi vi/ --ir ir/ --out fused.mp4 --fps 25
@@ -39,9 +42,9 @@ def parser_of_fuse() -> ArgumentParser:
 
             Images of two folders are paired by name without ending, or by --pair. The luma of both
             is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
-            that cannot be fused gets an error line, and the others are fused. A video keeps rate
+            that cannot be fused gets an error line, and the others are fused. A video keeps times
             and sound of the visible one, and its stretch follows the light slowly, so that it does
-            not flicker; frames are matched by their order. Nothing is overwritten unless asked for.
+            not flicker; frames of one time go together. Nothing is overwritten unless asked for.
 
             The pairs of folders are spread over all devices. Several processes, on one machine or
             many, share a folder by --shard. A video stays on one device.
@@ -73,20 +76,22 @@ def parser_of_fuse() -> ArgumentParser:
         help="append a line of JSON for each pair: what was fused, from what, with which weights, "
         "how long it took, or why it failed")  # fmt: skip
     add("--watch", action="store_true",
-        help="then look on for pairs that come into the folders, until Ctrl-C")  # fmt: skip
+        help="then go on looking for pairs that come into the folders, until Ctrl-C")  # fmt: skip
     add("--shard", type=_shard, default=(0, 1), metavar="I/N",
         help="fuse only every N-th pair, from the I-th (0 to N-1): start N such processes, which "
-        "need not know of each other; score afterwards, by evaluate")  # fmt: skip
-    pair_rules.add_option(parser)
-    add("--color", choices=COLORS,
+        "need not know of each other")  # fmt: skip
+    rules.add_option(parser)
+    add("--color", choices=COLORS, default="auto",
         help="whose colour the result has: auto (the visible image's, or the infrared one's where "
         "only that is coloured), visible, infrared, or none for the release's grey protocol; a "
-        "grey image gives a grey result; default: auto, with --evaluate none")  # fmt: skip
-    add("--range", default="auto", metavar="RANGE",
+        "grey image gives a grey result; default: %(default)s")  # fmt: skip
+    add("--range", type=parse_range, default="auto", metavar="RANGE",
         help="what becomes black and white of grey images deeper than 8 bits: percentiles LOW,HIGH "
         "or stored values LOW:HIGH; auto is 0.1,99.9 without margins and dead pixels")  # fmt: skip
-    add("--range-vi", metavar="RANGE", help="the same for the visible side alone, of any depth")
-    add("--range-ir", metavar="RANGE", help="the same for the infrared side: CT of brain 0:80")
+    add("--range-vi", type=_range_of("--range-vi"), metavar="RANGE",
+        help="the same for the visible side alone, of any depth")  # fmt: skip
+    add("--range-ir", type=_range_of("--range-ir"), metavar="RANGE",
+        help="the same for the infrared side: CT of brain 0:80")  # fmt: skip
     add("--slice", type=int, metavar="K",
         help="which slice of DICOM and NIfTI, or page of TIFF, from 0")  # fmt: skip
     add("--resize", choices=RESIZES,
@@ -106,14 +111,14 @@ def parser_of_fuse() -> ArgumentParser:
         help="what the decoder adds to its output: the visible image (infrared-visible pairs), the "
         "sum of both (medical pairs with infrared-visible weights), none (medical weights); "
         "default: as the weights were trained if that is recorded, else visible")  # fmt: skip
-    add("--max-memory", metavar="SIZE",
+    add("--max-memory", type=_size, metavar="SIZE",
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip
     add("--half-strips", action="store_true",
         help="have strips keep features in float16: half the memory, and before rounding off by a "
         "fifth of a grey level of 255")  # fmt: skip
     add("--precision", choices=PRECISIONS, default="float32",
-        help="float32: the backend's own (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
+        help="float32: the backend's (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "
         "TPUs); highest: exact everywhere; bf16: features in bfloat16, an approximation for "
         "accelerators, no faster on CPUs; default: %(default)s")  # fmt: skip
     video = parser.add_argument_group("video (extra [video])")
@@ -121,9 +126,28 @@ def parser_of_fuse() -> ArgumentParser:
         help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
         "video's")  # fmt: skip
     video.add_argument("--sync", action="store_true",
-        help="pair frames by time: each visible one with the infrared one nearest to it; without "
-        "it, a different number or rate of frames is an error")  # fmt: skip
+        help="pair frames by the times in both files: each visible one with the infrared one "
+        "nearest to it; without it, frames of other times are an error")  # fmt: skip
+    video.add_argument("--offset", type=_seconds, metavar="SECONDS",
+        help="add to the infrared file's times, then pair as --sync does")  # fmt: skip
     return parser
+
+
+def _seconds(text: str) -> Fraction:
+    try:
+        return Fraction(Decimal(text if len(text) <= 20 and "e" not in text.lower() else "x"))
+    except (ValueError, ArithmeticError):
+        raise argparse.ArgumentTypeError(f"an offset is a number of seconds, got {text}") from None
+
+
+def _range_of(option: str) -> Callable[[str], Range]:
+    return functools.partial(parse_range, option=option)
+
+
+def _size(text: str) -> int:
+    from cddfuse_jax.fusing.memory import parse_size  # imports JAX
+
+    return parse_size(text)
 
 
 def _percentage(text: str) -> int:

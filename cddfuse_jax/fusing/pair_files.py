@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,15 +13,15 @@ from jaxtyping import Float
 from cddfuse_jax._version import __version__
 from cddfuse_jax.errors import InputError, WriteError
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
-from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.fusing.pixels import Pixels
-from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.output_files import write_image
-from cddfuse_jax.images.pair_photos import aligned, notes_on, read_pair, warnings_on
-from cddfuse_jax.images.pairs import Pair
-from cddfuse_jax.images.registration import measure_shift
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.notes import notes_on, warnings_on
+from cddfuse_jax.pairs.read import ImagePair, aligned, read_pair
+from cddfuse_jax.rigs.shift import measure_shift
 
+AnyFuser = Any  # a `fuser.Fuser`, which imports this file
+Ahead = dict[Job, ImagePair]  # pairs that were read before, each taken out once
 ANY_TIME: AbstractContextManager = contextlib.nullcontext()
 
 
@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
     ``notes`` are on how files were read (note -> file), ``shift`` is the infrared image's against
     the visible one where it is certain, (right, down) in pixels; ``seconds`` from the start of
     reading to the end of writing, without those in which the device had other pairs to compute;
-    those of a batch are shared out.
+    those of a batch are shared out, and those of reading before work begins are not counted.
+    ``remarks`` are on all pairs of a folder, with its first one.
     """
 
     pair: Pair
@@ -42,17 +43,18 @@ class Outcome(NamedTuple):
     warning: str | None = None
     shift: tuple[int, int] | None = None
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 class _Read(NamedTuple):
-    """A pair's two pictures, for the network, and what is known of them."""
+    """A pair's images, and what is known of them."""
 
     job: Job
-    images: tuple[Pixels, Pixels]
+    images: ImagePair
     known: Outcome
 
 
-def fuse_file(fuser: PairFuser, job: Job, treatment: Treatment = AS_THEY_ARE) -> Outcome:
+def fuse_file(fuser: AnyFuser, job: Job, treatment: Treatment = AS_THEY_ARE) -> Outcome:
     """Fuse a pair's files to a file.
 
     Raises:
@@ -65,13 +67,14 @@ def fuse_file(fuser: PairFuser, job: Job, treatment: Treatment = AS_THEY_ARE) ->
 
 
 def fuse_files(
-    fuser: PairFuser,
+    fuser: AnyFuser,
     jobs: list[Job],
     treatment: Treatment = AS_THEY_ARE,
-    turn: AbstractContextManager = ANY_TIME,
+    lock: AbstractContextManager = ANY_TIME,
     batch: int = 1,
+    ahead: Ahead | None = None,
 ) -> list[Outcome]:
-    """Fuse pairs' files to files, computing within ``turn``, at once where ``batch`` is over 1.
+    """Fuse pairs' files to files, computing with ``lock``, at once where ``batch`` is over 1.
 
     Raises:
         WriteError: the disk is full.
@@ -92,18 +95,18 @@ def fuse_files(
 
     for job in jobs:
         with trying(job):
-            read.append(_read(fuser, job, treatment))
+            read.append(_read(fuser, job, treatment, ahead or {}))
     ready = time.perf_counter()
-    with turn:
+    with lock:
         waited = time.perf_counter() - ready
-        if batch > 1 and len({one.images[0].shape[:2] for one in read}) == 1:
-            with contextlib.suppress(InputError):  # which is each pair's own, below
-                found = fuser.lumas([one.images for one in read], batch)
+        if batch > 1 and len({one.known.size for one in read}) == 1:
+            with contextlib.suppress(InputError):  # which each pair raises below
+                found = fuser.fuse_grey_batch([one.images.grey for one in read], batch)
                 lumas.extend(zip(read, found, strict=True))
         if not lumas:
             for one in read:
                 with trying(one.job), naming(one.job.pair.name):
-                    lumas.append((one, fuser.luma(*one.images)))
+                    lumas.append((one, fuser.fuse_grey(*one.images.grey)))
     for one, luma in lumas:
         with trying(one.job):
             outcomes[one.job] = _written(fuser, one, luma, treatment)
@@ -111,27 +114,29 @@ def fuse_files(
     return [outcomes[job]._replace(seconds=seconds) for job in jobs]
 
 
-def _read(fuser: PairFuser, job: Job, treatment: Treatment) -> _Read:
-    pair = job.pair
-    fit = fuser.registration or treatment.resize
-    photos = read_pair(pair, fit, fuser.ranges, treatment.page)
-    warnings = warnings_on(pair, photos)
-    with naming(pair.name):
-        shift = measure_shift(*(levels.network_input(photo.pixels) for photo in photos))
+def read(fuser: AnyFuser, pair: Pair, treatment: Treatment) -> ImagePair:
+    """Read a pair as it will be fused."""
+    return read_pair(pair, fuser.registration or treatment.resize, fuser.ranges, treatment.page)
+
+
+def _read(fuser: AnyFuser, job: Job, treatment: Treatment, ahead: Ahead) -> _Read:
+    images = ahead.pop(job, None) or read(fuser, job.pair, treatment)
+    warnings = warnings_on(images)
+    with naming(job.pair.name):
+        shift = measure_shift(*images.grey)
     found = shift if shift and shift.is_misregistered else None
     warnings += [found.warning] if found else []
     if found and treatment.align:
-        photos = aligned(photos, found)
-        height, width = photos.visible.pixels.shape[:2]
+        images = aligned(images, found)
+        height, width = images.visible.pixels.shape[:2]
         warnings[-1] = (
             f"the infrared image was moved by {-found.right} right and {-found.down} down, and "
             f"both cropped to the {width}x{height} pixels that they share"
         )
-    images = photos.visible.pixels, photos.infrared.pixels
     known = Outcome(
         *job,
-        size=images[0].shape[:2],
-        notes=notes_on(pair, photos),
+        size=images.visible.pixels.shape[:2],
+        notes=notes_on(images),
         warning="; ".join(warnings) or None,
         shift=found and (found.right, found.down),
     )
@@ -139,10 +144,10 @@ def _read(fuser: PairFuser, job: Job, treatment: Treatment) -> _Read:
 
 
 def _written(
-    fuser: PairFuser, read: _Read, luma: Float[np.ndarray, "h w"], treatment: Treatment
+    fuser: AnyFuser, read: _Read, luma: Float[np.ndarray, "h w"], treatment: Treatment
 ) -> Outcome:
     with naming(read.job.pair.name):
-        fused = fuser.finished(luma, *read.images)
+        fused = fuser.finished(luma, *read.images.pixels)
     write_image(
         read.job.out,
         fused,

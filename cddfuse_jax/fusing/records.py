@@ -7,12 +7,12 @@ from pathlib import Path
 
 from cddfuse_jax._version import __version__
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.fusing.folder import Outcome
-from cddfuse_jax.fusing.pair_fuser import PairFuser
+from cddfuse_jax.fusing.fuser import Fuser
+from cddfuse_jax.fusing.pair_files import Outcome
 
 
 @contextlib.contextmanager
-def recording(path: Path | None) -> Iterator[Callable[[PairFuser, Outcome], None]]:
+def recording(path: Path | None) -> Iterator[Callable[[Fuser, Outcome], None]]:
     """Append a line for each outcome to ``path``.
 
     The fields: name, visible, infrared, out (paths as given), error or null, width, height, shift
@@ -29,7 +29,7 @@ def recording(path: Path | None) -> Iterator[Callable[[PairFuser, Outcome], None
         raise InputError(f"--log {path} cannot be written: {error.strerror}") from None
     with file:
 
-        def record(fuser: PairFuser, outcome: Outcome) -> None:
+        def record(fuser: Fuser, outcome: Outcome) -> None:
             height, width = outcome.size or (None, None)
             line = {
                 "name": outcome.pair.name,

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in
-from cddfuse_jax.fusing.folder import fuse_jobs
+from cddfuse_jax.fusing.folder import reported
+from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.jobs import Files, Job, Treatment, outputs
 from cddfuse_jax.fusing.pair_files import Outcome
-from cddfuse_jax.fusing.pair_fuser import PairFuser
-from cddfuse_jax.images.pairs import Pair, find_pairs, home
+from cddfuse_jax.pairs.find import Pair, find_pairs, home
 
 EVERY = 1.0  # seconds from look to look
 
 
 def watch(
-    fuser: PairFuser, files: Files, treatment: Treatment, waits: Iterator[None] | None = None
+    fuser: Fuser, files: Files, treatment: Treatment, waits: Iterator[None] | None = None
 ) -> Iterator[Outcome]:
     """Fuse every pair whose output does not exist, and go on looking for new ones.
 
@@ -34,7 +34,7 @@ def watch(
                 state = [_state(file) for file in pair[1:]]
                 if None not in state and before.get(pair) == state != tried.get(pair):
                     tried[pair] = state
-                    yield from fuse_jobs(fuser, [Job(pair, out)], treatment)
+                    yield from reported(fuser.fuse([Job(pair, out)], treatment), 1)
                 before[pair] = state
 
 
@@ -46,7 +46,7 @@ def _a_look_a_second() -> Iterator[None]:
 
 def _not_fused(files: Files, treatment: Treatment) -> list[tuple[Pair, Path]]:
     try:
-        pairs = find_pairs(files.visible, files.infrared, files.rule, silent=True).pairs
+        pairs = find_pairs(files.visible, files.infrared, files.rule).pairs
     except InputError:  # while only some have come, names may go together in several ways
         return []
     outs = outputs(pairs, files.out, treatment.format)

@@ -1,1 +1,1 @@
-"""Image files and their pixels: reading, levels, colour, registration, frames, pairs of files."""
+"""Image files and their pixels: listing, reading, writing, levels, colour, frames."""

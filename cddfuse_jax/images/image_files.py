@@ -9,6 +9,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -56,16 +57,16 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
         index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
             only slice.
     """
-    start = _start(path)
-    if Path(path).suffix.lower() == ".npy":
-        return _read_npy(path)
-    with _decoding(path, start):
-        if start[:4] in tiff_files.STARTS:
-            return tiff_files.read_tiff(path, index)
-        if medical_files.is_dicom(start) or medical_files.is_nifti(path):
-            return medical_files.read_medical(path, index)
-        with Image.open(path, formats=_OF_PILLOW) as image:
-            return photo_of(image, path)
+    with _opened(path) as (file, start):
+        if Path(path).suffix.lower() == ".npy":
+            return _read_npy(path, file)
+        with _decoding(path, start):
+            if start[:4] in tiff_files.STARTS:
+                return tiff_files.read_tiff(path, file, index)
+            if medical_files.is_dicom(start) or medical_files.is_nifti(path):
+                return medical_files.read_medical(path, file, index)
+            with Image.open(file, formats=_OF_PILLOW) as image:
+                return photo_of(image, path)
 
 
 def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
@@ -105,16 +106,9 @@ def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     """
     photo = read_photo(path)
     with naming(path):
-        return photo_8_bit(photo, fused)
-
-
-def photo_8_bit(photo: Photo, fused: bool = False) -> np.ndarray:
-    """Return a photo as uint8, HxW or HxWx3."""
-    if photo.pixels.dtype == np.uint8:
-        return photo.pixels
-    if fused:
-        return levels.to_8_bit(levels.of_fused(photo.pixels))
-    return levels.to_8_bit(levels.intensities(photo.pixels, photo.limits))
+        if fused and photo.pixels.dtype != np.uint8:
+            return levels.to_8_bit(levels.of_fused(photo.pixels))
+        return levels.in_8_bits(photo.pixels, photo.limits)
 
 
 def read_grey(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
@@ -131,17 +125,18 @@ def read_luma(path: str | os.PathLike) -> np.ndarray:
 
 def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, int]:
     """Read an image's (height, width) from its header, without decoding the pixels."""
-    start = _start(path)
-    if Path(path).suffix.lower() == ".npy":
-        return _mapped_npy(path).shape[:2]
-    with _decoding(path, start):
-        if start[:4] in tiff_files.STARTS:
-            return tiff_files.read_tiff(path, index, sizes=True).pixels.shape
-        if medical_files.is_dicom(start) or medical_files.is_nifti(path):
-            return medical_files.read_medical(path, index).pixels.shape[:2]
-        with Image.open(path, formats=_OF_PILLOW) as image:
-            width, height = image.size
-            return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
+    with _opened(path) as (file, start):
+        if Path(path).suffix.lower() == ".npy":
+            height, width = _npy_shape(path, file)[:2]
+            return height, width
+        with _decoding(path, start):
+            if start[:4] in tiff_files.STARTS:
+                return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
+            if medical_files.is_dicom(start) or medical_files.is_nifti(path):
+                return medical_files.read_medical(path, file, index).pixels.shape[:2]
+            with Image.open(file, formats=_OF_PILLOW) as image:
+                width, height = image.size
+                return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -159,31 +154,37 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read_npy(path: str | os.PathLike) -> Photo:
-    pixels = _mapped_npy(path)
+def _read_npy(path: str | os.PathLike, file: BinaryIO) -> Photo:
+    _npy_shape(path, file)
+    file.seek(0)
+    try:
+        pixels = np.load(file, allow_pickle=False)
+    except Exception as error:  # it is cut off, or promises more than memory holds
+        raise InputError(f"{path}: broken image file ({one_line(error)})") from None
     notes = ("alpha dropped",) if pixels.shape[2:] == (4,) else ()
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
 
 
-def _mapped_npy(path: str | os.PathLike) -> np.ndarray:
+def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
+    """Return the shape in an .npy file's header, of which an image can be."""
+    header = np.lib.format
     try:
-        # Mapped, so that a header that promises terabytes costs nothing, and checked before use.
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        first = header.read_magic(file) == (1, 0)
+        read = header.read_array_header_1_0 if first else header.read_array_header_2_0
+        shape, _, dtype = read(file)
     except Exception as error:  # its header is a Python literal, which fails in many ways
         raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
-    if not isinstance(pixels, np.ndarray):
-        raise InputError(f"{path}: an .npy file holds one array, this is an archive of several")
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or pixels.dtype.kind not in "biuf":
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or channels not in (1, 3, 4) or dtype.kind not in "biuf":
         raise InputError(
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
-            f"{'x'.join(map(str, pixels.shape))} {pixels.dtype}; transpose it to channels last"
+            f"{'x'.join(map(str, shape))} {dtype}; transpose it to channels last"
         )
-    if pixels.size == 0:
-        raise InputError(f"{path}: an image must have pixels, got {pixels.shape}")
-    return pixels
+    if 0 in shape:
+        raise InputError(f"{path}: an image must have pixels, got {shape}")
+    return shape
 
 
 @contextlib.contextmanager
@@ -216,20 +217,28 @@ def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
     return f"{path}: no such {what}"
 
 
-def _start(path: str | os.PathLike) -> bytes:
-    """Return a file's first bytes, and refuse first what is none: a FIFO would wait for ever."""
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
+    """Open a file, and yield it and its first bytes; refuse what is none: a FIFO would block."""
     try:
         mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            with open(path, "rb") as file:
-                return file.read(132)
+        file = open(path, "rb") if stat.S_ISREG(mode) else None  # noqa: SIM115
     except FileNotFoundError:
         raise InputError(missing(path, "file")) from None
     except (OSError, ValueError) as error:  # a loop of links, a name that is too long or has a NUL
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
-    if stat.S_ISDIR(mode):
-        raise InputError(f"{path}: is a folder, not an image")
-    raise InputError(f"{path}: an image is a regular file, this is a device, FIFO or socket")
+    if file is None:
+        kind = "is a folder, not an image" if stat.S_ISDIR(mode) else (
+            "an image is a regular file, this is a device, FIFO or socket"
+        )  # fmt: skip
+        raise InputError(f"{path}: {kind}")
+    with file:
+        try:
+            start = file.read(132)
+        except OSError as error:  # of a disk or a network
+            raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
+        file.seek(0)
+        yield file, start
 
 
 def _orientation(image: Image.Image) -> int:

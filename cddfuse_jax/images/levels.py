@@ -157,13 +157,17 @@ def to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
+def in_8_bits(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Return an image as uint8, deeper ones by `intensities`."""
+    return pixels if pixels.dtype == np.uint8 else to_8_bit(intensities(pixels, limits))
+
+
 def grey_8_bit(pixels: np.ndarray) -> np.ndarray:
     """Return round(0.299 R + 0.587 G + 0.114 B), uint8 HxW, as the release's scripts read a file.
 
     Deep images are brought to 8 bits by `intensities`.
     """
-    if pixels.dtype != np.uint8:
-        pixels = to_8_bit(intensities(pixels))
+    pixels = in_8_bits(pixels)
     return pixels if pixels.ndim == 2 else np.rint(pixels @ np.array(LUMA)).astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
 """A slice of DICOM or NIfTI, in the units that its header gives (of CT, Hounsfield units)."""
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def is_nifti(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith((".nii", ".nii.gz"))
 
 
-def read_medical(path: str | os.PathLike, index: int | None = None) -> Photo:
+def read_medical(path: str | os.PathLike, opened: BinaryIO, index: int | None = None) -> Photo:
     """Read a slice, counted from 0, which a file of one slice need not be asked for.
 
     DICOM: window, slope, intercept and MONOCHROME1 (inverted here) are the header's. NIfTI: the
@@ -32,7 +32,7 @@ def read_medical(path: str | os.PathLike, index: int | None = None) -> Photo:
         Exception: of any kind, if it is broken.
     """
     try:
-        return _nifti(path, index) if is_nifti(path) else _dicom(path, index)
+        return _nifti(path, index) if is_nifti(path) else _dicom(path, opened, index)
     except ImportError as error:
         raise InputError(f"{path}: its kind needs {error.name}: {install('medical')}") from None
 
@@ -64,10 +64,10 @@ def _nifti(path, index: int | None) -> Photo:
     return Photo(pixels, limits=(low, high) if high > low else None)
 
 
-def _dicom(path, index: int | None) -> Photo:
+def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     import pydicom
 
-    header = pydicom.dcmread(path)
+    header = pydicom.dcmread(opened)
     what = header.get("PhotometricInterpretation", "")
     if not header.dir("PixelData") or what.startswith("PALETTE"):
         raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this is {what or 'none'}")

@@ -3,10 +3,11 @@
 What has no plain meaning as grey or as RGB is refused, with its type, bands and what to save.
 """
 
+import contextlib
 import itertools
 import logging
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -23,8 +24,12 @@ _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is said here in one line
 
 
-def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = False) -> Photo:
+def read_tiff(
+    path: str | os.PathLike, opened: BinaryIO, index: int | None = None, sizes: bool = False
+) -> Photo:
     """Read a page of a TIFF, by default the first that is no thumbnail; with ``sizes`` no pixels.
+
+    ``path`` is for messages.
 
     Raises:
         InputError: it is neither grey nor RGB, or has no such page.
@@ -32,7 +37,7 @@ def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = F
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(opened) as file:
         page, notes = _page(path, file, index)
         orientation = _tag(page, _ORIENTATION, 1)
         if sizes:
@@ -50,6 +55,16 @@ def read_tiff(path: str | os.PathLike, index: int | None = None, sizes: bool = F
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
     return Photo(np.ascontiguousarray(pixels), tuple(notes))
+
+
+def count_pages(path: str | os.PathLike) -> int:
+    """Return how many pages a TIFF has, without thumbnails; 0 of what is none."""
+    import tifffile
+
+    with contextlib.suppress(tifffile.TiffFileError, OSError), tifffile.TiffFile(path) as file:
+        pages: Any = file.pages
+        return sum(not page.is_reduced for page in pages)
+    return 0
 
 
 def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, list[str]]:

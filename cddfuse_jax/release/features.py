@@ -40,7 +40,7 @@ def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:
     vis, ir = (np.asarray(image, np.float32)[None, :, :, None] for image in (visible, infrared))
     features = [jnp.split(feature, 2) for feature in encode(np.concatenate([vis, ir]))]
     result = _named(*features)
-    base, detail = fuse_features(sum(features[0]), sum(features[1]))
+    base, detail = fuse_features(*zip(*features[:2], strict=True))
     result |= {"fused_base": base, "fused_detail": detail}
     for name, residual in FUSED.items():
         result[name] = decode(base, detail, select_residual(residual, vis, ir))
@@ -85,7 +85,7 @@ def run_release(
 
 def where_it_runs(precision: Precision) -> str:
     """Say on what the port runs, and how it multiplies."""
-    set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    set_to = jax.config.jax_default_matmul_precision
     products = "highest" if precision == "highest" else set_to or "the backend's default"
     return f"port on {jax.default_backend()}, precision {precision}, products in {products}"
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from cddfuse_jax.devices import check_platform
 from cddfuse_jax.errors import InputError, one_line
 
 HEARTBEAT_SECONDS = 10  # after which a process that says nothing counts as lost
-JOIN_SECONDS = 300
+TELL_SECONDS, JOIN_SECONDS = 5, 300
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -106,13 +107,39 @@ def _initialize(address: Address) -> None:
     elif jax.distributed.is_initialized() or not _in_a_cluster():
         return
     try:
-        jax.distributed.initialize(
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            initialization_timeout=JOIN_SECONDS,
-            **options,
-        )
+        with _patience():
+            jax.distributed.initialize(
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+                initialization_timeout=2 * JOIN_SECONDS,  # JAX would end with a stack trace
+                **options,
+            )
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the processes cannot join ({one_line(error)})") from None
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Print who is waited for if the block takes long, and end the process if it takes too long."""
+
+    def give_up() -> None:
+        console.report_error(
+            f"the other processes did not join within {JOIN_SECONDS} s; start all of them at once, "
+            "or one alone, without --coordinator and outside of srun"
+        )
+        os._exit(2)
+
+    def tell() -> None:
+        console.report("waiting for the other processes of this run to start and join")
+
+    timers = [threading.Timer(TELL_SECONDS, tell), threading.Timer(JOIN_SECONDS, give_up)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 def _silence_gloo() -> None:
@@ -126,7 +153,8 @@ def _silence_gloo() -> None:
 
 def _in_a_cluster() -> bool:
     """Return whether JAX can find the others by itself: several tasks of srun, or a TPU machine."""
-    if "SLURM_STEP_NODELIST" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1":
+    # Of a shell in an allocation of many tasks, the step is this one process.
+    if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         return True
     chips = any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0"))
     return chips and importlib.util.find_spec("libtpu") is not None

@@ -2,29 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cddfuse_jax.config.fields import LossWeights
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
+from cddfuse_jax.training.own_loss import OwnLoss, Parts
 
-Parts = dict[str, Float[Array, ""]]
 OfWholeBatch = Callable[[Parts], Parts]
-
-
-class LossWeights(NamedTuple):
-    """Coefficients of the loss parts; the defaults are the release's."""
-
-    ssim: float = 5.0  # stage I, beside 1 · MSE of each modality
-    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
-    fusion_gradient: float = 10.0  # stage II, beside 1 · intensity
-    decomposition: float = 2.0  # both stages
-    signed_gradient: float = 0.0  # stage II; the release has no such term
 
 
 RELEASE = LossWeights()
@@ -48,7 +39,7 @@ def reconstruction_loss(
     Args:
         params: the network's; those of the fusion layers are not used and may be absent.
         visible: images in [0, 1], h and w at least 6 for SSIM's reflected border.
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: whether the decoder adds the image that it reconstructs.
         model: the network; by default the one that ``params`` fit.
@@ -89,20 +80,22 @@ def fusion_loss(
     weights: LossWeights = RELEASE,
     residual: Residual = "visible",
     model: CDDFuse | None = None,
+    own: OwnLoss | None = None,
     of_whole_batch: OfWholeBatch | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
     L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition, and `signed_gradient_loss`
-    where ``weights`` ask for it.
+    where ``weights`` ask for it, and the user's parts.
 
     Args:
         params: the network's.
         visible: images in [0, 1].
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
+        own: the user's parts, see `own_loss`.
         of_whole_batch: as in `decomposition`, when these images are a share of a batch.
 
     Returns:
@@ -125,7 +118,11 @@ def fusion_loss(
     if weights.signed_gradient:
         parts["signed_gradient"] = signed_gradient_loss(visible, infrared, fused)
         parts["fusion"] += weights.signed_gradient * parts["signed_gradient"]
-    return parts["fusion"] + weights.decomposition * parts["decomposition"], parts
+    total = parts["fusion"] + weights.decomposition * parts["decomposition"]
+    if own:
+        of_user, own_parts = own(visible, infrared, fusion)
+        total, parts = total + of_user, parts | own_parts
+    return total, parts
 
 
 def decomposition(
@@ -141,7 +138,7 @@ def decomposition(
 
     Args:
         base: the visible images' features, then as many of infrared ones.
-        detail: likewise.
+        detail: features of both in the same order.
         of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
             they are a share of; without it they are the batch.
 

@@ -10,7 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Shaped
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.models.derivatives import traced_for
 from cddfuse_jax.training.distributed import wait_for_all
 from cddfuse_jax.training.update import TrainState
 
@@ -107,8 +106,7 @@ class Devices:
         Beside the state it takes whole (n, h, w, 1) batches under shard_map, and under pmap those
         of this process with a leading axis of its devices.
         """
-        platform = self.mesh.devices.flat[0].platform
-        update = traced_for(platform, functools.partial(update, axis=AXIS))
+        update = functools.partial(update, axis=AXIS)
         if self.parallel == "pmap":
             return jax.pmap(
                 update,

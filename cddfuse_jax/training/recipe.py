@@ -1,59 +1,62 @@
-"""What a config says about a run: the network, its first weights, two stages, four optimisers."""
+"""What a config says about a run: the network, its two stages, its four optimizers."""
 
 import functools
-from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cddfuse_jax.config import release
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.models.branches import check_parts
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.precision import features_dtype
+from cddfuse_jax.training.frozen import Tree, frozen_parts, trained_modules
 from cddfuse_jax.training.losses import LossWeights, fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import Optimizer, adam, learning_rate, muon
-from cddfuse_jax.training.update import Stage, init_params
-from cddfuse_jax.weights.any_format import load, load_meta, saved_steps
+from cddfuse_jax.training.own_loss import own_loss
+from cddfuse_jax.training.update import Stage
 
 
 def make_model(config: ConfigDict) -> CDDFuse:
     """Return the network that a config describes, once `config.check` has found it good."""
-    dtype = features_dtype(config.precision)
-    return CDDFuse(**config.model, piece=config.piece, dtype=dtype)
+    model = CDDFuse(**config.model, dtype=features_dtype(config.precision))
+    check_parts(model)
+    return model
 
 
-def take_sizes(config: ConfigDict, workdir: Path) -> None:
-    """Set ``config.model``, where it is at its default, to the network that the run starts from.
+def make_stages(
+    config: ConfigDict, model: CDDFuse, params: Tree | None = None
+) -> tuple[Stage, Stage]:
+    """Return stage I, which trains encoder and decoder, and stage II, which trains all.
 
-    That is the one of its newest checkpoint, or else of ``config.init_from``.
+    Args:
+        config: of the run.
+        model: its network.
+        params: those of the network, or their shapes, which ``config.frozen`` must fit.
     """
-    if not config.init_from or config.model.to_dict() != release().model.to_dict():
-        return
-    if saved_steps(workdir):
-        config.model.update(load_meta(workdir)["config"]["model"])
-    else:
-        found = load(config.init_from).model
-        sizes = {field: getattr(found, field) for field in config.model if field != "remat"}
-        config.model.update(sizes)
-
-
-def make_stages(config: ConfigDict, model: CDDFuse) -> tuple[Stage, Stage]:
-    """Return stage I, which trains encoder and decoder, and stage II, which trains all."""
-    weights = LossWeights(**config.loss)
+    weights = LossWeights(*(config.loss[field] for field in LossWeights._fields))
+    own = own_loss(config.loss.own, config.loss.own_weights) if config.loss.own else None
     reconstruction = functools.partial(
         reconstruction_loss, weights=weights, residual=config.residual != "none", model=model
     )
-    fusion = functools.partial(fusion_loss, weights=weights, residual=config.residual, model=model)
-    return (
-        Stage("reconstruction", reconstruction, ("encoder", "decoder")),
-        Stage("fusion", fusion, MODULES),
+    fusion = functools.partial(
+        fusion_loss, weights=weights, residual=config.residual, model=model, own=own
     )
+    frozen = frozen_parts(config.frozen, params) if params else ()
+    stages = (
+        Stage("reconstruction", reconstruction, ("encoder", "decoder"), frozen),
+        Stage("fusion", fusion, MODULES, frozen),
+    )
+    for stage, epochs in zip(stages, ("reconstruction_epochs", "fusion_epochs"), strict=True):
+        left = set(stage.modules) & set(trained_modules(params, frozen) if params else MODULES)
+        if config[epochs] and not left:
+            raise InputError(
+                f"config.frozen={config.frozen} leaves nothing to train in stage {stage.name}: "
+                f"freeze less, or set config.{epochs}=0"
+            )
+    return stages
 
 
 def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optimizer]:
-    """Return each module's optimiser, whose rate follows the updates that the module makes."""
+    """Return each module's optimizer, whose rate follows the updates that the module makes."""
     both = config.reconstruction_epochs + config.fusion_epochs
     epochs = dict.fromkeys(MODULES, config.fusion_epochs) | {"encoder": both, "decoder": both}
     make = muon if config.optimizer == "muon" else adam
@@ -66,25 +69,3 @@ def make_optimizers(config: ConfigDict, steps_per_epoch: int) -> dict[str, Optim
         )
         for module in MODULES
     }
-
-
-def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
-    """Return the params before the first update: those of ``init_from``, or random ones."""
-    random = functools.partial(init_params, model, jax.random.key(config.seed))
-    if not config.init_from:
-        return random()
-    loaded = load(config.init_from)
-    differ = [
-        f"{field} {getattr(loaded.model, field)!r} instead of {wanted!r}"
-        for field, wanted in config.model.items()
-        if field != "remat" and getattr(loaded.model, field) != wanted
-    ]
-    if differ:
-        raise InputError(
-            f"config.init_from={config.init_from}: weights of another network, "
-            f"{', '.join(differ)}; set config.model to theirs"
-        )
-    params = loaded.params
-    return jax.tree.map(
-        lambda like, leaf: jnp.asarray(leaf, like.dtype), jax.eval_shape(random), params
-    )

@@ -21,14 +21,10 @@ from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.parallel import Devices
 from cddfuse_jax.training.profiling import Profile
-from cddfuse_jax.training.recipe import (
-    make_model,
-    make_optimizers,
-    make_stages,
-    starting_params,
-    take_sizes,
-)
+from cddfuse_jax.training.recipe import make_model, make_optimizers, make_stages
+from cddfuse_jax.training.starting import check_traces, starting_params, with_sizes
 from cddfuse_jax.training.update import TrainState, init_params, init_state, update
+from cddfuse_jax.weights.custom_network import code_of, digests, keep_code, names_in, note_changes
 
 
 def train_and_evaluate(
@@ -56,10 +52,12 @@ def train_and_evaluate(
         CheckpointError: a checkpoint cannot be written.
         NonFiniteError: a loss part or gradient is no longer finite.
     """
-    config = config.copy_and_resolve_references()
     workdir = Path(workdir)
-    take_sizes(config, workdir)
+    config = with_sizes(config, workdir)
     check(config)
+    model = make_model(config)
+    params_like = check_traces(config, model)
+    stages = make_stages(config, model, params_like)
     devices = Devices(config.parallel, config.batch_size, config.accumulate)
     source, held_out_source = make_sources(config)
     epoch = steps_per_epoch(source, config.batch_size, config.data.crops_per_pair)
@@ -74,12 +72,11 @@ def train_and_evaluate(
         share=(jax.process_index(), jax.process_count()),
     )
     held_out = held_out_source and HeldOut(held_out_source, config.held_out.crop, config.precision)
-    model = make_model(config)
     optimizers = make_optimizers(config, epoch)
-    stages = make_stages(config, model)
     fusion_start = config.reconstruction_epochs * epoch
     total = fusion_start + config.fusion_epochs * epoch
 
+    code = code_of(names_in(config.to_dict()))
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, landmarks=[fusion_start])
     meta = {
         "config": config.to_dict(),
@@ -87,18 +84,25 @@ def train_and_evaluate(
         "pairs": len(source),
         "held out": len(held_out_source or ()),
         "held out names": held_out_source.names() if held_out_source else [],
+        "own": digests(code),
     }
 
     def first_state(params):
-        return init_state(params, optimizers, ema=config.ema > 0)
+        return init_state(params, optimizers, config.ema > 0, stages[0].frozen)
+
+    def check_saved(saved):
+        check_resumable(saved, meta)
+        note_changes(workdir, saved.get("own") or {}, names_in(meta["config"]))
 
     key = jax.random.key(config.seed)
     like = devices.shapes(lambda: first_state(init_params(model, key)))
-    state = checkpoints.restore_newest(like, lambda saved: check_resumable(saved, meta))
+    state = checkpoints.restore_newest(like, check_saved)
     if state is not None:
         report(f"resuming {workdir} after step {int(state.step)} of {total}")
     else:
         state = devices.build(lambda: first_state(starting_params(config, model)))
+    if is_first():
+        keep_code(workdir, code)
     start = int(state.step)
     report(
         f"{len(source)} pairs, {epoch} update{'s' * (epoch != 1)} an epoch, {total} in all, on "

@@ -1,6 +1,6 @@
 """The training state and one pure update per stage, for a batch or a device's share of one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray
+from cddfuse_jax.training.frozen import replaced, trained_part
 from cddfuse_jax.training.losses import Parts
 from cddfuse_jax.training.optimizers import Optimizer, update_count
 
@@ -45,11 +46,13 @@ class Stage(NamedTuple):
         loss: (params, visible, infrared, of_whole_batch=) to the total and its parts, as in
             `losses`.
         modules: which modules train; the others stay as they are.
+        frozen: paths of parts that do not train either, such as "encoder/blocks".
     """
 
     name: str
     loss: Callable[..., tuple[Float[Array, ""], Parts]]
     modules: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
 
 
 def init_params(model: CDDFuse, key: Key[Array, ""]) -> dict[str, Any]:
@@ -60,13 +63,22 @@ def init_params(model: CDDFuse, key: Key[Array, ""]) -> dict[str, Any]:
 
 
 def init_state(
-    params: dict[str, Any], optimizers: Mapping[str, Optimizer], ema: bool = False
+    params: dict[str, Any],
+    optimizers: Mapping[str, Optimizer],
+    ema: bool = False,
+    frozen: Sequence[str] = (),
 ) -> TrainState:
-    """Return the state before the first update; ``ema`` makes it keep a running mean."""
+    """Return the state before the first update.
+
+    ``ema`` makes it keep a running mean; the optimizers keep nothing for what is ``frozen``.
+    """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state={module: optimizers[module].init(params[module]) for module in MODULES},
+        opt_state={
+            module: optimizers[module].init(trained_part(module, params[module], frozen))
+            for module in MODULES
+        },
         ema=jax.tree.map(jnp.copy, params) if ema else None,
     )
 
@@ -87,7 +99,7 @@ def update(
     Args:
         state: the state before.
         visible: images in [0, 1]; with ``axis``, this device's share of the batch.
-        infrared: likewise.
+        infrared: images in [0, 1], the same share.
         stage: the loss, and the modules that train.
         optimizers: one for each module, see `optimizers.adam` and `optimizers.muon`.
         ema: decay of the running mean of the params, for a state that keeps one: after update t
@@ -108,13 +120,16 @@ def update(
     for module, gradient in gradients.items():
         metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
         metrics[f"lr/{module}"] = optimizers[module].rate(update_count(opt_state[module]))
-        updates, opt_state[module] = optimizers[module].update(
-            gradient, opt_state[module], params[module]
-        )
-        params[module] = optax.apply_updates(params[module], updates)
+        before = trained_part(module, params[module], stage.frozen)
+        updates, opt_state[module] = optimizers[module].update(gradient, opt_state[module], before)
+        params[module] = replaced(params[module], optax.apply_updates(before, updates))
     mean = state.ema
     if mean is not None:
-        mean = optax.incremental_update(params, mean, jnp.maximum(1 - ema, 9 / (10 + state.step)))
+        rate = jnp.maximum(1 - ema, 9 / (10 + state.step))
+        for module in MODULES:  # a mean of equal numbers is not always that number
+            new, old = (trained_part(module, x[module], stage.frozen) for x in (params, mean))
+            moved = replaced(mean[module], optax.incremental_update(new, old, rate))
+            mean = mean | {module: moved}
     after = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema=mean)
     return after, metrics
 
@@ -141,13 +156,18 @@ def batch_gradient(
         ((total, parts), gradient by module), equal on all devices.
     """
     if axis is not None:
-        # Under shard_map, the gradient of what is equal on all devices arrives summed over them;
-        # of what may vary it stays this device's own, as under pmap.
+        # shard_map sums gradients of replicated params. Mark them varying to get this device's
+        # gradient, as pmap gives.
         params = jax.lax.pcast(params, axis, to="varying")
-    trained = {module: params[module] for module in stage.modules}
+    trained = {
+        module: part
+        for module in stage.modules
+        if jax.tree.leaves(part := trained_part(module, params[module], stage.frozen))
+    }
 
     def loss(trained, visible, infrared, of_whole_batch):
-        return stage.loss({**params, **trained}, visible, infrared, of_whole_batch=of_whole_batch)
+        whole = replaced(params, trained)
+        return stage.loss(whole, visible, infrared, of_whole_batch=of_whole_batch)
 
     gradient = jax.value_and_grad(loss, has_aux=True)
     if accumulate == 1:

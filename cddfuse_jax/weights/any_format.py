@@ -4,21 +4,21 @@ A checkpoint is ``WORKDIR/checkpoints/STEP``, see `training.checkpoints`; of it 
 ``params`` (or ``ema``) and ``meta``.
 """
 
-import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.errors
 import jax
 import numpy as np
 from etils import epath
 
-from cddfuse_jax.errors import InputError, one_line
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_local
 from cddfuse_jax.models import RESIDUALS, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.weights import safetensors_file, torch_weights
+from cddfuse_jax.weights import custom_network, safetensors_file, torch_weights
+from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.shipped import SHIPPED
 
 CHECKPOINTS = "checkpoints"
@@ -37,29 +37,48 @@ def saved_steps(directory: str | os.PathLike) -> list[int]:
 
 
 def save_params(
-    target: str | os.PathLike, params: Any, meta: dict[str, Any], suffix: str = ""
+    target: str | os.PathLike,
+    params: Any,
+    meta: dict[str, Any] | None = None,
+    suffix: str = "",
 ) -> None:
-    """Write the release's network in the format that the name of ``target`` asks for.
+    """Write params in the format that the name of ``target`` asks for.
 
     Args:
         target: a file that ends in .safetensors, or in .pth, which holds no ``meta``.
         params: as `load_params` returns them.
-        meta: what `load_meta` shall return: JSON. "config" is that of the training run.
+        meta: what `load_meta` shall return: JSON. "config" is that of the training run; of a
+            network with custom parts it is needed, as {"config": {"model": {"base": "mine:Block",
+            "features": 64, ...}}}. The file then holds the text of mine.py too.
         suffix: the ending that decides; default: that of ``target``.
+
+    Raises:
+        InputError: another ending, or the params are not those of the network in ``meta``.
     """
-    suffix = suffix or Path(target).suffix
+    meta, suffix = dict(meta or {}), suffix or Path(target).suffix
     if suffix not in (safetensors_file.SUFFIX, ".pth"):
         raise InputError(f"{target}: weights are written to FILE.safetensors or FILE.pth")
-    if any((meta.get("config") or {}).get("model", {}).get(field) for field in ("base", "detail")):
-        raise InputError(
-            f"{target}: both formats hold the release's network, these weights have branches of "
-            "their own; use the run's folder"
-        )
+    if custom_network.is_custom(meta):
+        if suffix == ".pth":
+            raise InputError(
+                f"{target}: .pth holds the release's network, these weights have custom parts; "
+                "write .safetensors"
+            )
+        if "code" not in meta:
+            meta["code"] = custom_network.code_of(custom_network.names_in(meta["config"]))
+        tensors = custom_network.flattened(params)
+        safetensors_file.write_safetensors(target, tensors, safetensors_file.as_strings(meta, {}))
+        return
+    model = _of_params(target, params)
+    states = torch_weights.state_dicts(params)
     if suffix == ".pth":
-        torch_weights.save(params, target)
+        write_pth(target, states)
     else:
-        states = torch_weights.state_dicts(params)
-        safetensors_file.write_safetensors(target, states, _as_strings(params, meta))
+        sizes = {name: getattr(model, name) for name in SIZES}
+        tensors = {f"{part}.{key}": x for part, state in states.items() for key, x in state.items()}
+        safetensors_file.write_safetensors(
+            target, tensors, safetensors_file.as_strings(meta, sizes)
+        )
 
 
 def path_of(weights: str | os.PathLike) -> Path:
@@ -76,8 +95,16 @@ def path_of(weights: str | os.PathLike) -> Path:
     return path
 
 
+def run_of(weights: Any) -> Path | None:
+    """Return the folder of the training run that weights are of, None where they are of no run."""
+    folder = path_of(weights) if isinstance(weights, str | os.PathLike) else None
+    if folder is None or not folder.is_dir():
+        return None
+    return folder.parents[1] if folder.parent.name == CHECKPOINTS else folder
+
+
 class Weights(NamedTuple):
-    """A network, its params as a tree of float32 NumPy arrays, and what was saved beside them."""
+    """A network, its params as a tree of float32 NumPy arrays, and what was saved next to them."""
 
     model: CDDFuse
     params: dict[str, Any]
@@ -91,7 +118,7 @@ class Weights(NamedTuple):
         return residual if residual in RESIDUALS else None
 
 
-def load(weights: str | os.PathLike) -> Weights:
+def load(weights: str | os.PathLike, own: Iterable[str | os.PathLike] = ()) -> Weights:
     """Load a network from whatever holds its params; a training run's is built from its config.
 
     Args:
@@ -99,15 +126,25 @@ def load(weights: str | os.PathLike) -> Weights:
             .safetensors file, a .pth file of the release's format, the workdir of a training run
             (the newest step) or one step's folder. Where a run kept a running mean of its params
             (``config.ema``), that is loaded.
+        own: files with the code of custom parts, by their names. A run's folder finds its code as
+            the run did; from a file of weights no code is run but of the files named here.
 
     Raises:
         InputError: nothing of that kind there, a number in it is not finite, or its params are not
             those of the network in its config.
     """
-    path = path_of(weights)
+    path, own = path_of(weights), list(own)
     params, meta = _read(path)
     check_finite(path, params)
-    return Weights(_network(path, params, meta), params, meta)
+    custom = custom_network.is_custom(meta)
+    if own and not custom:
+        raise InputError(f"{path}: the release's network, which has no custom code; leave out own")
+    if custom or (path.is_dir() and _config_of(meta).get("model")):
+        model = custom_network.built(path, meta, own)
+        custom_network.check_fit(path, model, params)
+    else:
+        model = _of_params(path, params)
+    return Weights(model, params, meta)
 
 
 def best_of(run: str | os.PathLike) -> Path:
@@ -120,50 +157,48 @@ def best_of(run: str | os.PathLike) -> Path:
 
 
 def load_params(weights: str | os.PathLike) -> dict[str, Any]:
-    """Return the params of `load`."""
-    return load(weights).params
+    """Return the params of `load`, without building their network: no custom code is run."""
+    path = path_of(weights)
+    params, meta = _read(path)
+    check_finite(path, params)
+    if not custom_network.is_custom(meta):
+        _of_params(path, params)
+    return params
 
 
 def load_meta(weights: str | os.PathLike) -> dict[str, Any]:
-    """Return what was saved beside the params of `load`, {} for a .pth file."""
+    """Return what was saved next to the params of `load`, {} for a .pth file.
+
+    "code" is the text of custom parts by the name of their file, "own" the digest of each.
+    """
     path = path_of(weights)
     if _is_safetensors(path):
-        return _from_strings(safetensors_file.read_safetensors(path)[1])
-    if _is_pth(path):
-        return {}
-    folder = _step_folder(path)
-    from cddfuse_jax.weights import orbax_trees
-
-    return orbax_trees.read_meta(folder)
+        return safetensors_file.meta_of(safetensors_file.read_safetensors(path)[1])
+    return {} if _is_pth(path) else _meta_of_step(_step_folder(path))
 
 
-def _network(path: Path, params: Any, meta: dict[str, Any]) -> CDDFuse:
-    # Branches of one's own are code that is imported: a run's folder may name them, no file may.
-    sizes = ((meta.get("config") or {}).get("model") or {}) if path.is_dir() else {}
-    if not (sizes.get("base") or sizes.get("detail")):
-        try:
-            return CDDFuse.from_params(params)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: not CDDFuse weights, these are of another network ({error!r})"
-            ) from None
-    model = CDDFuse(**sizes)
+def sizes_of(weights: str | os.PathLike) -> dict[str, Any]:
+    """Return the fields of the network that weights are of, without building it."""
+    path = path_of(weights)
+    params, meta = _read(path)
+    if custom_network.is_custom(meta) or path.is_dir():
+        return dict(_config_of(meta).get("model") or {})
+    model = _of_params(path, params)
+    return {name: getattr(model, name) for name in SIZES}
+
+
+def _config_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return meta.get("config") or {}
+
+
+def _of_params(path: Any, params: Any) -> CDDFuse:
     try:
-        image = jax.ShapeDtypeStruct((1, 8, 8, model.channels), np.float32)
-        wanted = jax.eval_shape(model.init, jax.random.key(0), image, image)["params"]
-    except (TypeError, ValueError, flax.errors.FlaxError) as error:
-        raise InputError(f"{path}: its network cannot be built ({one_line(error)})") from None
-    shapes = [
-        {jax.tree_util.keystr(place): leaf.shape for place, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (wanted, params)
-    ]
-    if shapes[0] != shapes[1]:
-        names = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        return CDDFuse.from_params(params)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: its params are not those of the network in its config, the first that "
-            f"differs is {names[0]}; has the code of a branch changed since?"
-        )
-    return model
+            f"{path}: not CDDFuse weights, these are of another network ({error!r}); one with "
+            'custom parts needs meta={"config": {"model": ...}}'
+        ) from None
 
 
 def check_finite(weights: str | os.PathLike, params: Any) -> None:
@@ -184,36 +219,29 @@ def check_finite(weights: str | os.PathLike, params: Any) -> None:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if _is_safetensors(path):
         states, strings = safetensors_file.read_safetensors(path)
-        return torch_weights.to_params(path, states), _from_strings(strings)
+        meta = safetensors_file.meta_of(strings)
+        if custom_network.is_custom(meta):
+            tensors = {
+                f"{part}.{key}" if key else part: tensor.array().astype(np.float32)
+                for part, state in states.items()
+                for key, tensor in state.items()
+            }
+            return custom_network.nested(tensors), meta
+        return torch_weights.to_params(path, states), meta
     if _is_pth(path):
         return torch_weights.load(path), {}
     folder = _step_folder(path)
     from cddfuse_jax.weights import orbax_trees
 
-    return orbax_trees.read_params(folder), orbax_trees.read_meta(folder)
+    return orbax_trees.read_params(folder), _meta_of_step(folder)
 
 
-def _as_strings(params: Any, meta: dict[str, Any]) -> dict[str, str]:
-    """Return ``meta`` as safetensors wants it, and in plain sight what other programs need."""
-    model = CDDFuse.from_params(params)
-    strings = {"format": "pt", "sizes": json.dumps({name: getattr(model, name) for name in SIZES})}
-    residual = (meta.get("config") or {}).get("residual")
-    if residual:
-        strings["residual"] = residual
-    for key, value in meta.items():
-        strings[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return strings
+def _meta_of_step(folder: epath.Path) -> dict[str, Any]:
+    from cddfuse_jax.weights import orbax_trees
 
-
-def _from_strings(strings: dict[str, str]) -> dict[str, Any]:
-    meta: dict[str, Any] = dict(strings)
-    if "residual" in strings:
-        meta["config"] = {"residual": strings["residual"]}
-    if "config" in strings:
-        try:
-            meta["config"] = json.loads(strings["config"])
-        except ValueError:  # another program's: what it says is not for us
-            del meta["config"]
+    meta = orbax_trees.read_meta(folder)
+    if wanted := meta.get("own"):
+        meta["code"] = custom_network.kept_code(Path(folder).parents[1], wanted)
     return meta
 
 

@@ -1,9 +1,11 @@
 """safetensors files: the release's tensors by name, and strings about them. No PyTorch.
 
 A tensor is called as in the release's state dicts, after the module whose state dict it is in:
-``DIDF_Encoder.module.patch_embed.proj.weight``. So one file serves both worlds.
+``DIDF_Encoder.module.patch_embed.proj.weight``. So one file serves both worlds. Those of a network
+with custom parts are called by their path here: ``encoder/base/kernel``.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -56,12 +58,35 @@ def read_safetensors(
 
 
 def write_safetensors(
-    path: str | os.PathLike, states: dict[str, dict[str, Any]], metadata: dict[str, str]
+    path: str | os.PathLike, tensors: dict[str, Any], metadata: dict[str, str]
 ) -> None:
-    """Write state dicts by module, of NumPy arrays, and strings about them."""
-    tensors = {
-        f"{module}.{key}": array for module, state in states.items() for key, array in state.items()
-    }
+    """Write NumPy arrays by name, and strings about them."""
     content = safetensors.numpy.save(tensors, metadata)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(content)
+
+
+def as_strings(meta: dict[str, Any], sizes: dict[str, int]) -> dict[str, str]:
+    """Return ``meta`` as safetensors wants it, and in plain sight what other programs need."""
+    strings = {"format": "pt", "sizes": json.dumps(sizes)} if sizes else {"format": "cddfuse_jax"}
+    residual = (meta.get("config") or {}).get("residual")
+    if residual:
+        strings["residual"] = residual
+    for key, value in meta.items():
+        strings[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return strings
+
+
+def meta_of(strings: dict[str, str]) -> dict[str, Any]:
+    """Undo `as_strings`; what another program wrote under our names is left out."""
+    meta: dict[str, Any] = dict(strings)
+    if "residual" in strings:
+        meta["config"] = {"residual": strings["residual"]}
+    for key in {"config", "own", "code"} & strings.keys():
+        try:
+            meta[key] = json.loads(strings[key])
+        except ValueError:
+            meta[key] = None
+        if not isinstance(meta[key], dict):
+            del meta[key]
+    return meta

@@ -1,6 +1,6 @@
-"""The weights that come with the package, by name, and the option that names these or others.
+"""The weights that come with the package, by name, and the options that name these or others.
 
-Beside each file of weights lies a notice: on whose data they were trained, and on what terms.
+Next to each file of weights lies a notice: on whose data they were trained, and on what terms.
 """
 
 from argparse import ArgumentParser
@@ -15,17 +15,20 @@ class Shipped(NamedTuple):
     description: str
 
 
-def _beside(name: str) -> Path:
+def _next_to_this(name: str) -> Path:
     return Path(__file__).with_name(name)
 
 
 SHIPPED = {
-    "ivf": Shipped(_beside("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"),
+    "ivf": Shipped(
+        _next_to_this("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"
+    ),
     "mif": Shipped(
-        _beside("mif.safetensors"), "MRI with CT, PET or SPECT; trained on Harvard's brain atlas"
+        _next_to_this("mif.safetensors"),
+        "MRI with CT, PET or SPECT; trained on Harvard's brain atlas",
     ),
     "small": Shipped(
-        _beside("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
+        _next_to_this("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
     ),
 }
 DEFAULT = "ivf"
@@ -37,7 +40,7 @@ def table() -> str:
 
 
 def add_option(parser: ArgumentParser) -> None:
-    """Add ``--weights`` to a command; left out, it is `DEFAULT`."""
+    """Add ``--weights``, which is `DEFAULT` if left out, and ``--own`` to a command."""
     parser.add_argument(
         "--weights",
         default=DEFAULT,
@@ -45,4 +48,12 @@ def add_option(parser: ArgumentParser) -> None:
         help="a .safetensors or .pth file, a training run's workdir or one of its steps, "
         f"or the name of weights in the package ({', '.join(SHIPPED)}); a folder of such "
         "a name is ./NAME; default: %(default)s",
+    )
+    parser.add_argument(
+        "--own",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="run this .py file as the code of custom parts of its name, which a weights file "
+        "needs and a run's folder does not; again for more",
     )

@@ -10,7 +10,6 @@ import numpy as np
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import SAVE, StoredTensor, read_pth
-from cddfuse_jax.weights.pth_writer import write_pth
 from cddfuse_jax.weights.torch_names import (
     from_torch,
     leaf,
@@ -81,13 +80,8 @@ def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
     return result
 
 
-def save(params: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write params as a .pth file that the release loads, without PyTorch."""
-    write_pth(path, state_dicts(params))
-
-
 def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the state dicts of a training program's checkpoint, which has more beside them."""
+    """Return the state dicts of a training program's checkpoint, which holds more than them."""
     for _ in range(3):
         keys = (*WRAPPERS, *PREFIXES)
         inner = next((content[key] for key in keys if isinstance(content.get(key), dict)), None)

@@ -1,0 +1,1 @@
+"""Pairs of files: found by name, by which rule, and read."""

@@ -1,0 +1,1 @@
+"""The two cameras of a rig: how one sees against the other, measured and undone."""

@@ -1,1 +1,0 @@
-"""The page in the browser: what one visitor's request does, and how the page looks."""
