@@ -28,6 +28,11 @@ def check_local(path: str | os.PathLike) -> None:
         )
 
 
+def listed(text: str) -> list[str]:
+    """Return the paths that commas part, or the one whose own name has them."""
+    return [text] if os.path.exists(text) else text.split(",")
+
+
 def check_outputs(
     outputs: Sequence[str | os.PathLike],
     inputs: Iterable[str | os.PathLike] = (),

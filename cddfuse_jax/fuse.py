@@ -16,8 +16,6 @@ from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.fusing.options import parser_of_fuse
 from cddfuse_jax.images.output_files import format_for, is_video
 from cddfuse_jax.pairs import rules
-from cddfuse_jax.pairs.find import looks_medical
-from cddfuse_jax.weights import shipped
 
 
 def main() -> int:
@@ -29,8 +27,10 @@ def main() -> int:
         raise InputError("--fill is for --registration; leave it out, or measure a registration")
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return fuse_videos(given)
-    if given.sync or given.fps:
-        raise InputError("--sync and --fps are for videos; name --out a video, such as fused.mp4")
+    if given.sync or given.fps or given.offset is not None:
+        raise InputError(
+            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
+        )
     return watch_folders(given) if given.watch else fuse_images(given)
 
 
@@ -49,8 +49,6 @@ def fuse_images(given: argparse.Namespace) -> int:
     from cddfuse_jax.fusing.folder import reported
     from cddfuse_jax.fusing.records import recording
 
-    if _is_for_cameras(fuser) and all(looks_medical(job.pair) for job in jobs.todo):
-        report("note: by their names these are medical pairs; --weights mif is made for them")
     # Several processes with a --shard each may share the folder.
     alone = given.shard == (0, 1) and jobs.todo[0].out != given.out
     fused, started = 0, time.monotonic()
@@ -88,12 +86,16 @@ def fuse_videos(given: argparse.Namespace) -> int:
         if getattr(given, option) not in (None, False, (0, 1)):
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
+    from cddfuse_jax.fusing.frame_pairs import open_videos
     from cddfuse_jax.fusing.video import fuse_video
-    from cddfuse_jax.fusing.video_files import open_videos
+    from cddfuse_jax.rigs.rig import load_rig
 
-    frames = open_videos(given.vi, given.ir, given.out, given.fps, given.sync, given.overwrite)
-    count = fuse_video(_fuser(given), *frames, given.out, given.sync, given.resize)
-    print(f"{given.out}: {count} frames at {float(frames[0].rate):.5g} per second")
+    rig = load_rig(given.registration, given.fill) if given.registration else None
+    timing, rule = (given.fps, given.sync, given.offset), rules.parse(given.pair)
+    fit = rig or given.resize
+    frames = open_videos(given.vi, given.ir, given.out, *timing, fit, rule, given.overwrite)
+    count = fuse_video(_fuser(given), frames, given.out, given.resize)
+    print(f"{given.out}: {count} frames at {float(frames.visible.rate):.5g} per second")
     return 0
 
 
@@ -137,11 +139,6 @@ def _fuser(given: argparse.Namespace):
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
     return fuser
-
-
-def _is_for_cameras(fuser) -> bool:
-    weights = fuser.weights.split()[0]
-    return weights in shipped.SHIPPED and weights != "mif" and fuser.residual == "visible"
 
 
 def _ended(given: argparse.Namespace, jobs: Jobs, fused: int, seconds: float = 0) -> int:

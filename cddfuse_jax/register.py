@@ -8,15 +8,19 @@ Run it with --help for every option.
 import argparse
 import textwrap
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, progress, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.find import Pair, select_pairs
-from cddfuse_jax.rigs.rig import OPTION, Rig
+from cddfuse_jax.rigs import OPTION
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cddfuse_jax.rigs.rig import Rig
 
 MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
@@ -71,6 +75,7 @@ def main() -> int:
     check_outputs([given.out, picture], read, given.overwrite)
 
     from cddfuse_jax.rigs.picture import draw
+    from cddfuse_jax.rigs.rig import Rig
     from cddfuse_jax.rigs.search import LEAST_PAIRS
 
     affine = given.model == "affine"
@@ -106,11 +111,15 @@ def main() -> int:
 
 
 def _spread(pairs: list[Pair], most: int) -> list[Pair]:
+    import numpy as np
+
     chosen = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int)
     return [pairs[k] for k in chosen]
 
 
-def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _read(pairs: list[Pair]) -> "list[tuple[np.ndarray, np.ndarray]]":
+    import numpy as np
+
     from cddfuse_jax.images.colour import is_coloured
     from cddfuse_jax.pairs.read import read_pair
 
@@ -129,7 +138,9 @@ def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
     return images
 
 
-def _from_images(images, affine: bool) -> tuple[Rig, dict]:
+def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
+    import numpy as np
+
     from cddfuse_jax.rigs.search import measure_rig
 
     report(f"measuring {len(images)} pairs")
@@ -142,8 +153,11 @@ def _from_images(images, affine: bool) -> tuple[Rig, dict]:
     }
 
 
-def _from_points(path: Path, images, affine: bool) -> tuple[Rig, dict]:
+def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
+    import numpy as np
+
     from cddfuse_jax.rigs.points import fit, read_points
+    from cddfuse_jax.rigs.rig import Rig
 
     points = read_points(path)
     matrix, residual = fit(points, affine)

@@ -31,6 +31,45 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
     assert only_infrared == [tmp_path / "ir" / "only.bmp"]
 
 
+@pytest.mark.parametrize(
+    "visible, infrared, names",
+    [
+        (["caf\u00e9"], ["cafe\u0301"], ["caf\u00e9"]),  # accents in both forms of Unicode
+        (["00001", "00010"], ["1", "10"], ["00001", "00010"]),
+        (["1", "10"], ["01", "10"], ["1", "10"]),
+        (["1", "10", "11"], ["01", "10"], ["10"]),  # zeros count where not all go together
+        (["a.b", "a.c"], ["a.c", "a.d"], ["a.c"]),
+    ],
+)
+def test_names_that_are_written_otherwise_are_equal(tmp_path, visible, infrared, names):
+    for side, stems in (("vi", visible), ("ir", infrared)):
+        for stem in stems:
+            save(tmp_path / side / f"{stem}.png", np.zeros((4, 4)))
+    found = find.find_pairs(tmp_path / "vi", tmp_path / "ir")
+    assert [pair.name for pair in found.pairs] == names
+    assert all(pair.visible.exists() and pair.infrared.exists() for pair in found.pairs)
+
+
+def test_thumbnails_of_a_nas_and_folders_are_no_images(tmp_path):
+    save(tmp_path / "day" / "0.jpg", np.zeros((4, 4)))
+    save(tmp_path / "day" / "@eaDir" / "0.jpg" / "THUMB.jpg", np.zeros((4, 4)))
+    (tmp_path / "day" / "1.jpg").mkdir()
+    assert listing.images_within(tmp_path, deep=True) == {"day/0": tmp_path / "day" / "0.jpg"}
+
+
+def test_advice_on_names_works_on_these(tmp_path):
+    for side, stems in (("vi", "ab"), ("ir", "xy")):
+        for stem in stems:
+            save(tmp_path / side / f"{stem}.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"no pairs: .*; --pair '\*' '\*' pairs them"):
+        find.select_pairs(tmp_path / "vi", tmp_path / "ir")
+    pairs = find.select_pairs(tmp_path / "vi", tmp_path / "ir", find.Rule("*", "*")).pairs
+    assert [pair.infrared.stem for pair in pairs] == ["x", "y"]
+    save(tmp_path / "ir" / "z.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"; rename them, or give --pair with {}"):
+        find.select_pairs(tmp_path / "vi", tmp_path / "ir")
+
+
 def test_two_images_of_one_stem_are_refused(tmp_path):
     for name in ("a.png", "a.jpg", "b.png"):
         (tmp_path / name).touch()

@@ -14,6 +14,9 @@ from cddfuse_jax.data.sources import SyntheticPairs
 from cddfuse_jax.data.stored_pairs import H5Patches
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.images.ranges import AUTO, parse_range
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import read_pair
 
 
 def test_folders_are_read_as_luma_and_grey(tmp_path):
@@ -26,6 +29,26 @@ def test_folders_are_read_as_luma_and_grey(tmp_path):
         assert pair["visible"].dtype == pair["infrared"].dtype == np.float32
         np.testing.assert_array_equal(pair["visible"], np.float32(weight))
         np.testing.assert_array_equal(pair["infrared"], np.float32(51 * number) / np.float32(255))
+
+
+def test_training_reads_the_pixels_that_are_fused(tmp_path):
+    deep = np.random.default_rng(0).integers(7000, 7300, (20, 24)).astype(np.uint16)
+    for side, pixels in (("vi", np.full((20, 24), 90, np.uint8)), ("ir", deep)):
+        (tmp_path / side).mkdir()
+        Image.fromarray(pixels).save(tmp_path / side / "a.png")
+    data = configs.release().data
+    data.source, data.visible, data.infrared = "folders", *(str(tmp_path / s) for s in ("vi", "ir"))
+    for text, ends in (("", np.percentile(deep, (0.1, 99.9))), ("7100:7200", (7100, 7200))):
+        data.range_ir = text
+        infrared = make_source(data)[0]["infrared"][..., 0]
+        expected = np.clip((deep.astype(float) - ends[0]) / (ends[1] - ends[0]), 0, 1)
+        np.testing.assert_allclose(infrared, expected, atol=1e-6)
+        ranges = (AUTO, parse_range(text or "auto", "--range-ir"))
+        read = read_pair(Pair("a", tmp_path / "vi/a.png", tmp_path / "ir/a.png"), None, ranges)
+        np.testing.assert_array_equal(infrared, read.grey[1])
+    data.range_ir = "9:1"
+    with pytest.raises(InputError, match=r"data.range_ir is auto, two percentiles LOW,HIGH"):
+        make_source(data)
 
 
 def test_folders_name_what_is_wrong(tmp_path, capsys):
@@ -146,21 +169,23 @@ def folders_config(tmp_path, **names):
 
 
 def test_several_folders_are_one_source_and_lists_choose_from_it(tmp_path):
-    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "e", "f"])
+    config = folders_config(tmp_path, **{"of,one": ["a"]})  # a folder whose name has a comma
+    assert make_sources(config)[0].names() == ["a"]
+    config = folders_config(tmp_path, one=["a", "b", "c"], two=["c", "d", "d.1", "f"])
     training, held_out = make_sources(config)
-    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "e", "f"], None)
+    assert (training.names(), held_out) == (["a", "b", "c", "c", "d", "d.1", "f"], None)
     (tmp_path / "held").write_text("b.jpg\n\nc\n")
     config.held_out.names = str(tmp_path / "held")
     training, held_out = make_sources(config)
-    assert training.names() == ["a", "d", "e", "f"]
+    assert training.names() == ["a", "d", "d.1", "f"]
     assert held_out.names() == ["b", "c", "c"]
     config.held_out.every_nth = 4  # of each folder; one has only three
     assert make_sources(config)[1].names() == ["b", "c", "c", "f"]
     config.held_out.count = 2
     assert make_sources(config)[1].names() == ["b", "c"]
-    (tmp_path / "some").write_text("a\nb\nd")
+    (tmp_path / "some").write_text("a\nb\nd.1.png")
     config.data.names = str(tmp_path / "some")
-    assert make_sources(config)[0].names() == ["a", "d"]
+    assert make_sources(config)[0].names() == ["a", "d.1"]
 
 
 def test_lists_that_do_not_fit_are_told(tmp_path):

@@ -9,11 +9,12 @@ from programs import ends
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fuse import main
 from cddfuse_jax.fusing import video
+from cddfuse_jax.fusing.frame_pairs import match, open_videos
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.fusing.options import _rate
-from cddfuse_jax.fusing.video import SmoothedRange, check_timing, fuse_video, paired
+from cddfuse_jax.fusing.video import SmoothedRange, fuse_video
 from cddfuse_jax.images import image_files
-from cddfuse_jax.images.frames import FolderFrames, Frame, VideoFrames
+from cddfuse_jax.images.video_frames import VideoFrames
 
 av = pytest.importorskip("av", reason="videos need the extra [video]")
 
@@ -55,14 +56,11 @@ def packets(path, kind):
 
 
 class Numbers:
-    """Frames whose only pixel is their number."""
+    """The times of frames alone."""
 
-    def __init__(self, count, rate):
-        self.path, self.count, self.rate = f"{count}@{rate}", count, Fraction(rate)
-
-    def __iter__(self):
-        for number in range(self.count):
-            yield Frame(np.full((1, 1), number), float(number / self.rate), self.path)
+    def __init__(self, count, rate, start=0):
+        self.path, self.rate = f"{count}@{rate}", Fraction(rate)
+        self.times = [start + number / self.rate for number in range(count)]
 
 
 @pytest.fixture
@@ -80,7 +78,7 @@ def test_two_videos_become_one_with_the_sound_of_the_visible(fuse, tmp_path, cap
     assert fuse(visible, infrared, tmp_path / "out.mp4") == 0
     assert "8 frames at 25 per second" in capsys.readouterr().out
     fused = VideoFrames(tmp_path / "out.mp4")
-    assert (fused.count, fused.rate, fused.has_sound) == (8, 25, True)
+    assert (len(fused.times), fused.rate, fused.has_sound) == (8, 25, True)
     frames = list(fused)
     assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(8)])
     assert all(frame.pixels.shape == (*SIZE, 3) for frame in frames)
@@ -98,11 +96,12 @@ def test_frames_are_fused_as_images_are_apart_from_the_stretch(
     for number in range(3):
         image_files.write_png(tmp_path / "vi" / f"{number}.png", scene(number, True))
         image_files.write_png(tmp_path / "ir" / f"{number}.png", scene(number, False))
-    folders = [FolderFrames(tmp_path / side, Fraction(10)) for side in ("vi", "ir")]
+    out = tmp_path / "out.mkv"
+    pairs = open_videos(tmp_path / "vi", tmp_path / "ir", out, Fraction(10))
     fuser = Fuser(tiny_params, stretch=False, color="none")
     monkeypatch.setattr(video, "batch_size", lambda device, sizes: batch)
-    assert fuse_video(fuser, *folders, tmp_path / "out.mkv") == 3
-    for number, frame in enumerate(VideoFrames(tmp_path / "out.mkv")):
+    assert fuse_video(fuser, pairs, out) == 3
+    for number, frame in enumerate(VideoFrames(out)):
         expected = fuser(scene(number, True), scene(number, False)).astype(float)
         # Lossy coding: off by 1.6 to 1.9 levels on average, in a picture whose deviation is 60.
         assert np.abs(frame.pixels.mean(-1) - expected).mean() < 3
@@ -125,38 +124,37 @@ def test_the_stretch_does_not_flicker():
     assert (low, high) == pytest.approx((0, 0.8 - 0.4 / np.e))
 
 
-def test_frames_are_paired_by_number_or_by_time():
-    def numbers(visible, infrared, sync):
-        pairs = paired(visible, infrared, sync)
-        return [(int(a.pixels[0, 0]), int(b.pixels[0, 0])) for a, b in pairs]
-
-    assert numbers(Numbers(3, 25), Numbers(3, 25), False) == [(0, 0), (1, 1), (2, 2)]
-    with pytest.raises(InputError, match="end at different frames; give --sync"):
-        numbers(Numbers(3, 25), Numbers(2, 25), False)
-    # 30 and 10 per second: each infrared frame serves the three that are nearest.
-    half = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2)]
-    found = numbers(Numbers(20, 30), Numbers(3, 10), True)
-    assert found[:8] == half[:8] and found[-1][0] in (8, 9)  # and ends with the shorter one
-    assert numbers(Numbers(2, 10), Numbers(9, 30), True) == [(0, 0), (1, 3)]
+def test_frames_go_together_by_their_times(capsys):
+    assert match(Numbers(3, 25), Numbers(3, 25)) == [(0, 0), (1, 1), (2, 2)]
+    # 30 and 10 per second: each infrared frame serves the three that are nearest, up to half of an
+    # infrared frame after the last.
+    slow = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2)]
+    assert match(Numbers(20, 30), Numbers(3, 10), True) == slow
+    note = "note: 20@30 at 0 to 0.233333 s with 3@10 at 0 to 0.2 s; 12 visible frames without a"
+    assert capsys.readouterr().err == f"{note} partner left out\n"
+    assert match(Numbers(2, 10), Numbers(9, 30), True) == [(0, 0), (1, 3)]
     # Halfway between two the later one is taken.
-    assert numbers(Numbers(3, 20), Numbers(2, 10), True) == [(0, 0), (1, 1), (2, 1)]
+    assert match(Numbers(3, 20), Numbers(2, 10), True) == [(0, 0), (1, 1), (2, 1)]
+    # One clock: the infrared stream begins a second later. And infrared times that are late by it.
+    assert match(Numbers(12, 10), Numbers(12, 10, 1), True) == [(10, 0), (11, 1)]
+    assert match(Numbers(3, 10), Numbers(3, 10, 1), True, Fraction(-1)) == [(0, 0), (1, 1), (2, 2)]
+    with pytest.raises(InputError, match=r"no frames are of one time, .* give --offset"):
+        match(Numbers(3, 10), Numbers(3, 10, 5), True)
 
 
-@pytest.mark.parametrize("other", [Numbers(7, 25), Numbers(8, 30)])
-def test_different_timing_is_refused_unless_synchronised(other):
+@pytest.mark.parametrize("other", [Numbers(7, 25), Numbers(8, 30), Numbers(8, 25, 1)])
+def test_different_times_are_refused_unless_they_are_to_be_matched(other):
     with pytest.raises(InputError, match=r"8@25 has 8 at 25 per second and .*give --sync"):
-        check_timing(Numbers(8, 25), other, False)
-    check_timing(Numbers(8, 25), other, True)
+        match(Numbers(8, 25), other)
 
 
 def test_rates_that_are_written_differently_are_one_and_near_ones_are_two():
-    ntsc, rounded = Numbers(8, Fraction(30000, 1001)), Numbers(8, Fraction(2997, 100))
-    check_timing(ntsc, rounded, False)
-    check_timing(rounded, ntsc, False)
-    for other in (ntsc, rounded):  # a frame apart after 1,000
-        for pair in ((other, Numbers(8, 30)), (Numbers(8, 30), other)):
+    ntsc, rounded = Numbers(900, Fraction(30000, 1001)), Numbers(900, Fraction(2997, 100))
+    assert match(ntsc, rounded) == match(rounded, ntsc) == [(n, n) for n in range(900)]
+    for other in (ntsc, rounded):  # nearly a frame apart at the end
+        for pair in ((other, Numbers(900, 30)), (Numbers(900, 30), other)):
             with pytest.raises(InputError, match="give --sync"):
-                check_timing(*pair, False)
+                match(*pair)
 
 
 def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys):
@@ -182,12 +180,10 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         ((short, short, tmp_path), "--out must be a video"),
         ((short, short, short, "--overwrite"), "would overwrite an input"),
         ((short, tmp_path / "none.mp4", tmp_path / "new.mp4"), "none.mp4: no such file"),
-        ((tmp_path / "vi/0.png", short, tmp_path / "new.mp4"), "two videos or folders of frames"),
-        (
-            (short, tmp_path / "ir", tmp_path / "new.mp4", "--sync"),
-            "both images must have one size",
-        ),
-        ((*folders, tmp_path / "frames", "--sync"), "--sync and --fps are for videos"),
+        ((tmp_path / "vi/0.png", short, tmp_path / "new.mp4"), "0.png: one image; a video is made"),
+        ((short, short, tmp_path / "new.mp4", "--fps", "25"), "--fps is for folders of frames"),
+        ((short, short, tmp_path / "new.mp4", "--offset", "1s"), "a number of seconds, got 1s"),
+        ((*folders, tmp_path / "frames", "--sync"), "--sync, --offset and --fps are for videos"),
         ((*folders, tmp_path / "new.mp4", "--align"), "leave it out for videos"),
     ):
         assert fuse(*arguments) == 2
@@ -198,7 +194,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     more = "--sync", "--resize", "infrared"
     assert fuse(short, tmp_path / "ir", tmp_path / "new.mp4", *more) == 0
-    assert VideoFrames(tmp_path / "new.mp4").count == 3
+    assert len(VideoFrames(tmp_path / "new.mp4").times) == 2
 
 
 @pytest.mark.parametrize("text", ["1e99999999", "0", "-5", "1/0", "9" * 5000, "nan", "fast"])
@@ -220,31 +216,6 @@ def test_a_full_disk_leaves_no_video_and_is_no_fault_of_the_input(fuse, tmp_path
     told = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert told == [f"error: {tmp_path / 'out.mp4'} could not be written: File too large"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "vi.mp4"]
-
-
-# What the 3x3 matrix of an MP4 (a, b, c, d: x' = ax + cy, y' = bx + dy, y down) does to a picture.
-TURNS = {
-    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # clockwise
-    (0, -1, 1, 0): lambda image: np.rot90(image, 1),
-    (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
-    (1, 0, 0, 1): lambda image: image,
-}
-
-
-@pytest.mark.parametrize("matrix", TURNS)
-def test_frames_are_turned_as_the_container_says(tmp_path, capsys, matrix):
-    content = bytearray(write_video(tmp_path / "plain.mp4", 2).read_bytes())
-    place = content.index(b"tkhd") + 44
-    for step, value in zip((0, 4, 12, 16), matrix, strict=True):
-        content[place + step : place + step + 4] = (value * 65536).to_bytes(4, "big", signed=True)
-    (tmp_path / "turned.mp4").write_bytes(content)
-    plain, turned = (list(VideoFrames(tmp_path / f"{name}.mp4")) for name in ("plain", "turned"))
-    assert len(turned) == 2
-    for one, other in zip(plain, turned, strict=True):
-        np.testing.assert_array_equal(other.pixels, TURNS[matrix](one.pixels))
-    told = capsys.readouterr().err
-    note = f"note: {tmp_path / 'turned.mp4'}: turned upright as the file says\n"
-    assert told == ("" if matrix == (1, 0, 0, 1) else note)
 
 
 def test_values_and_errors_of_frames_name_their_file(fuse, tmp_path, capsys):

@@ -158,9 +158,9 @@ FIELDS: dict[str, Field] = {
     ),
     "data.registration": Field("", "for folders: a rig's file of cddfuse register"),
     "data.range_vi": Field(
-        "auto", "for folders: what becomes black and white of visible files, as fuse --range-vi"
+        "", "for folders: what becomes black and white, as fuse --range-vi; empty for auto"
     ),
-    "data.range_ir": Field("auto", "for folders: the same of infrared files"),
+    "data.range_ir": Field("", "for folders: the same of infrared files"),
     "data.names": Field("", "a text file with a name a line: only these pairs; empty for all"),
     "data.file": Field("", "for hdf5: a file of cddfuse patches"),
     "data.directory": Field("", "for tfds: the folder named after the version"),

@@ -18,7 +18,7 @@ from cddfuse_jax.data.sources import (
 )
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
 from cddfuse_jax.errors import InputError, did_you_mean
-from cddfuse_jax.files import check_local
+from cddfuse_jax.files import check_local, listed
 from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.rigs.rig import load_rig
@@ -66,7 +66,7 @@ def _selected(source: Source, indices: set[int]) -> Source:
 def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Source]:
     match data.source:
         case "folders":
-            visible, infrared = (_given(data, side).split(",") for side in ("visible", "infrared"))
+            visible, infrared = (listed(_given(data, side)) for side in ("visible", "infrared"))
             if len(visible) != len(infrared):
                 raise InputError(
                     "data.visible and data.infrared must name as many folders, got "
@@ -75,8 +75,8 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
             ranges = (
-                parse_range(data.range_vi, "data.range_vi"),
-                parse_range(data.range_ir, "data.range_ir"),
+                parse_range(data.range_vi or "auto", "data.range_vi"),
+                parse_range(data.range_ir or "auto", "data.range_ir"),
             )
             return [
                 FolderPairs(*sides, keep_bad, rule, rig, ranges)
@@ -97,7 +97,7 @@ def _given(data: ml_collections.ConfigDict, field: str) -> str:
         raise InputError(
             f"data.source={data.source} needs data.{field}: set --config.data.{field}=PATH"
         )
-    for path in data[field].split(","):
+    for path in listed(data[field]):
         check_local(path)
     return data[field]
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from cddfuse_jax.data.sources import Images, Size, Source
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.listing import unended
 
 
 class Joined:
@@ -57,13 +58,15 @@ class Subset:
 
 
 def named(source: Source, file: str | os.PathLike) -> set[int]:
-    """Return the numbers of the pairs that a text file names, a name a line, endings left out."""
+    """Return the numbers of the pairs that a text file names: a name a line, ending or not."""
     try:
         lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: no text file with a name a line ({error})") from None
-    wanted = {PurePath(line.strip()).stem for line in lines if line.strip()}
-    found = [PurePath(name).stem for name in source.names()]
+    found = [unended(name) for name in source.names()]
+    known = set(found)
+    wanted = {unended(line.strip()) for line in lines if line.strip()}
+    wanted = {name if name in known else PurePath(name).name for name in wanted}
     if not wanted:
         raise InputError(f"{file}: names no pair; write one name a line")
     if missing := sorted(wanted.difference(found)):

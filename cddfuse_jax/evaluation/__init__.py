@@ -3,4 +3,5 @@
 Commands list these names without importing the scores.
 """
 
+DEFAULT_BASELINES = ("max", "mean")
 REPORT_FILES = ("scores.csv", "means.csv", "summary.json", "report.html")

@@ -43,7 +43,7 @@ def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
     if left_out:
         comments.append(f"% left out, see --columns: {', '.join(left_out)}")
     below = ""
-    if others and count != (pairs := PUBLISHED[evaluation.dataset].pairs):
+    if evaluation.dataset and others and count != (pairs := PUBLISHED[evaluation.dataset].pairs):
         comments.append(f"% left out, published: rows over {pairs} pairs, here are {count}")
         others = []
     elif others:

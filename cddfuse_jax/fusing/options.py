@@ -4,6 +4,7 @@ import argparse
 import functools
 import textwrap
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +14,8 @@ from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
-from cddfuse_jax.pairs import rules
-from cddfuse_jax.pairs.read import RESIZES
-from cddfuse_jax.rigs.rig import HELP, OPTION
+from cddfuse_jax.pairs import RESIZES, rules
+from cddfuse_jax.rigs import HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 
@@ -41,9 +41,9 @@ def parser_of_fuse() -> ArgumentParser:
 
             Images of two folders are paired by name without ending, or by --pair. The luma of both
             is fused, stretched to 0-255, and given the chroma of the one that has colour. A pair
-            that cannot be fused gets an error line, and the others are fused. A video keeps rate
+            that cannot be fused gets an error line, and the others are fused. A video keeps times
             and sound of the visible one, and its stretch follows the light slowly, so that it does
-            not flicker; frames are matched by their order. Nothing is overwritten unless asked for.
+            not flicker; frames of one time go together. Nothing is overwritten unless asked for.
 
             The pairs of folders are spread over all devices. Several processes, on one machine or
             many, share a folder by --shard. A video stays on one device.
@@ -125,9 +125,18 @@ def parser_of_fuse() -> ArgumentParser:
         help="frames per second of folders of frames, such as 25 or 30000/1001; default: the other "
         "video's")  # fmt: skip
     video.add_argument("--sync", action="store_true",
-        help="pair frames by time: each visible one with the infrared one nearest to it; without "
-        "it, a different number or rate of frames is an error")  # fmt: skip
+        help="pair frames by the times in both files: each visible one with the infrared one "
+        "nearest to it; without it, frames of other times are an error")  # fmt: skip
+    video.add_argument("--offset", type=_seconds, metavar="SECONDS",
+        help="add to the infrared file's times, then pair as --sync does")  # fmt: skip
     return parser
+
+
+def _seconds(text: str) -> Fraction:
+    try:
+        return Fraction(Decimal(text if len(text) <= 20 and "e" not in text.lower() else "x"))
+    except (ValueError, ArithmeticError):
+        raise argparse.ArgumentTypeError(f"an offset is a number of seconds, got {text}") from None
 
 
 def _range_of(option: str) -> Callable[[str], Range]:

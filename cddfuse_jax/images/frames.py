@@ -1,6 +1,8 @@
-"""Frames in time order, from a video file or a folder of images, one at a time."""
+"""Frames in time order, from images or pages of a TIFF, one at a time."""
 
-from collections.abc import Iterator
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -8,20 +10,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from cddfuse_jax.console import report
-from cddfuse_jax.errors import InputError, install, one_line
-from cddfuse_jax.images.image_files import READ, read_photo
-from cddfuse_jax.images.listing import images_by_stem
-
-try:
-    import av
-except ImportError:
-    av = None  # type: ignore[assignment]
-
-INSTALL = f"videos need PyAV: {install('video')}"
+from cddfuse_jax.images.image_files import read_photo, read_size
 
 
 class Frame(NamedTuple):
-    """Stored values, HxW or HxWx3, the time in seconds since the first frame, and the file."""
+    """Stored values, HxW or HxWx3, the time in seconds, and the file."""
 
     pixels: np.ndarray
     seconds: float
@@ -29,94 +22,54 @@ class Frame(NamedTuple):
 
 
 class Frames(Protocol):
-    """What `fuse_video` reads: how many frames, how fast, and the frames themselves."""
+    """What `fuse_video` reads: the times in seconds, and the frames themselves."""
 
     path: Path
-    count: int
+    times: list[Fraction]
     rate: Fraction
+    tick: Fraction
+    size: tuple[int, int]
+    aspect: Fraction
+    has_sound: bool
 
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_frames(path: Path, rate: Fraction | None) -> Frames:
-    """Open a video file, or a folder of frames that were taken at ``rate`` per second."""
-    if path.is_dir():
-        return FolderFrames(path, rate)
-    return VideoFrames(path)
+class ImageFrames:
+    """Image files, or pages of one, as frames at given times."""
 
+    has_sound, aspect = False, Fraction(1)
 
-class FolderFrames:
-    """The images of a folder as frames, sorted by name."""
-
-    def __init__(self, path: Path, rate: Fraction | None):
-        self.path, self.files = path, list(images_by_stem(path).values())
-        if not self.files:
-            raise InputError(f"{path}: no frames; {READ} are read")
-        if rate is None:
-            raise InputError(f"{path}: a folder has no frame rate; give --fps")
-        self.count, self.rate = len(self.files), rate
+    def __init__(
+        self,
+        path: Path,
+        images: Sequence[tuple[Path, int | None]],
+        times: list[Fraction],
+        rate: Fraction,
+        tick: Fraction | None = None,
+    ):
+        self.path, self.images, self.times, self.rate = path, images, times, rate
+        self.tick = tick or 1 / rate
+        self.size = read_size(*images[0])
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, file in enumerate(self.files):
-            photo = read_photo(file)
+        for number, (time, image) in enumerate(zip(self.times, self.images, strict=True)):
+            photo = read_photo(*image)
             for note in photo.notes if not number else ():
-                report(f"note: {file}: {note}")
-            yield Frame(photo.pixels, float(number / self.rate), file)
+                report(f"note: {image[0]}: {note}")
+            yield Frame(photo.pixels, float(time), image[0])
 
 
-class VideoFrames:
-    """The first video stream of a file; grey and 16-bit grey streams stay what they are.
+def numbered(names: list[str]) -> list[int]:
+    """Return which frame, from 0, each of some sorted names is: numbers in them may leave gaps.
 
-    Raises:
-        InputError: PyAV is missing, or the file is no video; from the iterator: it is broken.
+    Where the names are of something else than numbered frames, they follow each other.
     """
-
-    def __init__(self, path: Path):
-        if av is None:
-            raise InputError(INSTALL)
-        self.path = path
-        with opened(path) as container:
-            stream = container.streams.video[0]
-            if not stream.average_rate:
-                raise InputError(f"{path}: the video has no frame rate")
-            self.rate = Fraction(stream.average_rate)
-            # Counted, not believed: many files do not say, and packets are quickly skipped.
-            self.count = sum(packet.size > 0 for packet in container.demux(stream))
-            self.has_sound = bool(container.streams.audio)
-
-    def __iter__(self) -> Iterator[Frame]:
-        with opened(self.path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            first = None
-            try:
-                for number, frame in enumerate(container.decode(stream)):
-                    time = number / self.rate if frame.time is None else frame.time
-                    first = time if first is None else first
-                    if frame.rotation % 360 and not number:
-                        report(f"note: {self.path}: turned upright as the file says")
-                    # Counterclockwise, as NumPy turns.
-                    pixels = np.rot90(_pixels(frame), round(frame.rotation / 90))
-                    yield Frame(np.ascontiguousarray(pixels), float(time - first), self.path)
-            except av.error.FFmpegError as error:
-                raise InputError(f"{self.path}: broken video ({one_line(error)})") from None
-
-
-def opened(path: Path):
-    """Open a container for reading, and make sure that it has a video stream."""
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"{path}: not a video that can be read ({one_line(error)})") from None
-    if not container.streams.video:
-        container.close()
-        raise InputError(f"{path}: has no video stream")
-    return container
-
-
-def _pixels(frame) -> np.ndarray:
-    name = frame.format.name
-    if name.startswith("gray"):
-        deep = frame.format.components[0].bits > 8
-        return frame.to_ndarray(format="gray16le" if deep else "gray")
-    return frame.to_ndarray(format="rgb24")
+    found = [re.findall(r"\d+", name)[-1:] for name in names]
+    numbers = [int(digits[0]) for digits in found if digits]
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
+    if len(numbers) == len(names) and steps and min(steps) > 0:
+        frames = [(number - numbers[0]) // min(steps) for number in numbers]
+        if not any(step % min(steps) for step in steps) and frames[-1] < 2 * len(names):
+            return frames
+    return list(range(len(names)))

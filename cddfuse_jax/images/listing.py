@@ -1,12 +1,17 @@
 """The image files of a folder, by their names without ending."""
 
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import SUFFIXES
+
+THUMBNAILS = "@eaDir"  # the folder that a Synology NAS adds
+_ENDING = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 
 
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
@@ -49,10 +54,22 @@ def candidates_by_stem(
     found = defaultdict(list)
     for file in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
         within = file.relative_to(folder)
-        hidden = any(part[0] == "." for part in within.parts)
-        if file.name.lower().endswith(SUFFIXES) and not hidden:
-            found[without_ending(within).as_posix()].append(file)
+        hidden = any(part[0] == "." or part == THUMBNAILS for part in within.parts)
+        if file.name.lower().endswith(SUFFIXES) and not hidden and file.is_file():
+            # The same accents may be written in two ways.
+            stem = unicodedata.normalize("NFC", without_ending(within).as_posix())
+            found[stem].append(file)
     return dict(found)
+
+
+def natural(name: str) -> list[str | int]:
+    """Return what sorts ``img_9`` before ``img_10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def unended(name: str) -> str:
+    """Return a name without the ending of an image, if it has one; other dots stay."""
+    return _ENDING.sub("", name)
 
 
 def without_ending(file: Path) -> Path:

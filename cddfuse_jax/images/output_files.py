@@ -33,7 +33,10 @@ FORMATS = {
 }
 _OF_SUFFIX = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".tif": "tif", ".tiff": "tif"}
 _OTHERS = (".bmp", ".webp", ".npy", ".gif", ".avif", ".heic", ".jp2", ".exr", ".ppm", ".pgm")
-_VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+_VIDEOS = (
+    *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"),
+    *(".mts", ".m2ts", ".flv", ".asf", ".ogv", ".vob", ".mxf", ".h264", ".264", ".hevc", ".265"),
+)
 QUALITY = 95  # of JPEG, 1 to 100
 
 

@@ -3,6 +3,7 @@
 What has no plain meaning as grey or as RGB is refused, with its type, bands and what to save.
 """
 
+import contextlib
 import itertools
 import logging
 import os
@@ -20,7 +21,7 @@ MOST_PIXELS_PER_BYTE = 10_000  # what is beyond would fill the memory with nothi
 _BANDS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "SEPARATED": 4, "YCBCR": 3}
 _ORIENTATION, _NO_DATA, _RAW, _ALPHA = 274, 42113, 50706, (1, 2)
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is said here in one line
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # messages here say it in one line
 
 
 def read_tiff(
@@ -54,6 +55,16 @@ def read_tiff(
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
     return Photo(np.ascontiguousarray(pixels), tuple(notes))
+
+
+def count_pages(path: str | os.PathLike) -> int:
+    """Return how many pages a TIFF has, without thumbnails; 0 of what is none."""
+    import tifffile
+
+    with contextlib.suppress(tifffile.TiffFileError, OSError), tifffile.TiffFile(path) as file:
+        pages: Any = file.pages
+        return sum(not page.is_reduced for page in pages)
+    return 0
 
 
 def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, list[str]]:

@@ -1,5 +1,7 @@
 """From images of any type and any channels to the planes 0-255 that scores take."""
 
+from typing import Optional, Union
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,8 +15,8 @@ LUMA = np.array((0.299, 0.587, 0.114))
 
 
 def scaled(
-    image: ArrayLike, name: str, data_range: float | None
-) -> Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]:
+    image: ArrayLike, name: str, data_range: Optional[float]
+) -> Union[Num[np.ndarray, "h w"], Num[np.ndarray, "h w 3"]]:
     """Bring an image to the range 0-255: uint8 as it is, all others as float64.
 
     Args:
@@ -61,7 +63,7 @@ def scaled(
 
 
 def grey(
-    image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"],
+    image: Union[Num[np.ndarray, "h w"], Num[np.ndarray, "h w 3"]],
 ) -> Num[np.ndarray, "h w"]:
     """Return 0.299 R + 0.587 G + 0.114 B of colour, rounded for uint8; a grey image stays."""
     if image.ndim == 2:

@@ -1,6 +1,7 @@
 """Scores by name, of arrays as they come."""
 
 from collections.abc import Iterable
+from typing import Optional, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +13,11 @@ from cddfuse_jax.metrics.record import Metric
 
 def compute(
     fused: ArrayLike,
-    visible: ArrayLike | None = None,
-    infrared: ArrayLike | None = None,
-    names: Iterable[str] | str | None = None,
+    visible: Optional[ArrayLike] = None,
+    infrared: Optional[ArrayLike] = None,
+    names: Union[Iterable[str], str, None] = None,
     protocol: str = "release",
-    data_range: float | None = None,
+    data_range: Optional[float] = None,
 ) -> dict[str, float]:
     """Compute scores of one fused image.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,9 +65,9 @@ class Metric:
     def __call__(
         self,
         fused: ArrayLike,
-        visible: ArrayLike | None = None,
-        infrared: ArrayLike | None = None,
-        data_range: float | None = None,
+        visible: Optional[ArrayLike] = None,
+        infrared: Optional[ArrayLike] = None,
+        data_range: Optional[float] = None,
     ) -> float:
         """Compute the score; ``data_range`` and what is refused are as for `compute`."""
         named = {"fused": fused, "visible": visible, "infrared": infrared}

@@ -1,7 +1,7 @@
 """Local statistics of two images in a sliding window: what SSIM and its relatives are made of."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import scipy  # whose parts are imported when first used
@@ -32,7 +32,7 @@ def gaussian(taps: int, sigma: float) -> Float[np.ndarray, " {taps}"]:
 def filtered(
     image: Plane,
     window: Float[np.ndarray, " taps"],
-    down: Float[np.ndarray, " taps"] | None = None,
+    down: Optional[Float[np.ndarray, " taps"]] = None,
 ) -> Plane:
     """Filter an image with ``outer(down, window)``, down as across if None, zeros around it."""
     rows = scipy.ndimage.correlate1d(image, window, axis=1, mode="constant")

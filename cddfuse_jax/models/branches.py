@@ -51,30 +51,26 @@ def check_parts(model: Any) -> None:
     sizes = {"features": model.features, "heads": model.heads, "layers": model.coupling_layers}
     for field in PARTS:
         name = getattr(model, field)
-        if not name:
-            continue
         inputs = (x, x) if field == "merge" else (x,)
-        try:
-            custom = part(name, nn.Module, **sizes, remat=model.remat)
-            found, variables = jax.eval_shape(custom.init_with_output, jax.random.key(0), *inputs)
-        except InputError:
-            raise
-        except Exception as error:  # whatever the user's code raises
-            problem = f"it fails with {type(error).__name__}: {one_line(error)}"
-        else:
-            state = ", ".join(set(variables) - {"params"})
-            if state:
-                problem = f"it keeps {state}"
-            elif not isinstance(found, jax.ShapeDtypeStruct):
-                problem = f"it returns a {type(found).__name__}"
-            elif (found.shape, found.dtype) != (shape, dtype):
-                problem = f"it returns {found.dtype} of shape {found.shape}"
-            else:
-                continue
-        raise InputError(
-            f"config.model.{field}={name} must map {dtype} of shape {shape} to one array of the "
-            f"same shape and type, without dropout or state as of BatchNorm; {problem}"
-        )
+        if name and (problem := _problem(part(name, nn.Module, **sizes, remat=True), *inputs)):
+            raise InputError(
+                f"config.model.{field}={name} must map {dtype} of shape {shape} to one array of "
+                f"the same shape and type, without dropout or state as of BatchNorm; it {problem}"
+            )
+
+
+def _problem(custom: nn.Module, *inputs: jax.ShapeDtypeStruct) -> str:
+    try:
+        variables = jax.eval_shape(custom.init, jax.random.key(0), *inputs)
+        if state := set(variables) - {"params"}:
+            return f"keeps {', '.join(state)}"
+        found = jax.eval_shape(custom.apply, variables, *inputs)
+    except Exception as error:  # whatever the user's code raises
+        return f"fails with {type(error).__name__}: {one_line(error)}"
+    if not isinstance(found, jax.ShapeDtypeStruct):
+        return f"returns a {type(found).__name__}"
+    alike = (found.shape, found.dtype) == (inputs[0].shape, inputs[0].dtype)
+    return "" if alike else f"returns {found.dtype} of shape {found.shape}"
 
 
 def sources(model: Any) -> list[Path]:

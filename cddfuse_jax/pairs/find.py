@@ -72,6 +72,8 @@ def find_pairs(
     listed = images_within(visible, deep)
     first, second = listed, listed if one else images_within(infrared, deep)
     notes = skipped(visible, *(() if one else (infrared,)))
+    if rule is None and not one:
+        second = _renumbered(first, second)
     if rule is None:
         rule = _rule_of(list(first), list(second), visible, one)
         notes += [f"pairs found by {rule}"] * (rule != Rule())
@@ -116,6 +118,18 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
             "both, as RGB and a fourth band, must be split first: magick FILE -separate %d.png)"
         )
     return Rule()
+
+
+def _renumbered(first: dict[str, Path], second: dict[str, Path]) -> dict[str, Path]:
+    """Return the second side under the first's names, where but for zeros all names are equal."""
+    plain = [
+        {re.sub(r"\d+", lambda digits: str(int(digits[0])), name): name for name in side}
+        for side in (first, second)
+    ]
+    distinct = [len(names) for names in plain] == [len(first), len(second)]
+    if first.keys() == second.keys() or not distinct or plain[0].keys() != plain[1].keys():
+        return second
+    return {plain[0][name]: second[other] for name, other in plain[1].items()}
 
 
 def refuse_one_file(pair: Pair) -> None:
@@ -182,10 +196,15 @@ def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
     """Return the line for two folders that have no pair."""
     if rule:
         return f"no pairs: no two names in {visible} and {infrared} go together by {rule}"
+    counts = [len(images_within(home(Path(side)), deep=False)) for side in (visible, infrared)]
+    advice = (
+        "--pair '*' '*' pairs them in the order of names"
+        if counts[0] == counts[1]  # else that is refused
+        else "rename them, or give --pair with {} for what the names of a scene share"
+    )
     return (
         f"no pairs: an image in {visible} and one in {infrared} must have the same name "
-        f"(endings may differ), found {alone} images without a partner; where names carry a mark "
-        "of the side, give --pair '{}_V' '{}_T'"
+        f"(endings may differ), found {alone} images without a partner; {advice}"
     )
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,13 +14,12 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
+from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.rigs.rig import Rig
 from cddfuse_jax.rigs.shift import Shift
 
 Size = tuple[int, int]  # height, width
-Resize = Literal["visible", "infrared"]
-RESIZES: tuple[Resize, ...] = ("visible", "infrared")
 Fit = Resize | Rig | None  # how the images of a pair are brought to one size
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 _NAMES = ("the visible one", "the infrared one")
@@ -108,8 +106,8 @@ def fitted(
     if sizes[0] == sizes[1]:
         return (visible, infrared), ""
     if fit == "infrared":
-        return (visible, levels.resized(infrared, *sizes[0])), _resizing(sizes[1], sizes[0])
-    return (levels.resized(visible, *sizes[1]), infrared), _resizing(sizes[0], sizes[1])
+        return (visible, levels.resized(infrared, *sizes[0])), resizing(sizes[1], sizes[0])
+    return (levels.resized(visible, *sizes[1]), infrared), resizing(sizes[0], sizes[1])
 
 
 def check_same_size(
@@ -125,7 +123,8 @@ def check_same_size(
         )
 
 
-def _resizing(before: Size, after: Size) -> str:
+def resizing(before: Size, after: Size) -> str:
+    """Return the note on an image that was resampled."""
     (old_height, old_width), (height, width) = before, after
     note = f"resized from {old_width}x{old_height} to {width}x{height}, as of one field of view"
     distortion = (width / height) / (old_width / old_height)
@@ -169,7 +168,7 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
     elif isinstance(given, Values):
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
-        notes.append("pixels without a value are filled from those beside them")
+        notes.append("pixels without a value are filled from the nearest")
     kind = "float" if floats else f"{depth}-bit"
     return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import SUFFIXES
+from cddfuse_jax.images.listing import natural, unended
 
 PLACE, ANY = "{}", "*"
 SEPARATORS = " _-.()[]/"  # between a scene and a mark
@@ -50,7 +50,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         help="how the files of a scene are named on each side, {} for what they share, such as "
         "'{}_V' '{}_T' or 'visible/{}' 'thermal/{}', and * for what differs; 'DJI_*_V' 'DJI_*_T', "
         "without {}, pairs in the order of names; both folders may be one then; default: equal "
-        "names, else what is found and said")  # fmt: skip
+        "names; otherwise the rule is guessed from the names and printed")  # fmt: skip
 
 
 def parse(patterns: Iterable[str] | None) -> Rule | None:
@@ -65,8 +65,7 @@ def parse(patterns: Iterable[str] | None) -> Rule | None:
             "or with * instead of it, such as 'DJI_*_V' and 'DJI_*_T', to pair in their order, "
             f"got {' and '.join(map(repr, given))}"
         )
-    endings = "|".join(map(re.escape, SUFFIXES))
-    return Rule(*(re.sub(f"(?i)({endings})$", "", each) for each in given))
+    return Rule(*map(unended, given))
 
 
 def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool):
@@ -80,7 +79,7 @@ def sides(rule: Rule, visible: Iterable[str], infrared: Iterable[str], one: bool
             pattern is ``{}`` alone has what the other's does not fit.
     """
     if rule.by_order:
-        return _in_order(rule, sorted(visible, key=_numbered), sorted(infrared, key=_numbered), one)
+        return _in_order(rule, sorted(visible, key=natural), sorted(infrared, key=natural), one)
     found: tuple[Scenes, Scenes] = (
         _by_scene(rule.visible, visible), _by_scene(rule.infrared, infrared)
     )  # fmt: skip
@@ -151,11 +150,6 @@ def _in_order(rule: Rule, visible: list[str], infrared: list[str], one: bool):
     return {name: [name] for name in first}, {
         name: [other] for name, other in zip(first, second, strict=True)
     }
-
-
-def _numbered(name: str) -> list[str | int]:
-    """Return what sorts ``img_9`` before ``img_10``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _escaped(text: str) -> str:

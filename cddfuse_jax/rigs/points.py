@@ -28,7 +28,7 @@ def read_points(path: Path) -> Float[np.ndarray, "n 4"]:
     for side, columns in (("visible", points[:, :2]), ("infrared", points[:, 2:])):
         length, breadth = np.linalg.svd(columns - columns.mean(0), compute_uv=False)[:2]
         if breadth <= LEAST_BREADTH * length:
-            raise InputError(f"{path}: the {side} points lie on a line; take others beside it")
+            raise InputError(f"{path}: the {side} points lie on a line; take others away from it")
     return points
 
 

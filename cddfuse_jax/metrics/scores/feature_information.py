@@ -1,6 +1,7 @@
 """FMI: how much grey values of small windows say of the same windows of either source."""
 
 from collections.abc import Callable
+from typing import Union
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def _deviation(p: Windows) -> Float[np.ndarray, " n"]:
 
 
 def _entropy(
-    p: Float[np.ndarray, "9 *other n"], axes: int | tuple[int, int]
+    p: Float[np.ndarray, "9 *other n"], axes: Union[int, tuple[int, int]]
 ) -> Float[np.ndarray, " n"]:
     """Return the entropy in bits; an impossible share below 0 counts by its size, as published."""
     logs = np.log2(np.abs(p), out=np.zeros_like(p), where=p != 0)

@@ -47,11 +47,11 @@ def chen_blum_halved(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """
     span = (x - x.min() for x in (fused, visible, infrared))
     steady = 1e-10
-    return _kept(*(_masked_contrast(x / max(x.max(), steady), 60, steady) for x in span), steady)
+    contrasts = (_masked_contrast(x / max(x.max(), steady), 60, steady) for x in span)
+    return _kept(*contrasts, steady=steady)
 
 
-def _kept(contrast_fused: Plane, first: Plane, second: Plane, steady: float = 0.0) -> float:
-    contrasts = (first, second)
+def _kept(contrast_fused: Plane, *contrasts: Plane, steady: float = 0.0) -> float:
     squares = [c * c for c in contrasts]
     total = squares[0] + squares[1] + steady
     shares = [np.divide(s, total, out=np.full_like(s, 0.5), where=total > 0) for s in squares]

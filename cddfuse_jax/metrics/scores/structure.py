@@ -84,9 +84,8 @@ def yang_unnormalized(fused: Plane, visible: Plane, infrared: Plane) -> float:
         for x, y in ((infrared, visible), (infrared, fused), (visible, fused))
     )
     share = sources.variance_first / (sources.variance_first + sources.variance_second + 1e-10)
-    alike, first, second = (similarity(pair, 0.01**2, 0.03**2) for pair in (sources, first, second))
-    mixed = share * first + (1 - share) * second
-    return np.where(alike >= _ALIKE, mixed, np.maximum(first, second)).mean()
+    alike, q1, q2 = (similarity(pair, 0.01**2, 0.03**2) for pair in (sources, first, second))
+    return np.where(alike >= _ALIKE, share * q1 + (1 - share) * q2, np.maximum(q1, q2)).mean()
 
 
 @metric(
