@@ -28,6 +28,15 @@ def check_local(path: str | os.PathLike) -> None:
         )
 
 
+def placeholder(start: bytes) -> str:
+    """Return what a file's first bytes are where a download left something else, "" for nothing."""
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file: git lfs pull"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "an HTML page, not the file: download it anew"
+    return ""
+
+
 def listed(text: str) -> list[str]:
     """Return the paths that commas part, or the one whose own name has them."""
     return [text] if os.path.exists(text) else text.split(",")

@@ -225,3 +225,67 @@ def test_fused_images_are_pictures(tmp_path):
         ):
             read_image(tmp_path / "a.npy", fused=True)
     assert read_photo(tmp_path / "a.npy").pixels.tolist() == [[0, 300]]
+
+
+def test_swapped_bytes_are_put_in_order(tmp_path):
+    """As exiftool takes FLIR's raw PNG out."""
+    rows, columns = np.mgrid[:48, :64]
+    counts = (7000 + 12 * columns + 9 * rows + 400 * (columns > 40)).astype(np.uint16)
+    for name, stored in (
+        ("right", counts),
+        ("swapped", counts.byteswap()),
+        ("upper", counts // 40 * 256),
+    ):
+        Image.fromarray(stored).save(tmp_path / f"{name}.png")
+    swapped = read_photo(tmp_path / "swapped.png")
+    np.testing.assert_array_equal(swapped.pixels, counts)
+    assert swapped.notes == ("bytes of its counts swapped, as FLIR stores them",)
+    assert read_photo(tmp_path / "right.png").notes == ()
+    np.testing.assert_array_equal(read_photo(tmp_path / "upper.png").pixels, counts // 40 * 256)
+
+
+@pytest.mark.parametrize(
+    "dtype, low, high, warned",
+    [
+        (np.int16, 12, 38, False),  # degrees in 16 bits are counts
+        (np.int32, 12, 38, True),
+        (np.float32, 0.21, 0.33, True),
+        (np.int32, 5, 240, False),
+        (np.float32, 0, 1, False),
+    ],
+)
+def test_values_far_below_white_are_measured_or_warned_of(tmp_path, dtype, low, high, warned):
+    values = np.linspace(low, high, 48 * 64).reshape(48, 64).astype(dtype)
+    np.save(tmp_path / "ir.npy", values)
+    photo = as_picture(tmp_path / "ir.npy")
+    given = [w.split("--range-ir ")[1].split(":") for w in photo.warnings]
+    expected = [pytest.approx([low, high], abs=0.05 * (high - low))] if warned else []
+    assert [list(map(float, ends)) for ends in given] == expected
+    assert photo.pixels.max() > 0.99 or warned
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            r"a Git LFS pointer, .*: git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html><html>", "an HTML page, not the file"),
+        (b"21,5;21,6\n21,4;22,0\n" * 9, r"a table of numbers: .* numpy\.save"),
+        (b"\0\0\0\x18ftypisom" + bytes(200), "a video: fuse two of them"),
+        (b"\0\0\0\x18ftypheic" + bytes(200), "HEIC and AVIF are not read"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, content, message):
+    for name in ("a.png", "a.csv", "a.npy")[: 3 if b"git" in content else 2]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_photo(tmp_path / name)
+
+
+def test_a_png_of_too_many_pixels_is_to_be_a_tiff(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"a\.png: has more pixels than .*; save it as TIFF"):
+        read_photo(tmp_path / "a.png")

@@ -1,6 +1,7 @@
 import os
 import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,19 +67,30 @@ def test_ranges_that_are_none_are_refused(text):
     assert ranges.parse_range("-40:85.5") == ranges.Values(-40, 85.5)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_alpha_is_dropped_with_a_note(tmp_path, mode):
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "16 bits"])
+def test_transparent_pixels_have_no_value_and_all_other_alpha_is_dropped(tmp_path, mode):
     colours = np.array([[[90, 90, 90, 0], [200, 200, 200, 255]]], np.uint8)
-    image = Image.fromarray(colours)
-    if mode == "P":
-        image = image.convert("RGB").quantize(4)
-        image.info["transparency"] = 0
-    else:
-        image = image.convert(mode)
-    image.save(tmp_path / "image.png")
-    photo = image_files.read_photo(tmp_path / "image.png")
-    assert photo.notes == ("alpha dropped",)
-    assert image_files.read_grey(tmp_path / "image.png").tolist() == [[90, 200]]
+    file = tmp_path / "image.png"
+    for alpha, note in ((0, "transparent pixels have no value"), (9, "alpha dropped")):
+        colours[0, 0, 3] = alpha
+        image = Image.fromarray(colours)
+        if mode == "P":
+            image = image.convert("RGB").quantize(4)
+            alphas = {int(np.asarray(image)[0, 0]): alpha}
+            image.info["transparency"] = bytes(alphas.get(index, 255) for index in range(2))
+        if mode == "16 bits":
+            file.write_bytes(
+                imagecodecs.png_encode((colours + np.uint8([0, 9, 9, 0])).astype(np.uint16) * 257)
+            )
+        else:
+            (image if mode == "P" else image.convert(mode)).save(file)
+        photo = image_files.read_photo(file)
+        assert photo.notes == (note,)
+        assert np.isnan(photo.pixels).any() == (alpha == 0)
+        # What has no value is filled from what is next to it.
+        expected = 200 if alpha == 0 else 90
+        picture = levels.to_8_bit(levels.intensities(photo.pixels))
+        assert picture.reshape(1, 2, -1)[..., 0].tolist() == [[expected, 200]]
     Image.fromarray(colours[..., :3]).save(tmp_path / "plain.png")
     assert image_files.read_photo(tmp_path / "plain.png").notes == ()
 

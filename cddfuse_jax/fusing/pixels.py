@@ -109,17 +109,8 @@ def as_batch(images: np.ndarray, name: str) -> tuple[Shaped[np.ndarray, "n h w *
         raise InputError(f"{name} must hold at least one image with pixels, got shape {shape}")
     batch = images if is_batch else images[None]
     if isinstance(batch, np.ma.MaskedArray):
-        batch = np.stack([_without_masked(image) for image in batch])
+        batch = np.stack([levels.without(x.data, np.ma.getmaskarray(x)) for x in batch])
     return np.asarray(batch), is_batch
-
-
-def _without_masked(image: np.ma.MaskedArray) -> np.ndarray:
-    """Return an image with NaN, which is no data, where it is masked; in [0, 1] but for counts."""
-    if not np.ma.is_masked(image):
-        return image.data
-    most = 1.0 if image.mask.all() else levels.white(image.filled(image.min())) or 1.0
-    floats = image.data.astype(np.result_type(image.dtype, np.float32)) / np.float32(most)
-    return np.where(np.ma.getmaskarray(image), np.nan, floats).astype(floats.dtype)
 
 
 def transposing(*shapes: tuple[int, ...]) -> str:

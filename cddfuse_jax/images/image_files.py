@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cddfuse_jax.errors import InputError, one_line
-from cddfuse_jax.files import replacing
+from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
@@ -40,6 +40,8 @@ EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fr
 _BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
 _ELSE = f"; {READ} are read: magick FILE out.png converts most others"
 _BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
+PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
+SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
     "radiometric JPEG: its picture is read, not its temperatures; to fuse these, take "
@@ -47,7 +49,9 @@ _RADIOMETRIC = (
 )
 
 
-def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
+def read_photo(
+    path: str | os.PathLike, index: int | None = None, onto: str | os.PathLike | None = None
+) -> Photo:
     """Read an image of any camera: alpha dropped, EXIF orientation applied.
 
     An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
@@ -56,6 +60,7 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
         path: PNG, JPEG, TIFF, BMP, WebP or .npy; with the extra [medical] DICOM or NIfTI.
         index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
             only slice.
+        onto: of two NIfTI volumes, that on whose grid ``path`` is resampled; index is of that.
     """
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
@@ -64,7 +69,7 @@ def read_photo(path: str | os.PathLike, index: int | None = None) -> Photo:
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index)
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
-                return medical_files.read_medical(path, file, index)
+                return medical_files.read_medical(path, file, index, onto)
             with Image.open(file, formats=_OF_PILLOW) as image:
                 return photo_of(image, path)
 
@@ -75,8 +80,7 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     if image.format == "TIFF" and file and tile != "[]":  # not decoded yet: see `tiff_files`
         return read_photo(file, image.tell())
     notes = []
-    if image.has_transparency_data:
-        notes.append("alpha dropped")
+    alpha = None
     if (pages := getattr(image, "n_frames", 1)) > 1:
         notes.append(f"first of {pages} pages read")
     if _is_radiometric(image):
@@ -84,15 +88,22 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     orientation = _orientation(image)
     if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
         pixels = _deep_png(image)
+        if pixels.shape[2] in (2, 4):
+            alpha = pixels[..., -1]
+        pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     elif image.mode in _DEEP:
         pixels = np.asarray(image)
-        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+        pixels = _unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
     elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
         pixels = np.asarray(image.convert("RGB"))
     else:
         raise InputError(f"{name}: grey and RGB images are read, this one is {image.mode}")
+    if alpha is None and image.has_transparency_data and image.mode not in _DEEP:
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+    if alpha is not None:
+        pixels = levels.without_transparent(pixels, alpha, notes)
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
@@ -197,9 +208,13 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        others = _APPLE if start[4:8] == b"ftyp" else _ELSE
-        how = (EXPORTING | {".dcm": _BARE}).get(suffix, others)
+        how = (EXPORTING | {".dcm": _BARE}).get(suffix) or _recognised(start)
         raise InputError(f"{path}: not an image that can be read{how}") from None
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{path}: has more pixels than are read of its kind ({2 * PIXELS / 1e6:.0f} million); "
+            "save it as TIFF, which may have any number: vips copy FILE out.tif"
+        ) from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__
         if "imagecodecs" in reason or "not supported" in reason:
@@ -208,6 +223,19 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
                 "imagecodecs, or save it uncompressed"
             ) from None
         raise InputError(f"{path}: broken image file ({reason})") from None
+
+
+def _recognised(start: bytes) -> str:
+    """Return what the first bytes of no image are, and what to do about it."""
+    if start[4:8] == b"ftyp":
+        video = "; a video: fuse two of them, and name --out a video, such as fused.mp4"
+        return _APPLE if start[8:12] in _BRANDS else video
+    if re.fullmatch(rb"\W*-?\d[\d.,;\s eE+-]*", start):
+        return (
+            "; a table of numbers: read it by numpy.genfromtxt (delimiter=';', decimal commas made "
+            "points) and numpy.save('out.npy', ...)"
+        )
+    return _ELSE
 
 
 def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
@@ -238,6 +266,8 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
         except OSError as error:  # of a disk or a network
             raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
         file.seek(0)
+        if word := placeholder(start):
+            raise InputError(f"{path}: {word}")
         yield file, start
 
 
@@ -249,7 +279,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _deep_png(image: Image.Image) -> np.ndarray:
-    """Decode 16-bit colour, or grey with alpha, which Pillow cuts to 8 bits."""
+    """Decode 16-bit colour, or grey with alpha, HxWxC, which Pillow cuts to 8 bits."""
     import imagecodecs
 
     file = image.fp or io.BytesIO()  # type: ignore[attr-defined]
@@ -257,7 +287,19 @@ def _deep_png(image: Image.Image) -> np.ndarray:
     file.seek(0)
     pixels = imagecodecs.png_decode(file.read())
     file.seek(place)
-    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    return pixels
+
+
+def _unswapped(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Swap the bytes of 16-bit counts whose neighbours then differ far less: FLIR's raw PNG."""
+    swapped = pixels.byteswap()
+    if pixels.dtype != np.uint16 or pixels.shape[1] < 2 or swapped.max() <= 255:
+        return pixels  # of 8 bits, stored in the upper ones
+    steps = [np.median(np.abs(np.diff(x.astype(np.int32)))) for x in (pixels, swapped)]
+    if steps[0] <= SWAPPED * steps[1]:
+        return pixels
+    notes.append("bytes of its counts swapped, as FLIR stores them")
+    return swapped
 
 
 def _is_radiometric(image: Image.Image) -> bool:

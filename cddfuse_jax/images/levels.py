@@ -14,9 +14,10 @@ _BITS = (8, 10, 12)  # that colour stored as uint16 may have: 255, 1023, 4095 is
 def white(pixels: np.ndarray) -> float | None:
     """Return the value that is 1 in [0, 1], None where an image needs a range: grey counts.
 
-    That is 255 for uint8 and for other integers that all lie within 0-255 (grey uint16 is counts),
-    1 for floats that leave [0, 1] by `OVERSHOOT` at most. Colour was rendered for a screen: uint16
-    is of 8, 10, 12 or 16 bits, as its greatest value needs. Three equal channels are grey.
+    That is 255 for uint8 and for other integers that all lie within 0-255 (grey of 16 bits are
+    counts), 1 for floats that leave [0, 1] by `OVERSHOOT` at most. Colour was rendered for a
+    screen: uint16 is of 8, 10, 12 or 16 bits, as its greatest value needs. Three equal channels are
+    grey.
 
     Raises:
         InputError: colour of another range, which may be of several.
@@ -26,8 +27,8 @@ def white(pixels: np.ndarray) -> float | None:
     low, high = _extremes(pixels)
     if pixels.dtype.kind == "f" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
         return 1
-    grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
-    counts = pixels.dtype.kind == "f" or (grey and pixels.dtype == np.uint16)
+    grey = pixels.ndim == 2 or bool(((pixels == pixels[..., :1]) | np.isnan(pixels)).all())
+    counts = pixels.dtype.kind == "f" or (grey and pixels.dtype in (np.uint16, np.int16))
     if low >= 0 and high <= 255 and not counts:
         return 255
     if grey:
@@ -100,6 +101,26 @@ def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np
         return pixels.astype(np.uint8, copy=False)
     values = intensities(pixels, limits)
     return values[..., 0] if values.ndim == 3 and (values == values[..., :1]).all() else values
+
+
+def without(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return an image with NaN, which is no data, where ``missing``; in [0, 1] but for counts."""
+    missing = np.broadcast_to(missing, pixels.shape)
+    if not missing.any():
+        return pixels
+    most = 1.0 if missing.all() else white(np.where(missing, pixels.min(), pixels)) or 1.0
+    floats = pixels.astype(np.result_type(pixels.dtype, np.float32)) / np.float32(most)
+    return np.where(missing, np.nan, floats).astype(floats.dtype)
+
+
+def without_transparent(pixels: np.ndarray, alpha: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return an image HxW or HxWx3 with no data where it is transparent, alpha HxW being 0."""
+    unseen = alpha == 0
+    if not unseen.any() or unseen.all():
+        notes.append("alpha dropped")
+        return pixels
+    notes.append("transparent pixels have no value")
+    return without(pixels, unseen if pixels.ndim == 2 else unseen[..., None])
 
 
 def is_flat(pixels: np.ndarray) -> bool:

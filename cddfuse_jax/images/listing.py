@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import SUFFIXES
+from cddfuse_jax.images.medical_files import is_nameless_dicom
 
 THUMBNAILS = "@eaDir"  # the folder that a Synology NAS adds
 _ENDING = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
@@ -55,7 +56,7 @@ def candidates_by_stem(
     for file in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
         within = file.relative_to(folder)
         hidden = any(part[0] == "." or part == THUMBNAILS for part in within.parts)
-        if file.name.lower().endswith(SUFFIXES) and not hidden and file.is_file():
+        if not hidden and is_image(file):
             # The same accents may be written in two ways.
             stem = unicodedata.normalize("NFC", without_ending(within).as_posix())
             found[stem].append(file)
@@ -67,6 +68,12 @@ def natural(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
+def is_image(file: Path) -> bool:
+    """Return whether a file is an image, by its ending, or DICOM without one."""
+    known = file.name.lower().endswith(SUFFIXES)
+    return file.is_file() and (known or is_nameless_dicom(file))
+
+
 def unended(name: str) -> str:
     """Return a name without the ending of an image, if it has one; other dots stay."""
     return _ENDING.sub("", name)
@@ -74,5 +81,7 @@ def unended(name: str) -> str:
 
 def without_ending(file: Path) -> Path:
     """Return a path without its ending, of which .nii.gz is one."""
+    if file.suffix[1:].isdecimal():  # part of a DICOM's name
+        return file
     bare = file.with_suffix("")
     return bare.with_suffix("") if file.suffix.lower() == ".gz" else bare

@@ -1,5 +1,6 @@
 """A slice of DICOM or NIfTI, in the units that its header gives (of CT, Hounsfield units)."""
 
+import contextlib
 import os
 from typing import Any, BinaryIO
 
@@ -8,7 +9,12 @@ import numpy as np
 from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.images.photo import Photo
 
-SUFFIXES = (".dcm", ".nii", ".nii.gz")
+SUFFIXES = (".dcm", ".ima", ".nii", ".nii.gz")
+
+_OF_FRAMES = (  # what enhanced files say of each frame
+    *("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence"),
+    *("PlanePositionSequence", "PlaneOrientationSequence"),
+)
 
 
 def is_dicom(start: bytes) -> bool:
@@ -21,18 +27,35 @@ def is_nifti(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith((".nii", ".nii.gz"))
 
 
-def read_medical(path: str | os.PathLike, opened: BinaryIO, index: int | None = None) -> Photo:
+def is_nameless_dicom(path: str | os.PathLike) -> bool:
+    """Return, by its content, whether a file of no ending, or one of digits, is DICOM."""
+    ending = os.path.splitext(path)[1][1:]
+    if ending and not ending.isdecimal():
+        return False
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return is_dicom(file.read(132))
+    return False
+
+
+def read_medical(
+    path: str | os.PathLike,
+    opened: BinaryIO,
+    index: int | None = None,
+    onto: str | os.PathLike | None = None,
+) -> Photo:
     """Read a slice, counted from 0, which a file of one slice need not be asked for.
 
-    DICOM: window, slope, intercept and MONOCHROME1 (inverted here) are the header's. NIfTI: the
-    slice across the third axis of the volume turned to RAS+, front (A) above, left (L) at the left.
+    DICOM: window, slope, intercept and MONOCHROME1 (inverted here) are the header's; tables and
+    palettes are applied as pydicom does. NIfTI: the slice across the third axis of the volume
+    turned to RAS+, front (A) above, left (L) at the left; with ``onto``, a slice of that volume,
+    onto whose grid this one is resampled.
 
     Raises:
         InputError: an extra is missing, or there is no such slice, or not one of grey or RGB.
         Exception: of any kind, if it is broken.
     """
     try:
-        return _nifti(path, index) if is_nifti(path) else _dicom(path, opened, index)
+        return _nifti(path, index, onto) if is_nifti(path) else _dicom(path, opened, index)
     except ImportError as error:
         raise InputError(f"{path}: its kind needs {error.name}: {install('medical')}") from None
 
@@ -46,10 +69,50 @@ def _chosen(path, index: int | None, count: int) -> int:
     return index
 
 
-def _nifti(path, index: int | None) -> Photo:
-    import nibabel
+def check_place(first: Photo, second: Photo) -> None:
+    """Refuse two slices whose files say that they lie apart by more than half of a pixel."""
+    if first.corners is None or second.corners is None:
+        return
+    apart = np.linalg.norm(first.corners - second.corners, axis=1).max()
+    pixels = [
+        np.linalg.norm(corners[1] - corners[0]) / photo.pixels.shape[1]
+        for photo, corners in ((first, first.corners), (second, second.corners))
+    ]
+    if apart > max(pixels) / 2:
+        raise InputError(
+            f"the slices lie up to {apart:.1f} mm apart in the patient, by their headers; make "
+            "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
+        )
 
-    image: Any = nibabel.as_closest_canonical(nibabel.load(path))
+
+def _corners(start, across, down, size: tuple[int, int]) -> np.ndarray:
+    """Return three corners of a slice in mm: its first, that of the row's end, the column's end.
+
+    ``start`` is the middle of the first pixel, ``across`` and ``down`` lead to the next ones.
+    """
+    start, across, down = (np.asarray(vector, float) for vector in (start, across, down))
+    first = start - (across + down) / 2
+    return np.stack([first, first + size[1] * across, first + size[0] * down])
+
+
+def _nifti(path, index: int | None, onto) -> Photo:
+    import nibabel
+    from nibabel.processing import resample_from_to
+
+    def loaded(file) -> Any:
+        return nibabel.as_closest_canonical(nibabel.load(file))
+
+    image, notes = loaded(path), []
+    low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
+    if onto is not None and len(image.shape) == 3 == len((grid := loaded(onto)).shape):
+        chosen = _chosen(onto, index, grid.shape[2])
+        place = grid.affine @ nibabel.affines.from_matvec(np.eye(3), [0, 0, chosen])
+        if grid.shape != image.shape or not np.allclose(grid.affine, image.affine, atol=1e-3):
+            floats = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
+            image = resample_from_to(floats, ((*grid.shape[:2], 1), place), order=1, cval=np.nan)
+            notes.append(f"resampled onto the grid of {os.path.basename(onto)}, by their headers")
+            if np.isnan(image.dataobj).all():
+                raise InputError(f"{path}: shows no place that slice {chosen} of {onto} shows")
     shape = (*image.shape, 1, 1)
     if len(image.shape) < 2 or np.prod(image.shape[3:]) > 1:
         raise InputError(
@@ -59,9 +122,13 @@ def _nifti(path, index: int | None) -> Photo:
     data = image.dataobj[:, :, chosen] if len(image.shape) > 2 else np.asarray(image.dataobj)
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: a NIfTI of {data.dtype} is not read; save it as float32")
-    low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
     pixels = np.ascontiguousarray(np.rot90(data.reshape(data.shape[:2])))
-    return Photo(pixels, limits=(low, high) if high > low else None)
+    corners = None
+    if image.header["sform_code"] or image.header["qform_code"]:
+        patient = np.diag([-1, -1, 1, 1]) @ image.affine  # as DICOM counts: to the left, to behind
+        start = patient @ [0, image.shape[1] - 1, chosen, 1]
+        corners = _corners(start[:3], patient[:3, 0], -patient[:3, 1], pixels.shape)
+    return Photo(pixels, tuple(notes), (low, high) if high > low else None, corners=corners)
 
 
 def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
@@ -69,16 +136,14 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
 
     header = pydicom.dcmread(opened)
     what = header.get("PhotometricInterpretation", "")
-    if not header.dir("PixelData") or what.startswith("PALETTE"):
-        raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this is {what or 'none'}")
-    if "ModalityLUTSequence" in header:
-        raise InputError(f"{path}: its table of values (modality LUT) is not read; save it as TIFF")
+    if not header.dir("PixelData"):
+        raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this has none")
     count = int(header.get("NumberOfFrames", None) or 1)
     chosen = _chosen(path, index, count)
     # Enhanced files have these in groups, of all frames or of each; others at the top.
     for level, frame in (("Shared", 0), ("PerFrame", chosen)):
         groups = header.get(f"{level}FunctionalGroupsSequence") or [{}]
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        for name in _OF_FRAMES:
             for item in groups[min(frame, len(groups) - 1)].get(name) or ():
                 header.update(item)
     try:
@@ -88,21 +153,36 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
             f"{path}: its compression is not read ({str(error).splitlines()[0]}); "
             "dcmdjpeg or gdcmconv --raw decompress it"
         ) from None
+    corners = None
+    if place := header.get("ImagePositionPatient"):
+        row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
+        down, across = map(float, header.PixelSpacing)
+        corners = _corners(place, across * row, down * column, pixels.shape[:2])
+    if what.startswith("PALETTE"):
+        pixels = pydicom.pixels.apply_color_lut(pixels, header)
+        pixels = (pixels >> 8 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)
     if pixels.ndim == 3:
-        return Photo(pixels)
-    values = pixels.astype(np.float32)
+        return Photo(pixels, corners=corners)
+    values, notes = pixels.astype(np.float32), []
+    if "ModalityLUTSequence" in header:
+        values = pydicom.pixels.apply_modality_lut(pixels, header).astype(np.float32)
+        notes.append("table of values of its header")
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")  # may be empty
     values = values * np.float32(1 if slope is None else slope) + np.float32(intercept or 0)
+    limits = _window(header)
+    if limits:
+        notes.append("window of its header")
+    elif tables := header.get("VOILUTSequence"):
+        values = pydicom.pixels.apply_voi_lut(values.astype(np.int64), header).astype(np.float32)
+        limits = 0.0, float(2 ** int(tables[0].LUTDescriptor[2]) - 1)
+        notes.append("its values are those of the table of its header (VOI LUT)")
     if (missing := header.get("PixelPaddingValue")) is not None:
         other = header.get("PixelPaddingRangeLimit", missing)
         values[(pixels >= min(missing, other)) & (pixels <= max(missing, other))] = np.nan
-    limits, notes = _window(header), []
-    if limits:
-        notes.append("window of its header")
     if what == "MONOCHROME1":
         low, high = limits or (np.nanmin(values), np.nanmax(values))
         values, notes = np.float32(low + high) - values, [*notes, "MONOCHROME1: inverted"]
-    return Photo(values, tuple(notes), limits)
+    return Photo(values, tuple(notes), limits, corners=corners)
 
 
 def _window(header: Any) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ class Photo(NamedTuple):
     no value. ``notes`` says, a few words each, what a user may want to know. ``limits`` are the
     values that become black and white, where the file or the reader has set them, else None.
     ``depth`` is that of the stored values, as "16-bit", where ``pixels`` are made from them, and
-    ``warnings`` say what is probably wrong with these.
+    ``warnings`` say what is probably wrong with these. ``corners`` are where a slice lies, in mm.
     """
 
     pixels: np.ndarray
@@ -23,6 +23,7 @@ class Photo(NamedTuple):
     limits: tuple[float, float] | None = None
     depth: str = ""
     warnings: tuple[str, ...] = ()
+    corners: np.ndarray | None = None
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.levels import without_transparent
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of BigTIFF
@@ -51,6 +52,9 @@ def read_tiff(
         planes = page.asarray(squeeze=False)[:, 0]  # planes, height, width, bands
         bands = np.moveaxis(planes[..., 0], 0, -1) if len(planes) > 1 else planes[0]
         pixels = _values(page, kind, bands[..., :colours], notes)
+        extra = page.extrasamples or (0,)
+        if bands.shape[-1] == colours + 1 and extra[0] in _ALPHA:
+            pixels = without_transparent(pixels, bands[..., -1], notes)
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
@@ -112,9 +116,7 @@ def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) ->
             f"{'s' * (count > 1)}, {kind}, is not read; save what is to be fused as grey or RGB of "
             "uint8, uint16 or float32"
         )
-    if alpha:
-        notes.append("alpha dropped")
-    elif count > colours:
+    if count > colours and not alpha:
         dropped = [_ORDINALS.get(n, str(n)) for n in range(colours + 1, count + 1)]
         notes.append(f"{' and '.join(dropped)} band dropped")
     return colours

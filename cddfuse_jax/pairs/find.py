@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import EXPORTING, READ, SUFFIXES, missing
-from cddfuse_jax.images.listing import images_within, refuse_ambiguous, without_ending
+from cddfuse_jax.images.image_files import EXPORTING, READ, missing
+from cddfuse_jax.images.listing import images_within, is_image, refuse_ambiguous, without_ending
 from cddfuse_jax.pairs.rules import PLACE, Rule, find_rule, parse, sides
 
 
@@ -148,7 +148,7 @@ def skipped(*folders: str | os.PathLike) -> list[str]:
         kinds = Counter(
             file.suffix.lower() or "nameless"
             for file in Path(folder).iterdir()
-            if not file.name.lower().endswith(SUFFIXES) and file.name[0] != "." and file.is_file()
+            if file.name[0] != "." and file.is_file() and not is_image(file)
         )
         if kinds:
             counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))

@@ -1,6 +1,7 @@
 """What a person should know of a pair that was read: notes, and warnings of what is wrong."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.colour import is_coloured
@@ -26,7 +27,7 @@ def notes_on(images: ImagePair) -> dict[str, str]:
             and not {"pet", "spect"} & words_of(path)
         ):
             notes.append(FALSE_COLOUR)
-        name = f"{path.parent.name}/{path.name}"
+        name = str(Path(*path.parts[-2:]))
         if photo.limits:
             name += " {:.6g} to {:.6g}".format(*photo.limits)
         for note in notes:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
+from cddfuse_jax.images.medical_files import check_place, is_nifti
 from cddfuse_jax.images.photo import Photo
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.pairs import RESIZES, Resize
@@ -21,6 +22,7 @@ from cddfuse_jax.rigs.shift import Shift
 
 Size = tuple[int, int]  # height, width
 Fit = Resize | Rig | None  # how the images of a pair are brought to one size
+AIR = -900  # Hounsfield units, of CT
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
 _NAMES = ("the visible one", "the infrared one")
 
@@ -67,10 +69,13 @@ def read_pair(
         InputError: a file cannot be read, or the sizes differ and ``fit`` is None, or are not the
             rig's.
     """
+    onto = pair.visible if all(map(is_nifti, pair[1:])) else None
     photos = (
         as_picture(pair.visible, ranges[0], index),
-        as_picture(pair.infrared, ranges[1], index),
+        as_picture(pair.infrared, ranges[1], index, onto),
     )
+    with naming(pair.name):
+        check_place(*photos)
     if any_sizes:
         return ImagePair(pair, *photos)
     with naming(pair.name):
@@ -133,9 +138,11 @@ def resizing(before: Size, after: Size) -> str:
     return note
 
 
-def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Photo:
+def as_picture(
+    path: Path, given: Range = AUTO, index: int | None = None, onto: Path | None = None
+) -> Photo:
     """Read a file as a picture, see `read_pair`, with notes on what that took."""
-    photo = read_photo(path, index)
+    photo = read_photo(path, index, onto)
     pixels, notes = photo.pixels, list(photo.notes)
     with naming(path):
         limits = levels.limits_for(pixels, given, photo.limits)
@@ -149,7 +156,12 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
         notes.append(f"{deeper}percentiles {low:g} and {high:g} become 0 and 1")
         inside = picture[(picture > 0) & (picture < 1)]
         share = np.ptp(np.percentile(inside, (5, 95))) if inside.size else 1
-        if share < NARROW:
+        if limits[0] <= AIR:
+            warnings.append(
+                f"its whole range is taken, {limits[0]:.6g} to {limits[1]:.6g}; if it is CT in "
+                "Hounsfield units, give its window: --range-ir 0:80 is brain"
+            )
+        elif share < NARROW:
             warnings.append(
                 f"the middle 90 % of its pixels fill {100 * share:.0f} % of {limits[0]:.6g} to "
                 f"{limits[1]:.6g}; --range-vi or --range-ir LOW:HIGH gives other values"
@@ -169,8 +181,16 @@ def as_picture(path: Path, given: Range = AUTO, index: int | None = None) -> Pho
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from the nearest")
+    if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
+        low, high = np.nanpercentile(pixels, AUTO[:2])
+        if 0 < high - low < NARROW * (levels.white(pixels) or 0):
+            warnings.append(
+                f"its values end at {low:.4g} and {high:.4g} of 0 to {levels.white(pixels):g}; if "
+                f"they are no picture but measured, give --range-vi or --range-ir "
+                f"{low:.4g}:{high:.4g}"
+            )
     kind = "float" if floats else f"{depth}-bit"
-    return Photo(picture, tuple(notes), limits, kind, tuple(warnings))
+    return Photo(picture, tuple(notes), limits, kind, tuple(warnings), photo.corners)
 
 
 def aligned(images: ImagePair, shift: Shift) -> ImagePair:

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.files import check_local
+from cddfuse_jax.files import check_local, placeholder
 from cddfuse_jax.models import RESIDUALS, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights import custom_network, safetensors_file, torch_weights
@@ -217,6 +217,10 @@ def check_finite(weights: str | os.PathLike, params: Any) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    if path.is_file():
+        with path.open("rb") as file:
+            if word := placeholder(file.read(132)):
+                raise InputError(f"{path}: {word}")
     if _is_safetensors(path):
         states, strings = safetensors_file.read_safetensors(path)
         meta = safetensors_file.meta_of(strings)
