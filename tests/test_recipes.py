@@ -45,14 +45,12 @@ def test_features_are_in_the_file(ran, tiny_params):
         assert {name: file[name].shape for name in file} == dict.fromkeys(
             ("base", "detail", "shallow"), (2, 16, 20, 8)
         )
-        assert_agrees(
-            file["detail"],
-            lambda params, image: names["model"].apply({"params": params}, image, method="encode")[
-                1
-            ],
-            tiny_params,
-            names["visible"],
-        )
+        apply = names["model"].apply
+
+        def detail(params, image):
+            return apply({"params": params}, image, method="encode")[1]
+
+        assert_agrees(file["detail"], detail, tiny_params, names["visible"])
 
 
 def test_the_gradient_by_an_input_is_that_of_finite_differences(ran):
