@@ -108,7 +108,8 @@ def _files(given: argparse.Namespace) -> Files:
 
 def _treatment(given: argparse.Namespace) -> Treatment:
     as_format = format_for(given.out, given.format)
-    return Treatment(given.resize, given.align, as_format, given.quality, given.slice)
+    changes = given.resize, given.align, as_format, given.quality
+    return Treatment(*changes, given.slice, given.strip_metadata)
 
 
 def _fuser(given: argparse.Namespace):

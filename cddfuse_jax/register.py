@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
+MOST_RESIDUAL = 0.05  # of the infrared width: points that are off by more are wrong
 SHOWN, SHOWN_WIDTH = 4, 480  # pairs in the picture, pixels of each
 
 
@@ -153,6 +154,26 @@ def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
     }
 
 
+def _explained(points: "np.ndarray", affine: bool, width: int) -> str:
+    """Return what would make points fit."""
+    import numpy as np
+
+    from cddfuse_jax.rigs.points import fit
+
+    def fits(changed: "np.ndarray") -> bool:
+        return bool(np.sqrt((fit(changed, affine)[1] ** 2).mean()) < MOST_RESIDUAL * width / 3)
+
+    for number in range(len(points) * (len(points) > 4)):
+        if fits(np.delete(points, number, axis=0)):
+            return f"; without point {number + 1} they fit"
+    if fits(points * [1, 1, -1, 1]):  # exchanged is mirrored and turned
+        return (
+            "; with the infrared images mirrored (magick mogrify -flop), or x and y of their "
+            "points exchanged, they fit"
+        )
+    return "; click them anew"
+
+
 def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
     import numpy as np
 
@@ -162,7 +183,12 @@ def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
     points = read_points(path)
     matrix, residual = fit(points, affine)
     rig = Rig(matrix, images[0][0].shape, images[0][1].shape)
-    worst = int(residual.argmax())
+    worst, width = int(residual.argmax()), images[0][1].shape[1]
+    if np.sqrt((residual**2).mean()) > MOST_RESIDUAL * width:
+        raise InputError(
+            f"{path}: the points do not fit, point {worst + 1} is {residual[worst]:.0f} of {width} "
+            f"infrared pixels off{_explained(points, affine, width)}"
+        )
     return rig, {
         "points": len(points),
         "residual in infrared pixels": f"{np.sqrt((residual**2).mean()):.2f} "

@@ -176,7 +176,7 @@ def test_what_is_broken_is_one_line(file, tmp_path):
     file.write_bytes(file.read_bytes()[:-3])
     (tmp_path / "a.nii").write_bytes(b"no volume")
     for path in (file, tmp_path / "a.nii"):
-        with pytest.raises(InputError, match="broken image file") as caught:
+        with pytest.raises(InputError, match=r"broken image file") as caught:
             read_photo(path)
         assert str(caught.value).isprintable()
 
@@ -224,7 +224,7 @@ def test_slices_that_lie_apart_are_refused(tmp_path, place, row, spacing, apart)
     mri = write("IM0001", [0, 0, 0], [1, 0, 0], [1, 1])
     pair = Pair("a", mri, write("IM0001.IMA", place, row, spacing))
     if apart == 0:
-        assert read_pair(pair).visible.corners[2].tolist() == [-0.5, 1.5, 0]
+        assert read_pair(pair).visible.place.corners[2].tolist() == [-0.5, 1.5, 0]
     else:
         with pytest.raises(InputError, match=rf"a: the slices lie up to {apart or ''}.* mm apart"):
             read_pair(pair)

@@ -1,9 +1,11 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ends
 from scipy import ndimage
 
 from cddfuse_jax import Fuser, evaluate, fuse, register
@@ -11,6 +13,7 @@ from cddfuse_jax import config as configs
 from cddfuse_jax.data.pipeline import make_source
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.rigs.points import fit, read_points
 from cddfuse_jax.rigs.rig import Rig, load_rig, rig_of
 from cddfuse_jax.rigs.search import measure_rig, other_view
@@ -207,3 +210,30 @@ def test_register_refuses_in_a_line(pairs, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="are the folders swapped"):
         command(monkeypatch, register, *sides, "--out", file)
     assert not list(tmp_path.glob("rig*"))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p: p * [1, 1, -1, 1] + [0, 0, 150, 0], "mirrored .* they fit"),
+        (lambda p: p[:, [0, 1, 3, 2]], "exchanged, they fit"),
+        (lambda p: p + np.outer([0, 0, 1, 0, 0, 0], [0, 0, -130, 0]), "without point 3 they fit"),
+        (lambda p: np.random.default_rng(0).permutation(p)[:, [2, 1, 0, 3]] ** 1.5, "click them"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused(tmp_path, capsys, change, message):
+    x, y = [20, 300, 280, 30, 160, 100], [30, 40, 220, 200, 120, 60]
+    points = np.column_stack([x, y, np.array(x) / 2, np.array(y) / 2])
+    for side, size in (("vi", (240, 320)), ("ir", (120, 160))):
+        write_png(
+            tmp_path / side / "0.png", np.zeros(size, np.uint8) + np.arange(size[1], dtype=np.uint8)
+        )
+    words = ["--vi", tmp_path / "vi", "--ir", tmp_path / "ir", "--out", tmp_path / "rig.json"]
+    np.savetxt(tmp_path / "points", points)
+    assert ends(register.main, *words, "--points", tmp_path / "points") == 0
+    np.savetxt(tmp_path / "points", change(points))
+    capsys.readouterr()
+    assert ends(register.main, *words, "--points", tmp_path / "points", "--overwrite") == 2
+    assert re.search(
+        f"points: the points do not fit, point . is .*{message}", capsys.readouterr().err
+    )

@@ -42,6 +42,7 @@ class Treatment(NamedTuple):
         format: how the fused image is stored, one of `images.output_files.FORMATS`.
         quality: of a JPEG, 1 to 100.
         page: which page or slice is read, see `images.image_files.read_photo`.
+        strip_metadata: whether place and time of the visible file are left out.
     """
 
     resize: Resize | None = None
@@ -49,6 +50,7 @@ class Treatment(NamedTuple):
     format: Format = FORMATS["png"]
     quality: int = QUALITY
     page: int | None = None
+    strip_metadata: bool = False
 
 
 class Job(NamedTuple):

@@ -68,6 +68,9 @@ def parser_of_fuse() -> ArgumentParser:
         "--out, PNG for a folder")  # fmt: skip
     add("--quality", type=_percentage, default=QUALITY, metavar="N",
         help="of JPEG files, 1 to 100; default: %(default)s")  # fmt: skip
+    add("--strip-metadata", action="store_true",
+        help="leave out what is kept of the visible file: place and time of its EXIF data, or a "
+        "map's georeference")  # fmt: skip
     add_overwrite(parser)
     add("--skip-existing", action="store_true",
         help="leave out pairs whose output is there: an interrupted folder goes on")  # fmt: skip

@@ -154,6 +154,7 @@ def _written(
         treatment.format,
         treatment.quality,
         software=f"cddfuse-jax {__version__}",
+        like=None if treatment.strip_metadata else read.job.pair.visible,
         description=f"CDDFuse, weights {fuser.weights}, residual {fuser.residual}",
     )
     return read.known

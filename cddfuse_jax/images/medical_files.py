@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cddfuse_jax.errors import InputError, install
-from cddfuse_jax.images.photo import Photo
+from cddfuse_jax.images.photo import PATIENT, Photo, place_of
 
 SUFFIXES = (".dcm", ".ima", ".nii", ".nii.gz")
 
@@ -69,32 +69,6 @@ def _chosen(path, index: int | None, count: int) -> int:
     return index
 
 
-def check_place(first: Photo, second: Photo) -> None:
-    """Refuse two slices whose files say that they lie apart by more than half of a pixel."""
-    if first.corners is None or second.corners is None:
-        return
-    apart = np.linalg.norm(first.corners - second.corners, axis=1).max()
-    pixels = [
-        np.linalg.norm(corners[1] - corners[0]) / photo.pixels.shape[1]
-        for photo, corners in ((first, first.corners), (second, second.corners))
-    ]
-    if apart > max(pixels) / 2:
-        raise InputError(
-            f"the slices lie up to {apart:.1f} mm apart in the patient, by their headers; make "
-            "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
-        )
-
-
-def _corners(start, across, down, size: tuple[int, int]) -> np.ndarray:
-    """Return three corners of a slice in mm: its first, that of the row's end, the column's end.
-
-    ``start`` is the middle of the first pixel, ``across`` and ``down`` lead to the next ones.
-    """
-    start, across, down = (np.asarray(vector, float) for vector in (start, across, down))
-    first = start - (across + down) / 2
-    return np.stack([first, first + size[1] * across, first + size[0] * down])
-
-
 def _nifti(path, index: int | None, onto) -> Photo:
     import nibabel
     from nibabel.processing import resample_from_to
@@ -106,10 +80,10 @@ def _nifti(path, index: int | None, onto) -> Photo:
     low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
     if onto is not None and len(image.shape) == 3 == len((grid := loaded(onto)).shape):
         chosen = _chosen(onto, index, grid.shape[2])
-        place = grid.affine @ nibabel.affines.from_matvec(np.eye(3), [0, 0, chosen])
+        plane = grid.affine @ nibabel.affines.from_matvec(np.eye(3), [0, 0, chosen])
         if grid.shape != image.shape or not np.allclose(grid.affine, image.affine, atol=1e-3):
             floats = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
-            image = resample_from_to(floats, ((*grid.shape[:2], 1), place), order=1, cval=np.nan)
+            image = resample_from_to(floats, ((*grid.shape[:2], 1), plane), order=1, cval=np.nan)
             notes.append(f"resampled onto the grid of {os.path.basename(onto)}, by their headers")
             if np.isnan(image.dataobj).all():
                 raise InputError(f"{path}: shows no place that slice {chosen} of {onto} shows")
@@ -123,12 +97,12 @@ def _nifti(path, index: int | None, onto) -> Photo:
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: a NIfTI of {data.dtype} is not read; save it as float32")
     pixels = np.ascontiguousarray(np.rot90(data.reshape(data.shape[:2])))
-    corners = None
+    place = None
     if image.header["sform_code"] or image.header["qform_code"]:
         patient = np.diag([-1, -1, 1, 1]) @ image.affine  # as DICOM counts: to the left, to behind
         start = patient @ [0, image.shape[1] - 1, chosen, 1]
-        corners = _corners(start[:3], patient[:3, 0], -patient[:3, 1], pixels.shape)
-    return Photo(pixels, tuple(notes), (low, high) if high > low else None, corners=corners)
+        place = place_of(PATIENT, start[:3], patient[:3, 0], -patient[:3, 1], pixels.shape)
+    return Photo(pixels, tuple(notes), (low, high) if high > low else None, place=place)
 
 
 def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
@@ -153,16 +127,16 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
             f"{path}: its compression is not read ({str(error).splitlines()[0]}); "
             "dcmdjpeg or gdcmconv --raw decompress it"
         ) from None
-    corners = None
-    if place := header.get("ImagePositionPatient"):
+    place = None
+    if start := header.get("ImagePositionPatient"):
         row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
         down, across = map(float, header.PixelSpacing)
-        corners = _corners(place, across * row, down * column, pixels.shape[:2])
+        place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2])
     if what.startswith("PALETTE"):
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
         pixels = (pixels >> 8 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)
     if pixels.ndim == 3:
-        return Photo(pixels, corners=corners)
+        return Photo(pixels, place=place)
     values, notes = pixels.astype(np.float32), []
     if "ModalityLUTSequence" in header:
         values = pydicom.pixels.apply_modality_lut(pixels, header).astype(np.float32)
@@ -182,7 +156,7 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     if what == "MONOCHROME1":
         low, high = limits or (np.nanmin(values), np.nanmax(values))
         values, notes = np.float32(low + high) - values, [*notes, "MONOCHROME1: inverted"]
-    return Photo(values, tuple(notes), limits, corners=corners)
+    return Photo(values, tuple(notes), limits, place=place)
 
 
 def _window(header: Any) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
+from cddfuse_jax.images.metadata import exif_of, georeference_of
 
 _SOFTWARE, _DESCRIPTION = 0x0131, 0x010E  # tags of EXIF and TIFF
 
@@ -77,6 +78,7 @@ def write_image(
     quality: int = QUALITY,
     software: str = "",
     description: str = "",
+    like: str | os.PathLike | None = None,
 ) -> None:
     """Write intensities as an image file, which appears whole or not at all.
 
@@ -87,6 +89,7 @@ def write_image(
         quality: of a JPEG, 1 to 100.
         software: what made it; PNG text "Software", or that tag of EXIF and TIFF.
         description: how; PNG text "Description", or the tag ImageDescription.
+        like: a file whose EXIF place and time, or georeference, is kept.
     """
     texts = {"Software": software, "Description": description}
     if as_format.deep:
@@ -95,9 +98,10 @@ def write_image(
         pixels = levels.to_8_bit(values)
     with replacing(path) as temporary:
         if as_format.kind == "TIFF":
-            _write_tiff(temporary, pixels, software, description)
+            tags = georeference_of(like, pixels.shape[:2]) if like else []
+            _write_tiff(temporary, pixels, software, description, tags)
         elif as_format.kind == "JPEG":
-            exif = Image.Exif()
+            exif = exif_of(like) if like else Image.Exif()
             exif[_SOFTWARE], exif[_DESCRIPTION] = software, description
             Image.fromarray(pixels).save(
                 temporary, format="JPEG", quality=quality, subsampling=0, exif=exif
@@ -108,10 +112,14 @@ def write_image(
             text = PngImagePlugin.PngInfo()
             for key, value in texts.items():
                 text.add_text(key, value)
-            Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=text)
+            Image.fromarray(pixels).save(
+                temporary, format="PNG", pnginfo=text, exif=exif_of(like) if like else Image.Exif()
+            )
 
 
-def _write_tiff(path: Path, pixels: np.ndarray, software: str, description: str) -> None:
+def _write_tiff(
+    path: Path, pixels: np.ndarray, software: str, description: str, tags: list
+) -> None:
     import tifffile
 
     tifffile.imwrite(
@@ -122,6 +130,7 @@ def _write_tiff(path: Path, pixels: np.ndarray, software: str, description: str)
         description=description,
         software=software,
         metadata=None,
+        extratags=tags,
     )
 
 

@@ -1,11 +1,35 @@
 """An image as its file stores it, and how it is turned upright."""
 
+import os
+import shlex
 from typing import NamedTuple
 
 import numpy as np
 
+from cddfuse_jax.errors import InputError
+
 TURNED = "turned upright as its EXIF data say"
 TRANSPOSING = (5, 6, 7, 8)  # orientations, as EXIF numbers them, that swap the sides
+
+
+PATIENT = "the patient, in mm"
+
+
+class Place(NamedTuple):
+    """Where an image lies by its file: three corners, 3x3 or 3x2, in a system of coordinates.
+
+    These are its first, that at the end of the first row, and that at the end of the first column.
+    """
+
+    system: str
+    corners: np.ndarray
+
+
+def place_of(system: str, start, across, down, size: tuple[int, ...]) -> Place:
+    """Return the place of an image by the middle of its first pixel and the steps from it."""
+    start, across, down = (np.asarray(vector, float) for vector in (start, across, down))
+    first = start - (across + down) / 2
+    return Place(system, np.stack([first, first + size[1] * across, first + size[0] * down]))
 
 
 class Photo(NamedTuple):
@@ -15,7 +39,7 @@ class Photo(NamedTuple):
     no value. ``notes`` says, a few words each, what a user may want to know. ``limits`` are the
     values that become black and white, where the file or the reader has set them, else None.
     ``depth`` is that of the stored values, as "16-bit", where ``pixels`` are made from them, and
-    ``warnings`` say what is probably wrong with these. ``corners`` are where a slice lies, in mm.
+    ``warnings`` say what is probably wrong with these. ``place`` is where the image lies.
     """
 
     pixels: np.ndarray
@@ -23,7 +47,32 @@ class Photo(NamedTuple):
     limits: tuple[float, float] | None = None
     depth: str = ""
     warnings: tuple[str, ...] = ()
-    corners: np.ndarray | None = None
+    place: Place | None = None
+
+
+def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
+    """Refuse two images that lie apart by more than half of a pixel; ``file`` is the second's."""
+    if first.place is None or second.place is None:
+        return
+    (system, corners), (other, others) = first.place, second.place
+    height, width = first.pixels.shape[:2]
+    apart = np.inf
+    if system == other:
+        apart = np.linalg.norm(corners - others, axis=1).max()
+        sides = [np.linalg.norm(c[1] - c[0]) for c in (corners, others)]
+        if apart <= max(sides[0] / width, sides[1] / second.pixels.shape[1]) / 2:
+            return
+    if PATIENT in (system, other):
+        raise InputError(
+            f"the slices lie up to {apart:.1f} mm apart in the patient, by their headers; make "
+            "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
+        )
+    (left, bottom), (right, top) = corners.min(0), corners.max(0)
+    raise InputError(
+        f"the maps show other places: by their tags up to {apart:.6g} apart in {system}, the "
+        f"other in {other}; first gdalwarp -t_srs {system} -te {left:.9g} {bottom:.9g} {right:.9g} "
+        f"{top:.9g} -ts {width} {height} {shlex.quote(os.fspath(file))} warped.tif"
+    )
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.levels import without_transparent
-from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
+from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, Place, place_of, upright
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of BigTIFF
 MOST_PAGES = 100  # that are counted
@@ -58,7 +58,8 @@ def read_tiff(
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    return Photo(np.ascontiguousarray(pixels), tuple(notes))
+    place = _place(page, pixels.shape) if orientation == 1 else None
+    return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place)
 
 
 def count_pages(path: str | os.PathLike) -> int:
@@ -89,6 +90,25 @@ def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, l
         raise InputError(f"{path}: each of its pages is a row; write it with photometric='rgb'")
     count = f"more than {MOST_PAGES}" if len(pages) > MOST_PAGES else len(pages)
     return page, [f"first of {count} pages read"] if len(pages) > 1 and index is None else []
+
+
+def _place(page: Any, size: tuple[int, ...]) -> Place | None:
+    """Return where a GeoTIFF lies, None where it does not say."""
+    tags = page.geotiff_tags or {}
+    system = tags.get("ProjectedCSTypeGeoKey") or tags.get("GeographicTypeGeoKey")
+    matrix = np.reshape(tags.get("ModelTransformation") or np.zeros(16), (4, 4))
+    if "ModelPixelScale" in tags and "ModelTiepoint" in tags:
+        (scale_x, scale_y), (column, row, _, x, y) = (
+            tags["ModelPixelScale"][:2], tags["ModelTiepoint"][:5]
+        )  # fmt: skip
+        matrix = np.diag([scale_x, -scale_y, 0, 1])
+        matrix[:2, 3] = x - column * scale_x, y + row * scale_y
+    if system is None or not matrix[:2, :2].any():
+        return None
+    across, down, start = matrix[:2, 0], matrix[:2, 1], matrix[:2, 3]
+    if tags.get("GTRasterTypeGeoKey", 1) == 1:  # the point is a pixel's corner
+        start = start + (across + down) / 2
+    return place_of(f"EPSG:{int(system)}", start, across, down, size)
 
 
 def _tag(page: Any, code: int, default: Any) -> Any:

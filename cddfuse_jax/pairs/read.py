@@ -12,8 +12,8 @@ from jaxtyping import Float, Shaped
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
-from cddfuse_jax.images.medical_files import check_place, is_nifti
-from cddfuse_jax.images.photo import Photo
+from cddfuse_jax.images.medical_files import is_nifti
+from cddfuse_jax.images.photo import Photo, check_place
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
@@ -75,7 +75,7 @@ def read_pair(
         as_picture(pair.infrared, ranges[1], index, onto),
     )
     with naming(pair.name):
-        check_place(*photos)
+        check_place(*photos, pair.infrared)
     if any_sizes:
         return ImagePair(pair, *photos)
     with naming(pair.name):
@@ -190,7 +190,7 @@ def as_picture(
                 f"{low:.4g}:{high:.4g}"
             )
     kind = "float" if floats else f"{depth}-bit"
-    return Photo(picture, tuple(notes), limits, kind, tuple(warnings), photo.corners)
+    return Photo(picture, tuple(notes), limits, kind, tuple(warnings), photo.place)
 
 
 def aligned(images: ImagePair, shift: Shift) -> ImagePair:

@@ -65,7 +65,8 @@ def measure_rig(pairs: Sequence[Images], affine: bool = False) -> Measured:
             f"no common registration: {agree.sum()} of {len(pairs)} pairs agree (needed: {least}), "
             f"score {height:.0f} (needed: {LEAST_TOGETHER:.0f}); give more pairs "
             "of far scenes with edges, all of one rig and with --vi and --ir not swapped, or "
-            "--points"
+            "--points; if the infrared images are mirrored or turned by more than 8 degrees, turn "
+            "them first (magick mogrify -flop or -rotate 180)"
         )
     chosen = [pair for pair, agrees in zip(small, agree, strict=True) if agrees]
     found = np.array([*guess, 1.0, 0.0][: 6 if affine else 4])
