@@ -44,7 +44,7 @@ PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
 SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
-    "radiometric JPEG: its picture is read, not its temperatures; to fuse these, take "
+    "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
     "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
 )
 
@@ -303,7 +303,7 @@ def _unswapped(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _is_radiometric(image: Image.Image) -> bool:
-    """Return whether a JPEG holds a thermal camera's counts next to its picture."""
+    """Return whether a JPEG holds a thermal camera's counts next to its image."""
     segments = getattr(image, "applist", [])
     if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
         return True
