@@ -78,7 +78,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def code_of(error: BaseException) -> int:
-    """Report what ended a command, and return its exit code; what is a bug is raised again."""
+    """Report what ended a command, and return its exit code; a bug is raised again."""
     if isinstance(error, SystemExit):  # of an argument parser
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):

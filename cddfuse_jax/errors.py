@@ -18,7 +18,7 @@ class InputError(Exception):
 
 
 class WriteError(InputError):
-    """An output could not be written, for want of room or leave; nothing given is wrong."""
+    """An output could not be written: no space or no permission. Nothing given is wrong."""
 
     exit_code = 1
 

@@ -115,7 +115,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
-    """Let no other process that asks for the same work in a folder, which is made if missing.
+    """Lock a folder against other processes of the same kind; it is made if missing.
 
     The lock is on the folder itself, so it leaves no file and dies with the process. A folder that
     was made and is still empty in the end is removed.

@@ -1,4 +1,4 @@
-"""Which fused file is of which scene: names as people have them, matched by a stated rule."""
+"""Which fused file is of which scene: matched by name, by a rule that is printed."""
 
 import re
 from collections import defaultdict

@@ -65,7 +65,7 @@ def fuse_jobs(
             yield outcome._replace(remarks=tuple(remarks))
             remarks = []
     finally:
-        results.close()  # lets works that have begun finish
+        results.close()  # waits for batches that have begun
 
 
 def reported(outcomes: Generator[Outcome], count: int) -> Iterator[Outcome]:

@@ -44,7 +44,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
             "BaseFuseLayer": net.BaseFeatureExtraction(dim=64, num_heads=8),
             "DetailFuseLayer": net.DetailFeatureExtraction(num_layers=1),
         }
-    except (Exception, SystemExit) as error:  # it is foreign code: whatever it raises is the news
+    except (Exception, SystemExit) as error:  # it is the user's checkout: any error is reported
         reason = one_line(f"{type(error).__name__}: {error}")
         raise InputError(f"{file}: cannot be used as the release's network ({reason})") from None
     for name, tensors in torch_weights.state_dicts(params).items():

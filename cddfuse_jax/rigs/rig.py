@@ -147,7 +147,7 @@ class Rig:
         across, down = (row[0] * x + row[1] * y + row[2] for row in self.matrix)
         height, width = self.infrared
         ends = across, width - 1 - across, down, height - 1 - down
-        return np.minimum.reduce(ends) + 1e-3  # a border that is met exactly is met
+        return np.minimum.reduce(ends) + 1e-3  # against rounding: a point on the border is inside
 
     def save(self, path: Path) -> None:
         """Write the file that `load_rig` reads."""

@@ -157,7 +157,7 @@ class Checkpoints:
                 number, place = number + 1, self._root / f"{step}.broken{number}"
             os.rename(self._root / str(step), place)
             report(f"warning: the checkpoint of step {step} is damaged ({damage}); now {place}")
-        wait_for_all()  # nobody looks before it is renamed
+        wait_for_all()  # no process reads the list before it is renamed
         self._manager.reload()
 
     def meta(self, step: int) -> dict[str, Any]:
