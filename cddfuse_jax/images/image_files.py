@@ -19,8 +19,8 @@ from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
-# Formats that are read, whatever a file's name. Pillow's other decoders are less well kept, and that
-# of PostScript starts a program.
+# Formats that are read, whatever a file's name. Pillow's other decoders are less well kept, and
+# that of PostScript starts a program.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _OF_PILLOW = tuple(name for name in FORMATS if name != "TIFF")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
