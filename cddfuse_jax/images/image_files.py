@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
+from cddfuse_jax.images.metadata import NO_METADATA, of_exif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
 # What is promised to be read, whatever a file is named. Pillow's other decoders are less well kept,
@@ -107,7 +108,9 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    return Photo(pixels, tuple(notes))
+    has_exif = image.format != "PNG" or "exif" in image.info
+    metadata = of_exif(image.getexif()) if has_exif else NO_METADATA
+    return Photo(pixels, tuple(notes), metadata=metadata)
 
 
 def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
