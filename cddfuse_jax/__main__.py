@@ -37,7 +37,7 @@ def main() -> None:
     if command in COMMANDS:
         name, _ = COMMANDS[command]
         sys.argv = [f"{console.PROGRAM} {command}", *arguments[1:]]
-        console.run(importlib.import_module(name).main)
+        console.run(lambda: importlib.import_module(name).main())
     elif arguments == ["--version"]:
         print(console.PROGRAM, __version__)
     elif arguments in (["--help"], ["-h"]):

@@ -10,9 +10,8 @@ import textwrap
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, report, report_notes, run
-from cddfuse_jax.pairs import rules
-from cddfuse_jax.pairs.read import RESIZES
-from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
+from cddfuse_jax.pairs import RESIZES, rules
+from cddfuse_jax.rigs import HELP, OPTION
 
 
 def main() -> int:
@@ -45,6 +44,7 @@ def main() -> int:
     rule = rules.parse(given.pair)
 
     from cddfuse_jax.data.checking import check_folders, print_findings
+    from cddfuse_jax.rigs.rig import load_rig
 
     fit = load_rig(given.registration) if given.registration else given.resize
     findings = check_folders(given.vi, given.ir, fit, rule)

@@ -1,4 +1,4 @@
-"""What every command says and how it ends: arguments, lines, progress bars, exit codes."""
+"""What every command prints and how it ends: arguments, lines, progress bars, exit codes."""
 
 import argparse
 import io
@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 from cddfuse_jax import huge_pages, signals
 from cddfuse_jax.errors import InputError, escaped
@@ -23,7 +21,7 @@ _speaker: dict[str, Any] = {"silent": False, "name": ""}
 class ArgumentParser(argparse.ArgumentParser):
     """An argument parser whose complaint about a wrong argument is a single line.
 
-    It calls a command ``prog``, or as `__main__` has named it: "cddfuse fuse".
+    The command is called ``prog``, or by the name that `__main__` gives: "cddfuse fuse".
     """
 
     def __init__(self, prog: str | None = None, **options):
@@ -68,7 +66,8 @@ def run(main: Callable[[], int | None]) -> None:
     To be called before anything heavy is imported, since the process may start again for huge
     pages. An `InputError` is one line; so is a full disk.
     """
-    huge_pages.restart()
+    if not {"-h", "--help"} & set(sys.argv):
+        huge_pages.restart()
     os.environ.pop("JAX_NUMPY_RANK_PROMOTION", None)  # a check for the user's own code
     try:
         with signals.answered(report_per_process):
@@ -95,25 +94,23 @@ def code_of(error: BaseException) -> int:
 
 
 def speak_only_of_errors(name: str) -> None:
-    """From now on print errors and what is this process's own alone, each line under this name."""
+    """On other ranks: print only errors and local lines, prefixed with the rank."""
     _speaker.update(silent=True, name=f"{name}: ")
 
 
 def report(line: str) -> None:
     """Print one line to standard error without tearing a progress bar."""
     if not _speaker["silent"]:
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+        _write(line)
 
 
 def report_per_process(line: str) -> None:
-    """Print one line about this process's own share of the work, whichever process this is."""
-    tqdm.write(_speaker["name"] + line, file=sys.stderr)
-    sys.stderr.flush()
+    """Print one line about this process's share of the work, whichever process this is."""
+    _write(_speaker["name"] + line)
 
 
 def report_error(line: str) -> None:
-    """Print one line that says what went wrong, whichever process this is."""
+    """Print one line about what went wrong, whichever process this is."""
     report_per_process(f"error: {escaped(line)}")
 
 
@@ -125,27 +122,35 @@ def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
         report_per_process(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
 
 
-class _Lines(tqdm):
-    """A progress bar for what is no terminal, such as a log: a line every `EVERY` seconds."""
+def _write(line: str) -> None:
+    from tqdm import tqdm  # takes a tenth of a second: not for --help
 
-    def __init__(self, *arguments, **options):
-        self._printed = time.monotonic()
-        shape = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"
-        nowhere = io.StringIO()  # takes what a bar would draw
-        options |= {"file": nowhere, "mininterval": EVERY, "bar_format": shape}
-        super().__init__(*arguments, **options)
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
 
-    def display(self, *_, **__) -> bool:
-        """Print the line if the last one is old enough."""
-        if time.monotonic() - self._printed >= EVERY:
+
+def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> Any:
+    """Progress bar with ETA on standard error; a line every `EVERY` seconds without a terminal."""
+    from tqdm import tqdm
+
+    class Lines(tqdm):
+        """A progress bar that prints lines, for a log."""
+
+        def __init__(self, *arguments, **options):
             self._printed = time.monotonic()
-            print(self, file=sys.stderr, flush=True)
-        return True
+            shape = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"
+            nowhere = io.StringIO()  # takes what a bar would draw
+            options |= {"file": nowhere, "mininterval": EVERY, "bar_format": shape}
+            super().__init__(*arguments, **options)
 
+        def display(self, *_, **__) -> bool:
+            """Print the line if the last one is old enough."""
+            if time.monotonic() - self._printed >= EVERY:
+                self._printed = time.monotonic()
+                print(self, file=sys.stderr, flush=True)
+            return True
 
-def progress(items: Iterable | None, label: str, total: int | None = None, **options) -> tqdm:
-    """Progress bar with ETA on standard error; a line every minute where that is no terminal."""
     options |= {"desc": label, "total": total, "disable": _speaker["silent"]}
     if sys.stderr.isatty():
         return tqdm(items, dynamic_ncols=True, **options)
-    return _Lines(items, **options)
+    return Lines(items, **options)

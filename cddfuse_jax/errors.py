@@ -1,5 +1,7 @@
 """The error that a user can mend, and the words that its line is made of."""
 
+from __future__ import annotations  # for Python 3.9, see packaging/metrics/
+
 import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType

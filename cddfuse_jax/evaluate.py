@@ -6,15 +6,14 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation import REPORT_FILES
+from cddfuse_jax.evaluation import DEFAULT_BASELINES, REPORT_FILES
 from cddfuse_jax.evaluation.matching import PLACE, Run
-from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES
 from cddfuse_jax.files import listed
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.pairs import rules
-from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
+from cddfuse_jax.rigs import HELP, OPTION
 
 
 def parse_run(text: str) -> Run:
@@ -103,6 +102,7 @@ def main() -> int:
 
     from cddfuse_jax.evaluation.evaluating import evaluate
     from cddfuse_jax.evaluation.tables import terminal_table
+    from cddfuse_jax.rigs.rig import load_rig
 
     evaluation = evaluate(
         arguments.fused,
@@ -125,11 +125,6 @@ def main() -> int:
     written = [*(arguments.out / name for name in REPORT_FILES), arguments.latex]
     report(f"wrote {', '.join(str(path) for path in written if path)}")
     return 1 if evaluation.errors else 0
-
-
-def program() -> None:
-    """Run the command as the program ``cddfuse-metrics``."""
-    run(main)
 
 
 if __name__ == "__main__":

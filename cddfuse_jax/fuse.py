@@ -16,8 +16,6 @@ from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.fusing.options import parser_of_fuse
 from cddfuse_jax.images.output_files import format_for, is_video
 from cddfuse_jax.pairs import rules
-from cddfuse_jax.pairs.find import looks_medical
-from cddfuse_jax.weights import shipped
 
 
 def main() -> int:
@@ -51,8 +49,6 @@ def fuse_images(given: argparse.Namespace) -> int:
     from cddfuse_jax.fusing.folder import reported
     from cddfuse_jax.fusing.records import recording
 
-    if _is_for_cameras(fuser) and all(looks_medical(job.pair) for job in jobs.todo):
-        report("note: by their names these are medical pairs; --weights mif is made for them")
     # Several processes with a --shard each may share the folder.
     alone = given.shard == (0, 1) and jobs.todo[0].out != given.out
     fused, started = 0, time.monotonic()
@@ -144,11 +140,6 @@ def _fuser(given: argparse.Namespace):
     if fuser.ema:
         report(f"note: fusing with the running mean of the run's params (ema={fuser.ema})")
     return fuser
-
-
-def _is_for_cameras(fuser) -> bool:
-    weights = fuser.weights.split()[0]
-    return weights in shipped.SHIPPED and weights != "mif" and fuser.residual == "visible"
 
 
 def _ended(given: argparse.Namespace, jobs: Jobs, fused: int, seconds: float = 0) -> int:

@@ -15,6 +15,7 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.fusing.fuser import Fuser
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.any_format import SIZES, load_meta, load_params, save_params
+from cddfuse_jax.weights.custom_network import is_custom
 from cddfuse_jax.weights.shipped import SHIPPED
 
 try:
@@ -50,6 +51,11 @@ def save_pretrained(weights: StrPath, folder: StrPath, scores: StrPath | None = 
     ``cddfuse score-weights``, for the model card. `InputError` where one cannot be read or written.
     """
     folder, params, meta = Path(folder), load_params(weights), load_meta(weights)
+    if is_custom(meta):
+        raise InputError(
+            f"{weights}: the Hub's format holds the release's network, this has custom parts; "
+            "pass it on as cddfuse convert writes it"
+        )
     network = {"residual": (meta.get("config") or {}).get("residual", "visible")}
     network |= {name: getattr(CDDFuse.from_params(params), name) for name in SIZES}
     config = {"model_type": "cddfuse", "library_name": "cddfuse-jax", **network}

@@ -8,15 +8,19 @@ Run it with --help for every option.
 import argparse
 import textwrap
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, progress, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.find import Pair, select_pairs
-from cddfuse_jax.rigs.rig import OPTION, Rig
+from cddfuse_jax.rigs import OPTION
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cddfuse_jax.rigs.rig import Rig
 
 MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
@@ -72,6 +76,7 @@ def main() -> int:
     check_outputs([given.out, picture], read, given.overwrite)
 
     from cddfuse_jax.rigs.picture import draw
+    from cddfuse_jax.rigs.rig import Rig
     from cddfuse_jax.rigs.search import LEAST_PAIRS
 
     affine = given.model == "affine"
@@ -107,11 +112,15 @@ def main() -> int:
 
 
 def _spread(pairs: list[Pair], most: int) -> list[Pair]:
+    import numpy as np
+
     chosen = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int)
     return [pairs[k] for k in chosen]
 
 
-def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _read(pairs: list[Pair]) -> "list[tuple[np.ndarray, np.ndarray]]":
+    import numpy as np
+
     from cddfuse_jax.images.colour import is_coloured
     from cddfuse_jax.pairs.read import read_pair
 
@@ -130,7 +139,9 @@ def _read(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
     return images
 
 
-def _from_images(images, affine: bool) -> tuple[Rig, dict]:
+def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
+    import numpy as np
+
     from cddfuse_jax.rigs.search import measure_rig
 
     report(f"measuring {len(images)} pairs")
@@ -143,26 +154,11 @@ def _from_images(images, affine: bool) -> tuple[Rig, dict]:
     }
 
 
-def _explained(points: np.ndarray, affine: bool, width: int) -> str:
-    """Return what would make points fit."""
-    from cddfuse_jax.rigs.points import fit
+def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
+    import numpy as np
 
-    def fits(changed: np.ndarray) -> bool:
-        return bool(np.sqrt((fit(changed, affine)[1] ** 2).mean()) < MOST_RESIDUAL * width / 3)
-
-    for number in range(len(points) * (len(points) > 4)):
-        if fits(np.delete(points, number, axis=0)):
-            return f"; without point {number + 1} they fit"
-    if fits(points * [1, 1, -1, 1]):  # exchanged is mirrored and turned
-        return (
-            "; with the infrared images mirrored (magick mogrify -flop), or x and y of their "
-            "points exchanged, they fit"
-        )
-    return "; click them anew"
-
-
-def _from_points(path: Path, images, affine: bool) -> tuple[Rig, dict]:
-    from cddfuse_jax.rigs.points import fit, read_points
+    from cddfuse_jax.rigs.points import fit, mended, read_points
+    from cddfuse_jax.rigs.rig import Rig
 
     points = read_points(path)
     matrix, residual = fit(points, affine)
@@ -171,7 +167,7 @@ def _from_points(path: Path, images, affine: bool) -> tuple[Rig, dict]:
     if np.sqrt((residual**2).mean()) > MOST_RESIDUAL * width:
         raise InputError(
             f"{path}: the points do not fit, point {worst + 1} is {residual[worst]:.0f} of {width} "
-            f"infrared pixels off{_explained(points, affine, width)}"
+            f"infrared pixels off; {mended(points, affine, MOST_RESIDUAL * width / 3)}"
         )
     return rig, {
         "points": len(points),

@@ -1,9 +1,11 @@
-"""Judge weights on the paper's test sets: its scores, and measures beside them.
+"""Judge weights on the paper's test sets and others: its scores, and measures beside them.
 
     python -m cddfuse_jax.score_weights --weights W --data DIR --out DIR
 
 DIR holds a folder per test set: MSRS, TNO and RoadScene with vi/ and ir/, MRI_CT with MRI/ and CT/,
-MRI_PET, MRI_SPECT. Sets that are not there are left out, and said so. An interrupted run goes on.
+MRI_PET, MRI_SPECT; FMB/test with Visible/ and Infrared/, M3FD_Fusion with Vis/ and Ir/, LLVIP with
+visible/test/ and infrared/test/. Sets that are not there are left out, with a line that tells where
+they are to be had. An interrupted run goes on.
 With --release CHECKOUT it makes the PyTorch release's own tables again, digit by digit.
 """
 
@@ -12,7 +14,6 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation import PROTOCOL_NAMES
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
 from cddfuse_jax.models import RESIDUALS
 
@@ -60,7 +61,12 @@ def _parser() -> ArgumentParser:
         help="default: none for weights trained so, else visible for infrared-visible sets and sum "
         "for medical ones")  # fmt: skip
     add("--name", default="cddfuse-jax", help="what to call the row; default: %(default)s")
-    add("--protocol", default="release", choices=PROTOCOL_NAMES, help="default: %(default)s")
+    add(
+        "--protocol",
+        default="release",
+        metavar="NAME",
+        help="as for evaluate; default: %(default)s",
+    )
     return parser
 
 
@@ -73,7 +79,9 @@ def main() -> int:
         raise InputError("say where the test sets are: --data DIR, or --set SET=DIR")
 
     from cddfuse_jax.devices import prepare
+    from cddfuse_jax.metrics.protocols import protocol_named
 
+    protocol_named(given.protocol)  # before anything is fused
     prepare()
     return _reproduce(given) if given.release else _score(given)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from programs import ends
 from scalars import read_scalars
+from stored import write_checkpoint
 
 from cddfuse_jax import Fuser, custom_code
 from cddfuse_jax.config import check, release
@@ -19,6 +20,7 @@ from cddfuse_jax.training.frozen import frozen_parts, replaced, trained_part
 from cddfuse_jax.training.own_loss import own_loss
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.starting import with_sizes
 from cddfuse_jax.weights.any_format import load, load_meta, load_params, save_params
 
 CODE = '''
@@ -34,6 +36,10 @@ class Scale(nn.Module):
     @nn.compact
     def __call__(self, x):
         return x * self.param("weight", nn.initializers.ones, (self.features,))
+
+
+def larger(visible, infrared):
+    return jnp.maximum(visible, infrared)
 
 
 class Half(nn.Module):
@@ -264,6 +270,16 @@ def custom_params(config, code):
     return jax.device_get(params), {"config": config.to_dict()}
 
 
+def test_a_run_of_another_block_and_fusion_rule_is_built_from_its_config(code, config, tmp_path):
+    config.model.update(block="./mine.py:Scale", merge="./mine.py:larger")
+    model = make_model(config)
+    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
+    run = write_checkpoint(tmp_path / "run", jax.device_get(params), {"config": config.to_dict()})
+    weights = load(run)
+    assert weights.model == model
+    assert weights.params["encoder"]["blocks"]["0"].keys() == {"weight"}
+
+
 def test_one_file_holds_a_custom_network_and_never_runs_its_code(
     code, custom_params, tmp_path, capsys
 ):
@@ -276,6 +292,9 @@ def test_one_file_holds_a_custom_network_and_never_runs_its_code(
     assert held == {"mine.py": CODE}
     with pytest.raises(InputError, match="is not run from a weights file; write it out by cddfuse"):
         load(file)
+    start = release()
+    start.init_from = str(file)
+    assert with_sizes(start, tmp_path).model.base == ""  # nor does a run that starts from it
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert ends(convert, file, elsewhere / "mine.py") == 0

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scored import NAMES, csv_rows, noise, run_command, summary, write_folders
 
+from cddfuse_jax._version import __version__
 from cddfuse_jax.evaluate import parse_run
 from cddfuse_jax.evaluation.matching import Run, find_scenes
 from cddfuse_jax.evaluation.scoring import score_scenes
@@ -33,10 +34,11 @@ def test_one_run_end_to_end(folders, capsys):
     names = ("scores.csv", "means.csv", "summary.json", "report.html")
     written = [*(folders / "out" / name for name in names), tex]
     assert err.endswith(f"wrote {', '.join(map(str, written))}\n")
-    assert "published CDDFuse & 46.00 & 7.12 & --" in tex.read_text()
+    assert "% left out, published: rows over 25 pairs, here are 3\n" in tex.read_text()
+    assert "published CDDFuse" not in tex.read_text()
     lines = out.splitlines()
     assert "protocol corrected" in lines[0]
-    assert "TNO; means over 3 images" in lines[0]
+    assert "TNO; means over 3 pairs" in lines[0]
     assert lines[1].split() == list(METRICS)[:8]
     assert [line.split()[0] for line in lines[2:5]] == ["f0", "baseline", "baseline"]
     # The corrected protocol changes Qabf and SSIM, so the published figures for them are left out.
@@ -48,6 +50,7 @@ def test_one_run_end_to_end(folders, capsys):
         (name, image) for name in ("f0", "max", "mean") for image in NAMES
     ]
     assert {row["protocol"] for row in rows} == {"corrected"}
+    assert {row["version"] for row in rows} == {f"cddfuse-jax {__version__}"}
     result = summary(folders)
     assert result["protocol"]["name"] == "corrected"
     assert {change["score"] for change in result["protocol"]["changes"]} == {"SSIM", "Qabf", "PSNR"}

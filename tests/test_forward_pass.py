@@ -1,11 +1,14 @@
 """The whole network beside its formula: fusing, reconstructing, both modalities, each platform."""
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import reference
 from numerics import assert_close, draw_params, evaluate
+from programs import environment
 
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -53,3 +56,37 @@ def test_reconstruction_adds_the_image_or_nothing():
         ]
 
     assert_close(evaluate(reconstruct, image), evaluate(expected, image), 1e-12)
+
+
+SHARDED = """
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from cddfuse_jax.models.cddfuse import CDDFuse
+
+model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
+pairs = np.random.default_rng(0).random((2, 4, 9, 7, 1), np.float32)
+variables = model.init(jax.random.key(0), *pairs[:, :1])
+
+
+def fuse(variables, visible, infrared):
+    return model.apply(variables, visible, infrared, method="fuse")
+
+
+mesh = Mesh(np.array(jax.devices()), ("data",))
+split = jax.shard_map(fuse, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P("data"))
+fused = jax.jit(split)(variables, *pairs)
+assert len(fused.sharding.device_set) == 2
+print(abs(fused - jax.jit(fuse)(variables, *pairs)).max())
+"""
+
+
+def test_pairs_are_fused_on_several_devices_inside_shard_map():
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED], capture_output=True, text=True, timeout=200,
+        env=environment(2),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-5

@@ -1,4 +1,7 @@
+import pickle
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import assert_same_levels
@@ -204,3 +207,75 @@ def test_two_flat_images_make_a_flat_one():
     orange = np.full((24, 30, 3), [200, 120, 40], np.uint8)
     fused = fuser(orange, np.full((24, 30), 90, np.uint8))
     assert (fused == fused[:1, :1]).all() and fused[0, 0, 0] > fused[0, 0, 2]
+
+
+def test_params_come_as_they_are_saved_or_are_refused_in_a_line(fuser, tiny_params, pair):
+    expected = fuser(*pair)
+    np.testing.assert_array_equal(Fuser({"params": tiny_params})(*pair), expected)
+    model = CDDFuse.from_params(tiny_params)
+    np.testing.assert_array_equal(Fuser(tiny_params, model=model)(*pair), expected)
+    lacking = {name: part for name, part in tiny_params.items() if name != "base_fusion"}
+    for params, options, message in (
+        (None, {}, "weights are a name such as 'ivf', a file, .* got NoneType"),
+        ({"a": np.ones(3)}, {}, r"not the release's network's \(KeyError\('encoder'\)\); give the"),
+        (
+            lacking,
+            {},
+            r"base_fusion/.*; give the network that they are of, as Fuser\(params,",
+        ),
+        (tiny_params, {"model": CDDFuse()}, "the first that differs is .*; give the network that"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            Fuser(params, **options)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "visible is None; cv2.imread returns that for a file it cannot read"),
+        ("a.png", "got the path a.png; give PIL.Image.open of it, or fuse files by Fuser.folder"),
+        ([np.zeros((4, 4)), np.zeros((4, 5))], "a list of images of several sizes; fuse them one"),
+        (np.ma.masked_all((4, 4)), "pixels must be finite, 16 of 16 values are not"),
+    ],
+)
+def test_what_is_no_image_is_one_line(fuser, given, message):
+    with pytest.raises(InputError, match=message):
+        fuser(given, np.zeros((4, 4)))
+
+
+def test_bfloat16_is_taken_as_floats(fuser, pair):
+    visible, infrared = (jnp.asarray(side / 255, jnp.bfloat16) for side in pair)
+    fused = fuser(visible, infrared)
+    assert fused.dtype == np.float32
+    expected = fuser(np.asarray(visible, np.float32), np.asarray(infrared, np.float32))
+    np.testing.assert_array_equal(fused, expected)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_masked_pixels_are_no_data_as_in_a_tiff(fuser, pair, kind):
+    visible = pair[0][..., 0]
+    infrared = pair[1].astype(kind) / 255 if kind == np.float32 else pair[1].astype(kind)
+    mask = np.zeros(infrared.shape, bool)
+    mask[2:4, 3:6] = True
+    filled = levels.picture(
+        np.where(mask, np.nan, infrared / (255 if kind == np.uint8 else 1)).astype(np.float32)
+    )
+    assert np.isfinite(filled).all()
+    fused = fuser(visible, np.ma.array(infrared, mask=mask))
+    assert fused.dtype == (np.float32 if kind == np.float32 else np.uint8)
+    expected = levels.to_8_bit(fuser(visible, filled))
+    got = fused if fused.dtype == np.uint8 else levels.to_8_bit(fused)
+    np.testing.assert_array_equal(got, expected)
+    wild = infrared.copy()
+    wild[mask] = 3 * infrared.max() if kind != np.uint8 else 255
+    np.testing.assert_array_equal(fuser(visible, np.ma.array(wild, mask=mask)), fused)
+    unmasked = np.ma.array(infrared, mask=False)
+    np.testing.assert_array_equal(fuser(visible, unmasked), fuser(visible, infrared))
+
+
+def test_a_pickled_fuser_fuses_the_same(tiny_params, pair):
+    fuser = Fuser(tiny_params, color="none", device="cpu:0")
+    again = pickle.loads(pickle.dumps(fuser))
+    assert repr(again) == repr(fuser)
+    np.testing.assert_array_equal(again(*pair), fuser(*pair))

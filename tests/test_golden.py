@@ -72,8 +72,7 @@ def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
                 results[f"{name}_{kind}"] = feature
             results[f"recon_{name}"] = apply(image, method="reconstruct")
         results["fused_base"], results["fused_detail"] = apply(
-            results["vis_base"] + results["ir_base"],
-            results["vis_detail"] + results["ir_detail"],
+            *((results[f"{side}_base"], results[f"{side}_detail"]) for side in ("vis", "ir")),
             method="fuse_features",
         )
         for residual, name in (("visible", "visible"), ("sum", "sum"), ("none", "no")):

@@ -21,7 +21,8 @@ def noise(seed: int, shape=(48, 52)) -> np.ndarray:
 
 def score(name, fused, visible=None, infrared=None, scores=METRICS) -> float:
     visible = fused if visible is None else visible
-    return scores[name](fused, visible, visible if infrared is None else infrared)
+    infrared = visible if infrared is None else infrared
+    return scores[name](fused, visible, infrared, data_range=255)
 
 
 def test_order_is_the_papers():

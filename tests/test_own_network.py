@@ -42,13 +42,6 @@ class Plain(nn.Module):
         weight = nn.sigmoid(found.qk.mean(-1) / (1 + found.qq))
         return x + y * weight[:, None, None].astype(x.dtype)
 
-class Careless(Plain):
-    """The same with a convolution of Flax's, which does not know where the image ends."""
-
-    @nn.compact
-    def __call__(self, x):
-        return x + nn.Conv(self.features, (3, 3), name="conv")(LayerNorm(name="norm")(x))
-
 class Steep(nn.Module):
     """A branch whose derivative is twice too large."""
 
@@ -131,23 +124,6 @@ def test_whole_in_one_shape_and_in_strips_it_is_fused_alike(run, folder, monkeyp
     limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
     strips = Fuser(run, stretch=False, max_memory=limit)(*floats)
     np.testing.assert_allclose(strips, whole, atol=1e-5)
-
-
-def test_a_careless_branch_is_fused_whole_and_never_in_strips(folder, capsys, monkeypatch):
-    model = CDDFuse(**OWN | {"base": "mine:Careless"})
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1)))["params"]
-    fuser = Fuser(params, model=model)
-    fuser.expect([(25, 31), (26, 31)] * 9)
-    assert not fuser._buckets
-    told = capsys.readouterr().err
-    assert "note: every size is compiled for by itself: this network" in told
-    assert "other pixels inside a larger array than as a whole" in told
-    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
-    limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
-    with pytest.raises(
-        InputError, match="does not fit in memory as a whole, and this network fuses"
-    ):
-        Fuser(params, model=model, max_memory=limit)(*np.zeros((2, 25, 31), np.uint8))
 
 
 def test_it_is_exported_or_refused_in_a_line(run, tmp_path, capsys):

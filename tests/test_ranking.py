@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cddfuse_jax._version import __version__
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.evaluating import evaluate
 from cddfuse_jax.evaluation.latex import check_columns, latex_table
@@ -214,25 +215,38 @@ def evaluated(names: str, *published: Row) -> Evaluation:
 def test_a_latex_table_is_this_one():
     published = Row("CDDFuse", "published", "paper", {"EN": 7.12, "SD": 46.0}, {}, [])
     summary = protocol_named("release").summary
-    assert latex_table(evaluated("EN SD", published)) == (
+    evaluation = evaluated("EN SD MSE", published)._replace(scenes=[None] * 25, pairs=25)
+    # Ranks are over the columns: over all scores (b is behind in MSE too) b would come second.
+    assert latex_table(evaluation, ("EN",)) == (
         "% \\usepackage{booktabs}\n"
+        f"% cddfuse-jax {__version__}, protocol release\n"
+        "% left out, see --columns: SD, MSE\n"
         "\\begin{table}\n"
         "\\centering\n"
-        f"\\caption{{protocol release ({summary}); TNO; means over 2 images. "
-        "Best in bold, second underlined.}\n"
+        f"\\caption{{protocol release ({summary}); TNO; means over 25 pairs. "
+        "Best in bold, second underlined. Below the rule: as published, not ranked.}\n"
         "\\label{tab:tno}\n"
-        "\\begin{tabular}{lccc}\n"
+        "\\begin{tabular}{lcc}\n"
         "\\toprule\n"
-        "Method & EN $\\uparrow$ & SD $\\uparrow$ & Mean rank $\\downarrow$ \\\\\n"
+        "Method & EN $\\uparrow$ & Mean rank $\\downarrow$ \\\\\n"
         "\\midrule\n"
-        "a\\_1 & \\underline{1.625} & \\textbf{1.625} & 1.50 \\\\\n"
-        "b & \\textbf{2.125} & \\underline{1.125} & 1.50 \\\\\n"
+        "a\\_1 & \\underline{1.625} & 2.00 \\\\\n"
+        "b & \\textbf{2.125} & 1.00 \\\\\n"
         "\\midrule\n"
-        "published CDDFuse & 7.12 & 46.00 & -- \\\\\n"
+        "published CDDFuse & 7.12 & -- \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
         "\\end{table}\n"
     )
+    assert evaluation.ranking.mean_ranks == {"a_1": pytest.approx(4 / 3), "b": pytest.approx(5 / 3)}
+
+
+def test_a_latex_table_leaves_out_rows_published_over_other_pairs():
+    published = Row("CDDFuse", "published", "paper", {"EN": 7.12, "SD": 46.0}, {}, [])
+    table = latex_table(evaluated("EN SD", published))
+    assert "% left out, published: rows over 25 pairs, here are 2\n" in table
+    assert "7.12" not in table and "Below the rule" not in table
+    assert table.count("midrule") == 1
 
 
 def test_a_latex_table_has_nine_columns_of_numbers_or_those_that_are_named():

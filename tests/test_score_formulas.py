@@ -98,7 +98,7 @@ def test_qabf_of_vifb_takes_equal_strengths_times_255():
     image = np.full((2, 2), 0.0005)
     ratio = math.sqrt(18) * 0.0005 * 255
     expected = 0.9994 / (1 + math.exp(-15 * (ratio - 0.5))) * 0.9879 / (1 + math.exp(-22 * 0.2))
-    assert VIFB["Qabf"](image, image, image) == pytest.approx(expected, rel=1e-5)
+    assert VIFB["Qabf"](image, image, image, data_range=255) == pytest.approx(expected, rel=1e-5)
 
 
 # In a window of 7x7 alone, of images m + a, m + k a: SSIM without constants is 2k/(1 + k²).

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from programs import ends
 
-from cddfuse_jax import score_weights
+from cddfuse_jax import check_data, score_weights
 from cddfuse_jax.evaluation import reproducing
+from cddfuse_jax.evaluation.weights_scores import found_sets
 from cddfuse_jax.images.image_files import read_grey, write_png
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 
@@ -201,3 +202,33 @@ def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, 
     assert "  images: 0 of 1 equal, 0.11 % of pixels differ, by at most 1 of 255\n" in out
     assert run(*words, "--models", tmp_path) == 2
     assert "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth" in capsys.readouterr().err
+
+
+def test_a_protocol_that_there_is_not_is_refused_before_anything_is_fused(tmp_path, capsys):
+    paths = [f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]
+    assert ends(score_weights.main, "--weights=small", "--protocol=foo", *paths) == 2
+    assert "protocol 'foo' is unknown; choose from release, " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "visible", "infrared"),
+    [
+        ("FMB", "FMB/test/Visible", "FMB/test/Infrared"),
+        ("M3FD-300", "M3FD_Fusion/Vis", "M3FD_Fusion/Ir"),
+        ("LLVIP", "LLVIP/visible/test", "LLVIP/infrared/test"),
+    ],
+)
+def test_sets_of_others_are_found_and_their_pairs_checked(
+    name, visible, infrared, tmp_path, capsys
+):
+    for seed, side in enumerate((visible, infrared)):
+        for pair in ("00001", "00002"):
+            image = np.random.default_rng(seed).integers(0, 256, (20, 24), dtype=np.uint8)
+            write_png(tmp_path / side / f"{pair}.png", image)
+    sides = (tmp_path / visible, tmp_path / infrared)
+    assert found_sets([name, "TNO"], [tmp_path], {}) == {name: sides}
+    told = capsys.readouterr().err
+    assert "left out: TNO, no TNO/vi in the data given; to be had at https://github.com/" in told
+    assert ends(check_data.main, "--vi", str(sides[0]), "--ir", str(sides[1])) == 0
+    assert "2 pairs" in capsys.readouterr().out

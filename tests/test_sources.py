@@ -14,6 +14,9 @@ from cddfuse_jax.data.sources import SyntheticPairs
 from cddfuse_jax.data.stored_pairs import H5Patches
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.images.ranges import AUTO, parse_range
+from cddfuse_jax.pairs.find import Pair
+from cddfuse_jax.pairs.read import read_pair
 
 
 def test_folders_are_read_as_luma_and_grey(tmp_path):
@@ -26,6 +29,26 @@ def test_folders_are_read_as_luma_and_grey(tmp_path):
         assert pair["visible"].dtype == pair["infrared"].dtype == np.float32
         np.testing.assert_array_equal(pair["visible"], np.float32(weight))
         np.testing.assert_array_equal(pair["infrared"], np.float32(51 * number) / np.float32(255))
+
+
+def test_training_reads_the_pixels_that_are_fused(tmp_path):
+    deep = np.random.default_rng(0).integers(7000, 7300, (20, 24)).astype(np.uint16)
+    for side, pixels in (("vi", np.full((20, 24), 90, np.uint8)), ("ir", deep)):
+        (tmp_path / side).mkdir()
+        Image.fromarray(pixels).save(tmp_path / side / "a.png")
+    data = configs.release().data
+    data.source, data.visible, data.infrared = "folders", *(str(tmp_path / s) for s in ("vi", "ir"))
+    for text, ends in (("", np.percentile(deep, (0.1, 99.9))), ("7100:7200", (7100, 7200))):
+        data.range_ir = text
+        infrared = make_source(data)[0]["infrared"][..., 0]
+        expected = np.clip((deep.astype(float) - ends[0]) / (ends[1] - ends[0]), 0, 1)
+        np.testing.assert_allclose(infrared, expected, atol=1e-6)
+        ranges = (AUTO, parse_range(text or "auto", "--range-ir"))
+        read = read_pair(Pair("a", tmp_path / "vi/a.png", tmp_path / "ir/a.png"), None, ranges)
+        np.testing.assert_array_equal(infrared, read.grey[1])
+    data.range_ir = "9:1"
+    with pytest.raises(InputError, match=r"data.range_ir is auto, two percentiles LOW,HIGH"):
+        make_source(data)
 
 
 def test_folders_name_what_is_wrong(tmp_path, capsys):

@@ -48,7 +48,7 @@ DEAF = """
     with files.replacing(sys.argv[1] + "/out.png") as temporary:
         temporary.write_text("half")
         threading.Timer(1, print, ["ready"], {"flush": True}).start()  # when it is deaf
-        hashlib.pbkdf2_hmac('sha256', b'', b'', 10**11)  # one call, for hours
+        hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)  # one call, for minutes
 """
 SAVING = """
     asked = []

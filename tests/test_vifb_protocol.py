@@ -136,3 +136,17 @@ def test_bad_arrays_are_one_line(images, names, complaint):
     with pytest.raises(InputError, match=complaint) as error:
         metrics.compute(*images, names=names, protocol="vifb")
     assert "\n" not in str(error.value)
+
+
+def test_a_single_score_asks_for_the_range_as_compute_does():
+    images = [noise(seed, 9, 9) for seed in range(3)]
+    unit = [image / 255 for image in images]
+    for name, metric in metrics.METRICS.items():
+        if name in ("EN", "CC", "MSE", "PSNR", "SF"):
+            with pytest.raises(InputError, match="either 0-1 or 0-255; say which"):
+                metric(*unit)
+            assert metric(*unit, data_range=1) == pytest.approx(metric(*images), rel=1e-12)
+    with pytest.raises(InputError, match="fused: values span 0 to 256, outside 0-255"):
+        metrics.METRICS["EN"](np.array([[0, 256]]))
+    black = np.zeros((9, 9))  # has one reading
+    assert metrics.METRICS["EN"](black) == 0

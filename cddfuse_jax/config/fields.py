@@ -8,6 +8,19 @@ from ml_collections import ConfigDict
 
 from cddfuse_jax.errors import InputError, did_you_mean
 
+SCHEDULES = ("staircase", "cosine", "constant")
+SOURCES = ("folders", "hdf5", "synthetic", "tfds")
+
+
+class LossWeights(NamedTuple):
+    """Coefficients of the loss parts; the defaults are the release's."""
+
+    ssim: float = 5.0  # stage I, with 1 · MSE of each modality
+    reconstruction_gradient: float = 5.0  # stage I; the paper has no such term: 0
+    fusion_gradient: float = 10.0  # stage II, with 1 · intensity
+    decomposition: float = 2.0  # both stages
+    signed_gradient: float = 0.0  # stage II; the release has no such term
+
 
 class Rule(NamedTuple):
     """What the value of a field must be.
@@ -47,14 +60,13 @@ _DECAY = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
 _BELOW_ONE = Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
 _EVERY_NTH = Rule("0 or at least 2", lambda value: value == 0 or value >= 2)
 
+_LOSS = LossWeights()
+
 FIELDS: dict[str, Field] = {
     "seed": Field(0, "of first params, order, windows", _SEED),
     "batch_size": Field(8, "pairs in an update, over all devices", _at_least(1)),
     "accumulate": Field(
         1, "microbatches that a device's share is computed in; the same result", _at_least(1)
-    ),
-    "piece": Field(
-        0, "images that a block computes at a time, 0 for all; the same result", _at_least(0)
     ),
     "parallel": Field(
         "shard_map", "how an update is mapped over devices", _one_of("shard_map", "pmap")
@@ -81,7 +93,7 @@ FIELDS: dict[str, Field] = {
         "staircase",
         "staircase by decay and decay_epochs, cosine down to the floor, or constant; by the "
         "updates that a module has made itself",
-        _one_of("staircase", "cosine", "constant"),
+        _one_of(*SCHEDULES),
     ),
     "learning_rate.initial": Field(1e-4, "the highest rate", _above(0)),
     "learning_rate.decay": Field(0.5, "factor of a step of the staircase", _DECAY),
@@ -94,18 +106,24 @@ FIELDS: dict[str, Field] = {
         "takes; 0 for none",
         _BELOW_ONE,
     ),
-    "loss.ssim": Field(5.0, "stage I, weight of SSIM next to 1 · MSE", _at_least(0)),
+    "loss.ssim": Field(_LOSS.ssim, "stage I, weight of SSIM next to 1 · MSE", _at_least(0)),
     "loss.reconstruction_gradient": Field(
-        5.0, "stage I, weight of the visible image's gradient", _at_least(0)
+        _LOSS.reconstruction_gradient,
+        "stage I, weight of the visible image's gradient",
+        _at_least(0),
     ),
     "loss.fusion_gradient": Field(
-        10.0, "stage II, weight of the gradient next to 1 · intensity", _at_least(0)
+        _LOSS.fusion_gradient,
+        "stage II, weight of the gradient next to 1 · intensity",
+        _at_least(0),
     ),
     "loss.decomposition": Field(
-        2.0, "both stages, weight of cc_detail² / (1.01 + cc_base)", _at_least(0)
+        _LOSS.decomposition, "both stages, weight of cc_detail² / (1.01 + cc_base)", _at_least(0)
     ),
     "loss.signed_gradient": Field(
-        0.0, "stage II, weight of the gradient with its sign; not in the release", _at_least(0)
+        _LOSS.signed_gradient,
+        "stage II, weight of the gradient with its sign; not in the release",
+        _at_least(0),
     ),
     "loss.own": Field(
         "",
@@ -124,11 +142,15 @@ FIELDS: dict[str, Field] = {
     "model.blocks": Field(4, "Restormer blocks in the encoder and in the decoder", _at_least(1)),
     "model.coupling_layers": Field(3, "in the encoder's detail branch", _at_least(1)),
     "model.remat": Field(True, "recompute blocks in the backward pass: less memory, same result"),
-    "model.base": Field("", "a custom base branch, as mine:Class or ./mine.py:Class"),
-    "model.detail": Field("", "a custom detail branch, likewise"),
-    "data.source": Field(
-        "hdf5", "where pairs are", _one_of("folders", "hdf5", "synthetic", "tfds")
+    "model.block": Field(
+        "", "a custom block for each Restormer block, as mine:Class or ./mine.py:Class"
     ),
+    "model.base": Field("", "a custom base branch, likewise"),
+    "model.detail": Field("", "a custom detail branch, likewise"),
+    "model.merge": Field(
+        "", "a custom fusion rule: a class or function of visible and infrared features"
+    ),
+    "data.source": Field("hdf5", "where pairs are", _one_of(*SOURCES)),
     "data.visible": Field("", "for folders: a folder, or several as A,B"),
     "data.infrared": Field("", "for folders: likewise"),
     "data.pair": Field(
@@ -136,9 +158,9 @@ FIELDS: dict[str, Field] = {
     ),
     "data.registration": Field("", "for folders: a rig's file of cddfuse register"),
     "data.range_vi": Field(
-        "auto", "for folders: what becomes black and white of visible files, as fuse --range-vi"
+        "", "for folders: what becomes black and white, as fuse --range-vi; empty for auto"
     ),
-    "data.range_ir": Field("auto", "for folders: the same of infrared files"),
+    "data.range_ir": Field("", "for folders: the same of infrared files"),
     "data.names": Field("", "a text file with a name a line: only these pairs; empty for all"),
     "data.file": Field("", "for hdf5: a file of cddfuse patches"),
     "data.directory": Field("", "for tfds: the folder named after the version"),

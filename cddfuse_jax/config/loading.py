@@ -58,7 +58,7 @@ def _found(path: str) -> str:
 
 
 def _shipped() -> dict[str, Path]:
-    """Return the files of ``configs/`` by name: within the package, or beside it in a clone."""
+    """Return the files of ``configs/`` by name: within the package, or next to it in a clone."""
     package = Path(__file__).parents[1]
     folders = (package / "configs", package.parent / "configs")
     folder = next((folder for folder in folders if folder.is_dir()), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cddfuse_jax import console
 from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
-from cddfuse_jax.rigs.rig import HELP, OPTION, load_rig
+from cddfuse_jax.rigs import HELP, OPTION
 
 
 def main() -> int:
@@ -38,6 +38,7 @@ def main() -> int:
     )
 
     from cddfuse_jax.data.cutting import write_patches
+    from cddfuse_jax.rigs.rig import load_rig
 
     return write_patches(
         given.vi,

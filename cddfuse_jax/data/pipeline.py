@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grain
 import ml_collections
 
+from cddfuse_jax.config.fields import SOURCES
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
@@ -21,8 +22,6 @@ from cddfuse_jax.files import check_local, listed
 from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.rigs.rig import load_rig
-
-SOURCES = ("folders", "hdf5", "synthetic", "tfds")
 
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
@@ -76,8 +75,8 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             rule = rules.parse(data.pair.split(",") if data.pair else None)
             rig = load_rig(data.registration) if data.registration else None
             ranges = (
-                parse_range(data.range_vi, "data.range_vi"),
-                parse_range(data.range_ir, "data.range_ir"),
+                parse_range(data.range_vi or "auto", "data.range_vi"),
+                parse_range(data.range_ir or "auto", "data.range_ir"),
             )
             return [
                 FolderPairs(*sides, keep_bad, rule, rig, ranges)

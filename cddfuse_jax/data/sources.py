@@ -102,7 +102,7 @@ class FolderPairs:
         return [pair.name for pair in self.pairs]
 
     def sizes(self) -> list[Size | None]:
-        """Return visible file, height and width of every pair, as the headers said at the start."""
+        """Return visible file, height and width of every pair, as in the headers at the start."""
         return self._sizes
 
 

@@ -159,11 +159,11 @@ class TfdsPairs:
         return {"visible": luma(example["visible"])[..., None], "infrared": infrared}
 
     def names(self) -> list[str]:
-        """Return the pairs' names, as they are stored beside the images."""
+        """Return the pairs' names, as they are stored with the images."""
         return [name for name, _, _ in self._sizes]
 
     def sizes(self) -> list[Size]:
-        """Return name, height and width of every pair, as they are stored beside the images."""
+        """Return name, height and width of every pair, as they are stored with the images."""
         return self._sizes
 
     def _open(self, skip: tuple[str, ...] = ()):

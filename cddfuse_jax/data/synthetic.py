@@ -8,7 +8,7 @@ stand out in infrared only. Positions and lengths are in image heights, x to the
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
+import scipy  # whose parts are imported when first used
 
 
 class Scene(NamedTuple):
@@ -37,7 +37,7 @@ def synthetic_scene(seed: int, height: int, width: int) -> Scene:
         foot, paint = horizon + (1 - horizon) * depth**1.3, (_vehicle, _person)[rng.integers(2)]
         paint(canvas, rng.uniform(0, span), foot, depth**1.3)
     light = np.maximum(canvas.reflectance, 0) * canvas.daylight + np.maximum(canvas.emission, 0)
-    images = 1 - np.exp(-2.4 * light), ndimage.gaussian_filter(canvas.warmth, 0.7)
+    images = 1 - np.exp(-2.4 * light), scipy.ndimage.gaussian_filter(canvas.warmth, 0.7)
     noisy = [x + 0.01 * rng.standard_normal(x.shape, np.float32) for x in images]
     visible, infrared = np.clip(noisy, 0, 1, dtype=np.float32)
     return Scene(visible, infrared, canvas.targets > 0.5)
@@ -81,7 +81,7 @@ class _Canvas:
         """Return smooth noise, HxW, mostly in [-1, 1], whose spots are as wide as ``cell``."""
         shape, step = self.warmth.shape, max(cell * self.height, 1)
         coarse = self.rng.uniform(-1, 1, [int(side / step) + 2 for side in shape])
-        return ndimage.zoom(coarse.astype(np.float32), step, order=1)[: shape[0], : shape[1]]
+        return scipy.ndimage.zoom(coarse.astype(np.float32), step, order=1)[: shape[0], : shape[1]]
 
 
 def _sky_and_ground(canvas: _Canvas, horizon: float) -> None:

@@ -1,7 +1,7 @@
-"""Folders of fused images to scores, tables, plots and a report page.
+"""Folders of fused images to scores, tables and a report page.
 
-The names stand here so that commands can list them without importing the scores.
+Commands list these names without importing the scores.
 """
 
+DEFAULT_BASELINES = ("max", "mean")
 REPORT_FILES = ("scores.csv", "means.csv", "summary.json", "report.html")
-PROTOCOL_NAMES = ("release", "corrected", "vifb", "papers")  # of metrics.protocols

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.evaluation import REPORT_FILES
+from cddfuse_jax.evaluation import DEFAULT_BASELINES, REPORT_FILES
 from cddfuse_jax.evaluation.latex import check_columns, latex_table
 from cddfuse_jax.evaluation.matching import PLACE, Run, find_scenes
 from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.report_page import write_report
 from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
-from cddfuse_jax.evaluation.scoring import DEFAULT_BASELINES, SceneScores, score_scenes
+from cddfuse_jax.evaluation.scoring import SceneScores, score_scenes
 from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.metrics.baselines import known_baselines

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import columns, title
-from cddfuse_jax.metrics import published
+from cddfuse_jax.evaluation.tables import VERSION, columns, title
+from cddfuse_jax.metrics.published import DIGITS as PUBLISHED_DIGITS
+from cddfuse_jax.metrics.published import PUBLISHED
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -29,32 +30,42 @@ def check_columns(names: Sequence[str], computed: Sequence[str]) -> None:
 def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
     """Write a table environment with a row per method and a column per score.
 
-    It needs the package booktabs. Published rows stand below a rule, with the digits that they were
-    published with, and are not ranked. Without ``names`` the scores are the terminal's, `MOST` at
-    most.
+    It needs the package booktabs. The mean rank is of the columns shown. Published rows come below
+    a rule, with the digits that they were published with, and are not ranked; where they are over
+    another number of pairs than were scored here, they are left out, and a comment says so.
+    Without ``names`` the scores are the terminal's, `MOST` at most.
     """
     names, ranking = list(names) or columns(evaluation)[:MOST], evaluation.ranking
     left_out = [name for name in evaluation.metrics if name not in names]
+    count, ours = len(evaluation.scenes), [row for row in evaluation.rows if row.images]
+    others = [row for row in evaluation.rows if not row.images]
+    comments = [f"% {VERSION}, protocol {evaluation.protocol.name}"]
+    if left_out:
+        comments.append(f"% left out, see --columns: {', '.join(left_out)}")
+    below = ""
+    if evaluation.dataset and others and count != (pairs := PUBLISHED[evaluation.dataset].pairs):
+        comments.append(f"% left out, published: rows over {pairs} pairs, here are {count}")
+        others = []
+    elif others:
+        below = " Below the rule: as published, not ranked."
     heads = [f"{escape(n)} {escape(evaluation.metrics[n].arrow)}" for n in names]
     lines = [
         r"% \usepackage{booktabs}",
-        *([f"% left out, see --columns: {', '.join(left_out)}"] if left_out else []),
+        *comments,
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(title(evaluation))}. Best in bold, second underlined.}}",
+        rf"\caption{{{escape(title(evaluation))}. Best in bold, second underlined.{below}}}",
         rf"\label{{tab:{(evaluation.dataset or 'fusion').lower()}}}",
         rf"\begin{{tabular}}{{l{'c' * (len(names) + 1)}}}",
         r"\toprule",
         " & ".join(["Method", *heads, r"Mean rank $\downarrow$"]) + r" \\",
         r"\midrule",
     ]
-    ruled = False
-    for row in evaluation.rows:
-        if not row.images and not ruled:
-            ruled = True
+    for row in ours + others:
+        if others and row is others[0]:
             lines.append(r"\midrule")
         cells = [_cell(row, name, ranking) for name in names]
-        rank = f"{ranking.mean_ranks[row.label]:.2f}" if row.images else "--"
+        rank = f"{ranking.mean_rank(row.label, names):.2f}" if row.images else "--"
         lines.append(" & ".join([escape(row.label), *cells, rank]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
@@ -63,7 +74,7 @@ def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
 def _cell(row: Row, name: str, ranking: Ranking) -> str:
     if name not in row.means:
         return "--"
-    digits = published.DIGITS if row.kind == "published" else DIGITS
+    digits = PUBLISHED_DIGITS if row.kind == "published" else DIGITS
     text = f"{row.means[name]:z.{digits}f}".replace("inf", r"$\infty$")
     if row.deviations:
         text += rf" $\pm$ {row.deviations[name]:.{digits}f}"

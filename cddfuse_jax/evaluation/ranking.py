@@ -112,7 +112,7 @@ def by_disagreement(rows: list[Row], metrics: dict[str, Metric]) -> list[int]:
     deviation over all images and methods, averaged over the scores.
     """
     scored = [row for row in rows if row.images]
-    total = np.zeros(len(scored[0].images))
+    total = np.zeros(len(scored[0].images[0]))  # of a seed: an image each
     for name in metrics:
         values = np.array([row.per_image(name) for row in scored])
         values = np.where(np.isfinite(values), values, np.nan)

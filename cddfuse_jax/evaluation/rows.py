@@ -1,6 +1,7 @@
 """Means over the images, a row per method, and all that an evaluation found."""
 
 import math
+from collections.abc import Iterable
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -71,6 +72,10 @@ class Ranking(NamedTuple):
     mean_ranks: dict[str, float]
     intervals: dict[str, dict[str, tuple[float, float]]]
     comparisons: list[Comparison]
+
+    def mean_rank(self, label: str, scores: Iterable[str]) -> float:
+        """Return a row's mean rank over some scores: those of a table's columns."""
+        return fmean(self.ranks[label][score] for score in scores)
 
     def place(self, label: str, score: str) -> int:
         """Return 1 for the best row in a score, 2 for the second, 0 for all others."""

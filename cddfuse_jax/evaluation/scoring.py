@@ -1,4 +1,4 @@
-"""Score folders of fused images beside their sources, several images at once over processes."""
+"""Score folders of fused images against their sources, several images at once over processes."""
 
 import concurrent.futures
 import contextlib
@@ -26,7 +26,6 @@ from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.pairs.read import read_pair
 from cddfuse_jax.rigs.rig import Rig
 
-DEFAULT_BASELINES = ("max", "mean")
 LARGEST_CROP = 1  # pixels by which sizes may differ
 
 
@@ -95,7 +94,7 @@ def score_scenes(
             raise InputError(
                 "a scoring process was killed, perhaps for lack of memory; give fewer --workers"
             ) from None
-        except BaseException:  # what the workers are at is of no use any more
+        except BaseException:  # what the workers do is of no use any more
             for process in multiprocessing.active_children():
                 process.terminate()
             raise

@@ -13,9 +13,10 @@ from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
 
 _MEANS_COLUMNS = (
-    "protocol", "kind", "name", "score", "better", "mean", "low", "high", "rank", "reference",
-    "difference", "effect", "p", "p_holm",
+    "protocol", "version", "kind", "name", "score", "better", "mean", "low", "high", "rank",
+    "reference", "difference", "effect", "p", "p_holm",
 )  # fmt: skip
+VERSION = f"cddfuse-jax {__version__}"  # that computed a line
 MARKS = {0: "", 1: "*", 2: "+"}  # of the best and the second row in a score
 
 
@@ -38,7 +39,7 @@ def terminal_table(evaluation: Evaluation) -> str:
     """Lay out the table of means: a title with the protocol, then a line per row.
 
     With several runs the best row of each score has a * and the second a +, and the mean rank over
-    all scores stands at the end.
+    the columns shown is at the end.
     """
     shown, ranking, ranked = columns(evaluation), evaluation.ranking, len(evaluation.runs) > 1
     arrows = {s: evaluation.metrics[s].arrow if ranked else "" for s in shown}
@@ -48,7 +49,7 @@ def terminal_table(evaluation: Evaluation) -> str:
         if ranked:
             marks = [MARKS[ranking.place(row.label, score)] or " " for score in shown]
             cells = [c + mark for c, mark in zip(cells, marks, strict=True)]
-            cells.append(f"{ranking.mean_ranks[row.label]:.2f}" if row.images else "-")
+            cells.append(f"{ranking.mean_rank(row.label, shown):.2f}" if row.images else "-")
         lines.append([row.label, *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [title(evaluation)]
@@ -56,7 +57,7 @@ def terminal_table(evaluation: Evaluation) -> str:
         padded = [c.rjust(width) for c, width in zip(cells, widths[1:], strict=True)]
         text.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
     if ranked:
-        text.append("* best, + second; mean rank: over all scores, 1 is best")
+        text.append("* best, + second; mean rank: over these columns, 1 is best")
         text += comparison_lines(ranking)
     return "\n".join(text)
 
@@ -87,7 +88,7 @@ def title(evaluation: Evaluation) -> str:
     parts = [f"protocol {protocol.name} ({protocol.summary})"]
     parts += [evaluation.dataset] if evaluation.dataset else []
     of = f"{count} of {evaluation.pairs}" if count < evaluation.pairs else str(count)
-    parts += [f"means over {of} image{'s' if evaluation.pairs > 1 else ''}"]
+    parts += [f"means over {of} pair{'s' if evaluation.pairs > 1 else ''}"]
     if any(row.deviations for row in evaluation.rows):
         parts.append("± is the standard deviation over seeds")
     return "; ".join(parts)
@@ -103,17 +104,18 @@ def versions() -> dict[str, str]:
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:
-    """Write a line per image, row and seed: protocol, kind, name, folder, image, scores."""
+    """Write a line per image, row and seed: what scored, what was scored, its scores."""
     folders = {run.name: [str(folder) for folder in run.folders] for run in evaluation.runs}
     names = list(evaluation.metrics)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["protocol", "kind", "name", "folder", "image", *names])
+        writer.writerow(["protocol", "version", "kind", "name", "folder", "image", *names])
         for row in evaluation.rows:
             for seed, images in enumerate(row.images):
                 folder = folders[row.name][seed] if row.kind == "run" else ""
                 for scene, scores in zip(evaluation.scenes, images, strict=True):
-                    start = [evaluation.protocol.name, row.kind, row.name, folder, scene.pair.name]
+                    start = [evaluation.protocol.name, VERSION, row.kind, row.name, folder]
+                    start += [scene.pair.name]
                     writer.writerow(start + [f"{scores[score]:.10g}" for score in names])
 
 
@@ -128,7 +130,7 @@ def write_means(path: Path, evaluation: Evaluation) -> None:
             for name, metric in evaluation.metrics.items():
                 low, high = ranking.intervals[row.label][name]
                 numbers = [row.means[name], low, high, ranking.ranks[row.label][name]]
-                line = [evaluation.protocol.name, row.kind, row.name, name, metric.better]
+                line = [evaluation.protocol.name, VERSION, row.kind, row.name, name, metric.better]
                 line += [_number(x) for x in numbers]
                 if c := compared.get((row.label, name)):
                     line.append(str(ranking.reference))

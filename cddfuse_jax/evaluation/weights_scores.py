@@ -21,6 +21,7 @@ from cddfuse_jax.images.image_files import read_grey
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.fidelity import Fidelity, fidelity, mean_fidelity
 from cddfuse_jax.metrics.protocols import PAPER_SCORES
+from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.models import Residual
 from cddfuse_jax.pairs.find import find_pairs
 from cddfuse_jax.weights.any_format import load
@@ -90,7 +91,9 @@ def score_set(
     runs = [Run(label, tuple(folders))]
     if authors is not None:
         runs.append(Run(AUTHORS, (authors,)))
-    evaluation = evaluate(runs, *sides, out, protocol, dataset=name, overwrite=True)
+    evaluation = evaluate(
+        runs, *sides, out, protocol, dataset=name if name in PUBLISHED else None, overwrite=True
+    )
     paper = MEDICAL_PAPER if added == "none" and TEST_SETS[name].residual == "sum" else PAPER
     return SetScores(evaluation, _fidelity(evaluation), paper)
 
@@ -199,7 +202,10 @@ def found_sets(
         else:
             sides = next(filter(None, map(known.sides, data)), None)
         if sides is None:
-            report(f"left out: {name}, no {known.folders[0]}/{known.visible} in the data given")
+            report(
+                f"left out: {name}, no {known.folders[0]}/{known.visible} in the data given; "
+                f"to be had at {known.source}"
+            )
             continue
         found[name] = sides
     if not found:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite, run
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.export import TYPES
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.models import RESIDUALS
 from cddfuse_jax.weights import shipped
@@ -19,7 +20,6 @@ from cddfuse_jax.weights import shipped
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
 FORMATS = ("stablehlo", "onnx")
-TYPES = ("float32", "float16")
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:
@@ -74,16 +74,17 @@ def main() -> None:
 
     from cddfuse_jax.devices import prepare
     from cddfuse_jax.weights.any_format import load
+    from cddfuse_jax.weights.custom_network import is_custom
 
     check_outputs([given.out], [given.weights], given.overwrite)
     prepare()
     loaded = load(given.weights, given.own)
     params, residual = loaded.params, given.residual or loaded.residual or "visible"
     if given.format != "stablehlo":
-        if loaded.model.base or loaded.model.detail:
+        if is_custom(loaded.meta):
             raise InputError(
-                f"{given.weights}: ONNX holds the release's network, this has branches of its "
-                "own; give --format stablehlo"
+                f"{given.weights}: ONNX holds the release's network, this has custom parts; "
+                "give --format stablehlo"
             )
         from cddfuse_jax.export.onnx_file import onnx_model
 

@@ -6,7 +6,7 @@ compares the two before anything is written.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,10 +14,9 @@ from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
 
 from cddfuse_jax._version import __version__
+from cddfuse_jax.export import Type
 from cddfuse_jax.models import Residual
 
-Type = Literal["float32", "float16"]
-TYPES: tuple[Type, ...] = ("float32", "float16")
 OPSET = 18  # what ONNX Runtime 1.14 and its build for browsers read
 IR_VERSION = 8
 _ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
@@ -192,13 +191,16 @@ def fuse_graph(params: Mapping[str, Any], residual: Residual, dtype: Type) -> on
     channel = g.constant([_SIDE], np.int64)
     images = [g.op("Unsqueeze", side, channel) for side in ("visible", "infrared")]
     encoder, decoder = params["encoder"], params["decoder"]
-    sums: list[str] = []
+    features = []
     for image in images:
         x = blocks(g, conv3x3(g, g.narrow(image), encoder["patch_embed"]), encoder["blocks"])
-        own = base_features(g, x, encoder["base"]), detail_features(g, x, encoder["detail"])
-        sums = [g.op("Add", a, b) for a, b in zip(sums, own, strict=True)] if sums else list(own)
-    base = base_features(g, sums[0], params["base_fusion"])
-    detail = detail_features(g, sums[1], params["detail_fusion"])
+        features.append(
+            (base_features(g, x, encoder["base"]), detail_features(g, x, encoder["detail"]))
+        )
+    # The fusion rule, `models.cddfuse.Sum`.
+    merged = [g.op("Add", *both) for both in zip(*features, strict=True)]
+    base = base_features(g, merged[0], params["base_fusion"])
+    detail = detail_features(g, merged[1], params["detail_fusion"])
     joined = conv1x1(g, g.op("Concat", base, detail, axis=_SIDE), decoder["reduce_channel"])
     x = conv3x3(g, blocks(g, joined, decoder["blocks"]), decoder["output1"])
     x = g.wide(conv3x3(g, g.op("LeakyRelu", x, alpha=0.01), decoder["output2"]))

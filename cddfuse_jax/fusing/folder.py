@@ -23,12 +23,14 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
 from cddfuse_jax.fusing.memory import devices_in_one_memory
 from cddfuse_jax.fusing.pair_files import ANY_TIME, Ahead, AnyFuser, Outcome, fuse_files, read
+from cddfuse_jax.pairs.find import looks_medical
 from cddfuse_jax.pairs.notes import warning_of_view
 from cddfuse_jax.pairs.read import Size, read_pair_size
+from cddfuse_jax.weights.shipped import SHIPPED
 
-AHEAD = 2**27  # bytes of pixels that are read before work begins: some 100 pairs of 640x480
+AHEAD = 2**26  # bytes of pixels that are read before work begins: some 50 pairs of 640x480
 MOST_AT_ONCE = 8
-LARGE = 2e6  # pixels; from there on one pair at a time, for its files' arrays take some 50 B each
+LARGE = 2e6  # pixels; from there on one pair at a time: its files' arrays take some 50 B a pixel
 BATCH = 4  # pairs that an accelerator computes at a time
 BATCHED_PIXELS = 5e5  # of images that do not fill it alone
 
@@ -45,8 +47,9 @@ def fuse_jobs(
     """
     ahead, sizes = _read_ahead(fuser, jobs, treatment)
     remarks = []
-    if reason := fuser.expect(sizes):
-        remarks.append(f"note: every size is compiled for by itself: {reason}")
+    fuser.expect(sizes)
+    if _is_for_cameras(fuser) and all(looks_medical(job.pair) for job in jobs):
+        remarks.append("note: by their names these are medical pairs; --weights mif is for them")
     if not fuser.registration and (warning := warning_of_view(list(ahead.values()))):
         remarks.append(f"warning: {warning}")
     batch = batch_size(fuser.device or jax.local_devices()[0], sizes)
@@ -82,6 +85,11 @@ def reported(outcomes: Generator[Outcome], count: int) -> Iterator[Outcome]:
     finally:
         outcomes.close()
         report_notes(notes)
+
+
+def _is_for_cameras(fuser: AnyFuser) -> bool:
+    weights = fuser.weights.split()[0]
+    return weights in SHIPPED and weights != "mif" and fuser.residual == "visible"
 
 
 def batch_size(device: jax.Device, sizes: Sequence[Size]) -> int:

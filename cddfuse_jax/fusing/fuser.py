@@ -29,11 +29,12 @@ from cddfuse_jax.images.colour import COLORS, Color, colour_source, with_chroma
 from cddfuse_jax.images.output_files import QUALITY, format_for
 from cddfuse_jax.images.ranges import AUTO, Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS, Precision, Residual
+from cddfuse_jax.models.branches import PARTS
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.read import fitted
 from cddfuse_jax.rigs.rig import Rig, load_rig
-from cddfuse_jax.weights.custom_network import PARTS
+from cddfuse_jax.weights.any_format import run_of
 from cddfuse_jax.weights.identity import label, short_digest
 from cddfuse_jax.weights.shipped import DEFAULT
 
@@ -143,6 +144,10 @@ class Fuser:
             limit,
             precision,
             half_strips=half_strips,
+            run=run_of(weights),
+        )
+        self._only_whole = functools.partial(
+            why_only_whole, loaded.model, loaded.params, run_of(weights)
         )
         self._fuse = self._make_fuse(device=self.device)
         self._plan = functools.partial(plan_buckets, loaded.model.features, max_memory=limit)
@@ -254,7 +259,7 @@ class Fuser:
         source = colour_source(visible, infrared, self.color)
         return luma if source is None else with_chroma(luma, source)
 
-    def expect(self, sizes: Iterable[tuple[int, int]]) -> str:
+    def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Prepare for many images of many sizes, so that at most six shapes are compiled for.
 
         Without it, each size compiles when it first comes. With it, images are fused inside the
@@ -262,16 +267,12 @@ class Fuser:
 
         Args:
             sizes: (height, width) of every image to come, as often as it comes, in place of those
-                of an earlier call. Other sizes still compile by themselves.
-
-        Returns:
-            Why this network compiles for every size all the same; "" where it does not.
+                of an earlier call. Other sizes still compile by themselves, and so do all of a
+                network that `why_only_whole` keeps whole.
         """
         self._buckets = self._plan(sizes)
-        reason = why_only_whole(self._model) if self._buckets else ""
-        if reason:
+        if self._buckets and self._only_whole():
             self._buckets = {}
-        return reason
 
     def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
         """Return this fuser with its computing on a device.

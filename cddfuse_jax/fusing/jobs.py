@@ -6,8 +6,8 @@ from typing import NamedTuple
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
+from cddfuse_jax.pairs import Resize
 from cddfuse_jax.pairs.find import Pair, select_pairs
-from cddfuse_jax.pairs.read import Resize
 from cddfuse_jax.pairs.rules import Rule
 
 

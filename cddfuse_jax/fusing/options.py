@@ -14,9 +14,8 @@ from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
-from cddfuse_jax.pairs import rules
-from cddfuse_jax.pairs.read import RESIZES
-from cddfuse_jax.rigs.rig import HELP, OPTION
+from cddfuse_jax.pairs import RESIZES, rules
+from cddfuse_jax.rigs import HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 

@@ -24,6 +24,7 @@ from cddfuse_jax.models import Residual
 from cddfuse_jax.models.attention import GramSums
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
+from cddfuse_jax.models.decoder import Output
 from cddfuse_jax.models.extent import Strip, of_arrays
 
 Source = Float[np.ndarray, "h w _"]  # what a part is applied to, of any number of channels
@@ -78,14 +79,14 @@ class _Strips:
         """Return ``total`` with a part's result added, or that result if there is no total yet."""
         sources, spare = [], None
         for source in part.sources:
-            array = None if source is None else source[0]
             if isinstance(source, Planned):
-                array = self.computed(source)
+                sources.append(self.computed(source))
                 source.readers -= 1
                 if not source.readers:
                     source.computed = None
-                    spare = array if spare is None else spare
-            sources.append(array)
+                    spare = sources[-1] if spare is None else spare
+            else:
+                sources.append(None if source is None else source[0])
         return self._apply(part, sources, spare, total)
 
     def _apply(
@@ -96,19 +97,23 @@ class _Strips:
         total: Whole | None,
     ) -> Whole:
         """Apply a part to whole arrays; the result may take the place of ``spare``, a source."""
-        module, method, params, _ = part
+        module, params, _ = part
         height = len(sources[0])
-        *halos, halo = _halos(module, method, params, sources)
+        *halos, halo = _halos(module, params, sources)
         known: tuple[GramSums, ...] = ()
         for each in halos:
             known += (self._sums(part, sources, each, known),)
         out = total
         for first, place, window in self._strips(sources, halo):
-            result = np.asarray(_strip(module, method, halo, params, place, known, *window))[0]
+            result = np.asarray(_strip(module, halo, params, place, known, *window))[0]
             result = result[: height - first]
             if out is None:
                 shape = (height, *result.shape[1:])
-                kept = np.dtype(np.float16) if self.half and method != "image" else result.dtype
+                kept = (
+                    np.dtype(np.float16)
+                    if self.half and not isinstance(module, Output)
+                    else result.dtype
+                )
                 like = spare is not None and (spare.shape, spare.dtype) == (shape, kept)
                 out = spare if like else np.empty(shape, kept)
             if total is None:
@@ -125,9 +130,9 @@ class _Strips:
         known: tuple[GramSums, ...],
     ) -> GramSums:
         """Return the first sums over the whole image that a part asks for beside those known."""
-        module, method, params, _ = part
+        module, params, _ = part
         shares = (
-            _strip_sums(module, method, halo, params, place, known, *window)
+            _strip_sums(module, halo, params, place, known, *window)
             for _, place, window in self._strips(sources, halo)
         )
         # In float64: a large image has many strips.
@@ -180,16 +185,16 @@ def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> Whole:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _halos(module: nn.Module, method: str, params, sources) -> list[int]:
+def _halos(module: nn.Module, params, sources) -> list[int]:
     """Return the halo of each pass: one for each of the sums that a part asks for, and the last."""
     inputs = tuple(x if x is None else (x.shape[1:], _dtype(x).name) for x in sources)
-    key = module, method, inputs
+    key = module, inputs
     if key not in _found_halos:
-        _found_halos[key] = list(_traced_halos(module, method, params, inputs))
+        _found_halos[key] = list(_traced_halos(module, params, inputs))
     return _found_halos[key]
 
 
-def _traced_halos(module: nn.Module, method: str, params, inputs) -> Iterator[int]:
+def _traced_halos(module: nn.Module, params, inputs) -> Iterator[int]:
     known: tuple[Any, ...] = ()
     windows = [x if x is None else jax.ShapeDtypeStruct((1, 9, *x[0]), x[1]) for x in inputs]
     while True:
@@ -197,7 +202,7 @@ def _traced_halos(module: nn.Module, method: str, params, inputs) -> Iterator[in
 
         def share(params, *windows, extent=extent):
             with of_arrays(extent):
-                module.apply({"params": params}, *windows, method=method)
+                module.apply({"params": params}, *windows)
             return extent.share
 
         found = jax.eval_shape(share, params, *windows)
@@ -212,20 +217,20 @@ def _dtype(array: np.ndarray) -> np.dtype:
     return np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _strip(
-    module: nn.Module, method: str, halo: int, params, place, known, *windows: Window | None
+    module: nn.Module, halo: int, params, place, known, *windows: Window | None
 ) -> Float[Array, "1 _ w c"]:
     with of_arrays(Strip(*place, halo, known)):
-        result = module.apply({"params": params}, *windows, method=method)
+        result = module.apply({"params": params}, *windows)
     return result[:, halo : result.shape[1] - halo]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _strip_sums(
-    module: nn.Module, method: str, halo: int, params, place, known, *windows: Window | None
+    module: nn.Module, halo: int, params, place, known, *windows: Window | None
 ) -> GramSums:
     extent = Strip(*place, halo, known)
     with of_arrays(extent):
-        module.apply({"params": params}, *windows, method=method)
+        module.apply({"params": params}, *windows)
     return extent.share

@@ -25,7 +25,8 @@ from cddfuse_jax.images.frames import Frame, Frames
 from cddfuse_jax.images.image_files import naming
 from cddfuse_jax.images.ranges import Range
 from cddfuse_jax.images.video_frames import INSTALL, av
-from cddfuse_jax.pairs.read import Resize, fitted
+from cddfuse_jax.pairs import Resize
+from cddfuse_jax.pairs.read import fitted
 
 SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about this time
 

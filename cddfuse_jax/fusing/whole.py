@@ -1,7 +1,9 @@
 """The compute core: one pair of grey images through the network."""
 
+import contextlib
 import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import jax
@@ -15,6 +17,7 @@ from cddfuse_jax.fusing.memory import out_of_memory_told, strip_rows, whole_pixe
 from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models import Precision, Residual
+from cddfuse_jax.models.branches import check_parts
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.precision import computed, features_dtype
 
@@ -41,6 +44,7 @@ def make_fuse(
     device: jax.Device | None = None,
     sharing: int = 1,
     half_strips: bool = False,
+    run: Path | None = None,
 ) -> Fuse:
     """Return the function that fuses the luma of one pair.
 
@@ -54,8 +58,12 @@ def make_fuse(
 
     ``precision`` is that of the network's features and products, see `precision`. All is computed
     on ``device``, by default JAX's; ``sharing`` such functions run at a time in one memory.
+
+    Batches, buckets and strips are for networks that `why_only_whole` lets be fused so; ``run`` is
+    the folder that keeps its answer.
     """
     model = model.clone(dtype=features_dtype(precision))
+    check_parts(model)
     apply = _compiled(model, residual)
     variables = jax.device_put({"params": params}, device)
 
@@ -65,21 +73,21 @@ def make_fuse(
         bucket: Size | None = None,
     ) -> Float[np.ndarray, "*n h w"]:
         if visible.ndim == 3:
-            if visible.size > whole_pixels(
-                model.features, visible.dtype.itemsize, max_memory, sharing, device
-            ):
+            most = whole_pixels(model.features, visible.dtype.itemsize, max_memory, sharing, device)
+            if visible.size > most or why_only_whole(model, params, run):
                 return np.stack(
                     [fuse(*pair, bucket) for pair in zip(visible, infrared, strict=True)]
                 )
             images = jax.device_put([x[..., None] for x in (visible, infrared)], device)
             return np.asarray(apply(variables, *images))[..., 0]
         numbers = (model.features, visible.dtype.itemsize, max_memory, sharing, device)
-        if bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers):
+        fits = bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers)
+        if bucket is not None and fits and not why_only_whole(model, params, run):
             return fuse_in_bucket(model, variables, visible, infrared, residual, bucket)
         height, width = visible.shape
         rows = strip_rows(height, width, *numbers, half=half_strips)
         if rows:
-            if reason := why_only_whole(model):
+            if reason := why_only_whole(model, params, run):
                 raise InputError(
                     f"{width}x{height} does not fit in memory as a whole, and {reason}"
                 )
@@ -93,7 +101,10 @@ def make_fuse(
         infrared: Float[np.ndarray, "*n h w"],
         bucket: Size | None = None,
     ) -> Float[np.ndarray, "*n h w"]:
-        with out_of_memory_told(*visible.shape[-2:]):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(out_of_memory_told(*visible.shape[-2:]))
+            if device:  # whose implementations are traced, see `derivatives.by_platform`
+                stack.enter_context(jax.default_device(device))
             return fuse(visible, infrared, bucket)
 
     return computed(within_memory, precision)

@@ -37,7 +37,7 @@ def colour_source(visible: np.ndarray, infrared: np.ndarray, color: Color) -> np
     """Choose the image whose chroma is put back, None for a grey result.
 
     ``auto`` takes the visible image if it is coloured, else the infrared one if that is (PET and
-    SPECT beside MRI). Naming one that is grey gives a grey result: grey in, grey out.
+    SPECT with MRI). Naming one that is grey gives a grey result: grey in, grey out.
     """
     candidates = {
         "auto": (visible, infrared),

@@ -26,7 +26,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _OF_PILLOW = tuple(name for name in FORMATS if name != "TIFF")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
 SUFFIXES = (*_PICTURES, *medical_files.SUFFIXES)
-# What Pillow has to say of a file is said here in one line, or is not worth one.
+# Messages here say in one line what Pillow warns of.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 READ = "PNG, JPEG, TIFF, BMP, WebP and .npy"
@@ -45,7 +45,7 @@ PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
 SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
-    "radiometric JPEG: its picture is read, not the temperatures beside it; to fuse these, take "
+    "radiometric JPEG: its picture is read, not its temperatures; to fuse these, take "
     "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
 )
 
@@ -306,7 +306,7 @@ def _unswapped(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _is_radiometric(image: Image.Image) -> bool:
-    """Return whether a JPEG holds a thermal camera's counts beside its picture."""
+    """Return whether a JPEG holds a thermal camera's counts next to its picture."""
     segments = getattr(image, "applist", [])
     if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
         return True

@@ -57,7 +57,7 @@ def measured_range(pixels: np.ndarray, given: Range = AUTO) -> tuple[float, floa
 
 
 def intensities(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Scale stored values to float32 in [0, 1], HxW or HxWx3 as they come.
+    """Scale stored values to float32 in [0, 1], HxW or HxWx3.
 
     ``limits`` become 0 and 1; without them 0 and `white`, or of grey counts what `measured_range`
     returns. A constant image of these becomes 0. Where a value is not finite, that of the nearest
@@ -84,16 +84,16 @@ def limits_for(
     if given.always:
         return measured_range(pixels, given)
     if isinstance(given, Values):
-        floats, told = pixels.dtype.kind == "f", pixels.dtype in (np.uint8, np.uint16, np.bool_)
+        floats, known = pixels.dtype.kind == "f", pixels.dtype in (np.uint8, np.uint16, np.bool_)
         sample = pixels[..., 0] if floats and pixels.ndim == 3 else pixels
-        return None if (floats or told) and white(sample) else given[:2]
+        return None if (floats or known) and white(sample) else given[:2]
     if own and given == AUTO:
         return own
     return measured_range(pixels, given) if white(pixels) is None else None
 
 
 def picture(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Return integers that are 0-255 as uint8, all else as `intensities`: no range is needed more.
+    """Return integers that are 0-255 as uint8, all else by `intensities`.
 
     Three equal channels become one, so that they give what a grey image gives.
     """

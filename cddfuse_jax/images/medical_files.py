@@ -114,7 +114,7 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
         raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this has none")
     count = int(header.get("NumberOfFrames", None) or 1)
     chosen = _chosen(path, index, count)
-    # What enhanced files say of all frames, or of each, is said as others say it.
+    # Enhanced files have these in groups, of all frames or of each; others at the top.
     for level, frame in (("Shared", 0), ("PerFrame", chosen)):
         groups = header.get(f"{level}FunctionalGroupsSequence") or [{}]
         for name in _OF_FRAMES:

@@ -7,7 +7,7 @@ import numpy as np
 from cddfuse_jax.errors import InputError
 
 FEW = 0.05  # of the pixels: dead and hot ones
-APART = 3  # times the width of most others: so much is empty between these and what is left out
+APART = 3  # outliers start beyond a gap of 3 times the central 90 % range
 MOST_ROWS = 4  # of telemetry, at either end
 NARROW = 0.25  # of a range: where the middle 90 % of the pixels fill less, something is wrong
 
@@ -64,9 +64,8 @@ def parse_range(text: str, option: str = "--range") -> Range:
 def scene_rows(pixels: np.ndarray) -> slice:
     """Return the rows (of HxW) that show the scene: a camera's rows of telemetry are left out.
 
-    Such rows are at most `MOST_ROWS` at the top or the bottom, of numbers that have nothing to do
-    with the rows beside them: the median step from them to the scene is `APART` times as large as
-    what most pixels of the scene span.
+    Such rows are at most `MOST_ROWS` at the top or the bottom. The median step from them to the
+    next row of the scene is more than `APART` times the scene's central 90 % range.
     """
     height = len(pixels)
     if height < 8 * MOST_ROWS:
@@ -78,9 +77,9 @@ def scene_rows(pixels: np.ndarray) -> slice:
     low, high = np.percentile(kept(inside), (5, 95))
     limit = max(float(high - low), 1e-30)
 
-    def strange(row: int, beside: int) -> bool:
-        with np.errstate(invalid="ignore"):  # infinite ones beside each other
-            step = np.abs(pixels[row].astype(np.float64) - pixels[beside].astype(np.float64))
+    def strange(row: int, following: int) -> bool:
+        with np.errstate(invalid="ignore"):  # two infinite ones
+            step = np.abs(pixels[row].astype(np.float64) - pixels[following].astype(np.float64))
         return bool(np.median(step) > APART * limit)
 
     top = max((n for n in range(1, MOST_ROWS + 1) if strange(n - 1, n)), default=0)
@@ -91,13 +90,12 @@ def scene_rows(pixels: np.ndarray) -> slice:
 
 
 def kept(values: np.ndarray) -> np.ndarray:
-    """Return sorted finite values without the groups at either end that are no part of a scene.
+    """Return sorted finite values without the outliers at either end.
 
-    A group is left out where an empty gap, `APART` times as wide as what 90 % of the pixels span
-    (those of the least and of the greatest value not counted), lies between it and the rest, and
-    it is of one value (a margin without data, dead pixels) or at most `FEW` of the pixels. With it
-    the scene would fill less than a quarter of the range. Hot objects stay where their blurred
-    edges leave no such gap; smaller and much hotter ones are clipped to white.
+    Outliers lie beyond a gap of `APART` times the central 90 % range (counted without the least
+    and the greatest value), and are all of one value (a margin without data, dead pixels) or at
+    most `FEW` of the pixels. Hot objects stay where their blurred edges leave no such gap; smaller
+    and much hotter ones are clipped to white.
     """
     ordered = np.sort(values, axis=None)
     start = np.searchsorted(ordered, ordered[0], "right")

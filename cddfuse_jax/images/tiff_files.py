@@ -23,7 +23,7 @@ MOST_PIXELS_PER_BYTE = 10_000  # what is beyond would fill the memory with nothi
 _BANDS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "SEPARATED": 4, "YCBCR": 3}
 _ORIENTATION, _NO_DATA, _RAW, _ALPHA = 274, 42113, 50706, (1, 2)
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is said here in one line
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # messages here say it in one line
 
 
 def read_tiff(

@@ -1,19 +1,22 @@
 """From images of any type and any channels to the planes 0-255 that scores take."""
 
+from typing import Optional, Union
+
 import numpy as np
-from jaxtyping import Num
 from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.levels import LUMA, grey_8_bit
+from cddfuse_jax.metrics.shapes import Num
 
 # Fused, and visible and infrared where there are sources.
 Planes = tuple[Num[np.ndarray, "h w"], ...]
+# BT.601's, as in `images.levels`: the scores import nothing of the package but its errors.
+LUMA = np.array((0.299, 0.587, 0.114))
 
 
 def scaled(
-    image: ArrayLike, name: str, data_range: float | None
-) -> Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]:
+    image: ArrayLike, name: str, data_range: Optional[float]
+) -> Union[Num[np.ndarray, "h w"], Num[np.ndarray, "h w 3"]]:
     """Bring an image to the range 0-255: uint8 as it is, all others as float64.
 
     Args:
@@ -60,12 +63,13 @@ def scaled(
 
 
 def grey(
-    image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"],
+    image: Union[Num[np.ndarray, "h w"], Num[np.ndarray, "h w 3"]],
 ) -> Num[np.ndarray, "h w"]:
     """Return 0.299 R + 0.587 G + 0.114 B of colour, rounded for uint8; a grey image stays."""
     if image.ndim == 2:
         return image
-    return grey_8_bit(image) if image.dtype == np.uint8 else image @ np.array(LUMA)
+    luma = image @ LUMA
+    return np.rint(luma).astype(np.uint8) if image.dtype == np.uint8 else luma
 
 
 def planes(images: tuple[Num[np.ndarray, "..."], ...], colour: str) -> list[Planes]:
@@ -82,8 +86,7 @@ def planes(images: tuple[Num[np.ndarray, "..."], ...], colour: str) -> list[Plan
     if len({image.shape[:2] for image in images}) > 1:
         names = ("fused", "visible", "infrared")
         sizes = ", ".join(
-            f"{name} {image.shape[1]}x{image.shape[0]}"
-            for name, image in zip(names, images, strict=False)
+            f"{name} {image.shape[1]}x{image.shape[0]}" for name, image in zip(names, images)
         )
         raise InputError(f"all images have one size (width x height), got {sizes}; resize them")
     if colour == "luma" or images[0].ndim == 2:

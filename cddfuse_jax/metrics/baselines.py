@@ -7,10 +7,10 @@ which lifts SD on its own; the ``-stretched`` ones get the same stretch, for a l
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Num
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.metrics.record import Plane
+from cddfuse_jax.metrics.shapes import Num
 
 
 def maximum(visible: Num[np.ndarray, "h w"], infrared: Num[np.ndarray, "h w"]) -> Plane:

@@ -1,6 +1,7 @@
 """Scores by name, of arrays as they come."""
 
 from collections.abc import Iterable
+from typing import Optional, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +13,11 @@ from cddfuse_jax.metrics.record import Metric
 
 def compute(
     fused: ArrayLike,
-    visible: ArrayLike | None = None,
-    infrared: ArrayLike | None = None,
-    names: Iterable[str] | str | None = None,
+    visible: Optional[ArrayLike] = None,
+    infrared: Optional[ArrayLike] = None,
+    names: Union[Iterable[str], str, None] = None,
     protocol: str = "release",
-    data_range: float | None = None,
+    data_range: Optional[float] = None,
 ) -> dict[str, float]:
     """Compute scores of one fused image.
 
@@ -56,9 +57,9 @@ def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, fl
     scores = {}
     for metric in metrics:
         if metric.channels == "beside" and len(split) > 1:
-            scores[metric.name] = metric(*(np.hstack(same) for same in zip(*split, strict=True)))
+            scores[metric.name] = metric.of(*(np.hstack(same) for same in zip(*split)))
             continue
         different = {id(each): each for each in split}  # three equal channels are scored once
-        values = {key: metric(*each) for key, each in different.items()}
+        values = {key: metric.of(*each) for key, each in different.items()}
         scores[metric.name] = sum(values[id(each)] for each in split) / len(split)
     return scores

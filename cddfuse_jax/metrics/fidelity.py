@@ -7,10 +7,10 @@ stronger of both gradients are there, and whether warm targets kept their bright
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Num
 from scipy import ndimage
 
 from cddfuse_jax.metrics.record import Plane
+from cddfuse_jax.metrics.shapes import Num
 
 TARGET = 0.3  # by which infrared is brighter than visible where a target is, of 1
 LEAST_TARGET = 100  # pixels

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy  # whose parts are imported when first used
-from jaxtyping import Float, Num
 
 from cddfuse_jax.metrics.record import Plane
+from cddfuse_jax.metrics.shapes import Float, Num
 
 _SCALES, _ORIENTATIONS = 4, 6
 _WAVELENGTH, _FACTOR = 3.0, 2.1  # of the finest filter in pixels; from scale to scale

@@ -17,6 +17,14 @@ _RELEASE = (*PAPER_SCORES, "AG", "CC", "MSE", "PSNR")
 _VIFB = (
     "CE", "EN", "MI", "PSNR", "AG", "EI", "Qabf", "SD", "SF", "RMSE", "SSIM", "Qcb", "Qcv"
 )  # fmt: skip
+_TANG = (
+    "EN", "MI", "SD", "SF", "MSE", "PSNR", "VIF", "AG", "SCD", "CC", "Qabf", "Nabf", "SSIM",
+    "MS-SSIM", "FMI_pixel", "FMI_dct", "FMI_w",
+)  # fmt: skip
+_IVIF_ZOO = (
+    "CE", "NMI", "QNCIE", "TE", "EI", "Qy", "Qcb", "EN", "MI", "SF", "AG", "SD", "CC", "SCD",
+    "VIF", "MSE", "PSNR", "Qabf", "Nabf", "SSIM", "MS-SSIM",
+)  # fmt: skip
 
 
 class Protocol(NamedTuple):
@@ -74,13 +82,17 @@ PROTOCOLS = {
             PAPER_SCORES,
         ),
         _protocol("vifb", "as in the benchmark VIFB, colour channel by channel", "channels", _VIFB),
+        _protocol(
+            "tang", "as in the MATLAB evaluation of Linfeng Tang's repositories", "luma", _TANG
+        ),
+        _protocol("ivif_zoo", "as in eval_torch.py of IVIF_ZOO", "luma", _IVIF_ZOO),
         _protocol("papers", "further scores, each as its source defines it", "luma"),
     )
 }
 
 # Every score under its first definition.
 METRICS: dict[str, Metric] = {}
-for _name in ("release", "papers", "vifb"):
+for _name in ("release", "papers", "vifb", "tang", "ivif_zoo"):
     METRICS |= {n: m for n, m in PROTOCOLS[_name].metrics.items() if n not in METRICS}
 
 

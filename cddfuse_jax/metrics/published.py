@@ -26,7 +26,7 @@ class PublishedSet(NamedTuple):
 
 
 def _row(method: str, *scores: float, source: str = PAPER) -> Published:
-    return Published(method, source, dict(zip(PAPER_SCORES, scores, strict=True)))
+    return Published(method, source, dict(zip(PAPER_SCORES, scores)))
 
 
 # CDDFuse* has the weights trained for medical images, CDDFuse those for infrared and visible.

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.metrics.arrays import scaled
+from cddfuse_jax.metrics.shapes import Float, Num
 
 Score = Callable[..., float]
 # One number per pixel: in scores grey values, 0-255.
@@ -18,8 +20,8 @@ Plane = Float[np.ndarray, "h w"]
 class Metric:
     """One score under one definition; calling it computes it.
 
-    ``metric(fused, visible, infrared)`` takes HxW arrays of one size with values 0-255, of any
-    number type, and returns a Python float; with ``needs_sources`` false, ``metric(fused)`` is
+    ``metric(fused, visible, infrared)`` takes HxW arrays of one size, with values as `compute`
+    takes them, and returns a Python float; with ``needs_sources`` false, ``metric(fused)`` is
     enough. It works on the CPU alone, so that a score never depends on the device that made the
     image.
 
@@ -63,16 +65,28 @@ class Metric:
     def __call__(
         self,
         fused: ArrayLike,
-        visible: ArrayLike | None = None,
-        infrared: ArrayLike | None = None,
+        visible: Optional[ArrayLike] = None,
+        infrared: Optional[ArrayLike] = None,
+        data_range: Optional[float] = None,
     ) -> float:
-        """Compute the score."""
-        named = {"fused": fused}
-        if self.needs_sources:
-            if visible is None or infrared is None:
-                raise InputError(f"{self.name} compares with both sources: give visible, infrared")
-            named |= {"visible": visible, "infrared": infrared}
-        return float(self.function(*_checked(named)))
+        """Compute the score; ``data_range`` and what is refused are as for `compute`."""
+        named = {"fused": fused, "visible": visible, "infrared": infrared}
+        images = {
+            name: scaled(image, name, data_range)
+            for name, image in named.items()
+            if image is not None
+        }
+        if len({image.shape for image in images.values()}) > 1 or images["fused"].ndim != 2:
+            sizes = ", ".join(f"{name} {image.shape}" for name, image in images.items())
+            raise InputError(f"a score takes grey images of one size (H, W), got {sizes}")
+        return self.of(*images.values())
+
+    def of(self, *planes: Num[np.ndarray, "h w"]) -> float:
+        """Compute the score of fused, visible and infrared planes known to be 0-255."""
+        if self.needs_sources and len(planes) < 3:
+            raise InputError(f"{self.name} compares with both sources: give visible, infrared")
+        planes = planes if self.needs_sources else planes[:1]
+        return float(self.function(*(plane.astype(np.float64) for plane in planes)))
 
 
 def metric(
@@ -109,21 +123,6 @@ def metric(
 
 
 RECORDS: list[Metric] = []  # filled by importing `scores`
-
-
-def _checked(named: dict[str, ArrayLike]) -> list[Plane]:
-    images = {name: np.asarray(image, np.float64) for name, image in named.items()}
-    shapes = {image.shape for image in images.values()}
-    if len(shapes) != 1 or images["fused"].ndim != 2 or images["fused"].size == 0:
-        sizes = ", ".join(f"{name} {image.shape}" for name, image in images.items())
-        raise InputError(f"a score takes grey images of one size (H, W), got {sizes}")
-    for name, image in images.items():
-        low, high = image.min(), image.max()
-        if not (low >= 0 and high <= 255):
-            raise InputError(
-                f"a score takes values 0-255, {name} spans {low:g} to {high:g}; rescale it"
-            )
-    return list(images.values())
 
 
 def refuse_smaller_than(side: int, image: Plane, score: str) -> None:

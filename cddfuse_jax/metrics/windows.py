@@ -1,12 +1,13 @@
 """Local statistics of two images in a sliding window: what SSIM and its relatives are made of."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Optional
 
 import numpy as np
 import scipy  # whose parts are imported when first used
-from jaxtyping import Float
 
 from cddfuse_jax.metrics.record import Plane
+from cddfuse_jax.metrics.shapes import Float
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants for values 0-255
 
@@ -28,10 +29,15 @@ def gaussian(taps: int, sigma: float) -> Float[np.ndarray, " {taps}"]:
     return window / window.sum()
 
 
-def filtered(image: Plane, window: Float[np.ndarray, " taps"]) -> Plane:
-    """Filter an image with ``outer(window, window)``, zeros around it."""
+def filtered(
+    image: Plane,
+    window: Float[np.ndarray, " taps"],
+    down: Optional[Float[np.ndarray, " taps"]] = None,
+) -> Plane:
+    """Filter an image with ``outer(down, window)``, down as across if None, zeros around it."""
     rows = scipy.ndimage.correlate1d(image, window, axis=1, mode="constant")
-    return scipy.ndimage.correlate1d(rows, window, axis=0, mode="constant")
+    down = window if down is None else down
+    return scipy.ndimage.correlate1d(rows, down, axis=0, mode="constant")
 
 
 def fitting(
@@ -45,19 +51,20 @@ def fitting(
     return filtered(image, window)[margin:-margin, margin:-margin]
 
 
-def moments(
-    first: Plane,
-    second: Plane,
-    window: Float[np.ndarray, " taps"],
-) -> Moments:
-    """Local moments of two images, as blur(x y) - blur(x) blur(y)."""
-    mean_1, mean_2 = fitting(first, window), fitting(second, window)
+def moments(first: Plane, second: Plane, window: Float[np.ndarray, " taps"]) -> Moments:
+    """Local moments of two images where the window fits, as blur(x y) - blur(x) blur(y)."""
+    return moments_by(lambda image: fitting(image, window), first, second)
+
+
+def moments_by(blur: Callable[[Plane], Plane], first: Plane, second: Plane) -> Moments:
+    """Local moments of two images by any blur."""
+    mean_1, mean_2 = blur(first), blur(second)
     return Moments(
         mean_1,
         mean_2,
-        fitting(first * first, window) - mean_1 * mean_1,
-        fitting(second * second, window) - mean_2 * mean_2,
-        fitting(first * second, window) - mean_1 * mean_2,
+        blur(first * first) - mean_1 * mean_1,
+        blur(second * second) - mean_2 * mean_2,
+        blur(first * second) - mean_1 * mean_2,
     )
 
 

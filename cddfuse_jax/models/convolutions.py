@@ -5,7 +5,6 @@ on CPUs. Both 3x3 convolutions have their own derivative, so that autodiff keeps
 and not nine shifted copies of it.
 """
 
-import functools
 import math
 
 import jax
@@ -21,7 +20,6 @@ from cddfuse_jax.models.derivatives import (
     correlate_depthwise,
     depthwise_backward,
     or_plain,
-    pad,
     summing_dtype,
 )
 
@@ -58,13 +56,6 @@ def _conv1x1_backward(saved, cotangent):
 
 conv1x1.defvjp(_conv1x1_forward, _conv1x1_backward)
 conv1x1 = or_plain(conv1x1)  # type: ignore[assignment]
-
-
-def conv1x1_without_border(
-    padded: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "c_in c_out"]
-) -> Float[Array, "n h w c_out"]:
-    """Like `conv1x1` for an image with a border of zeros, which is left away and added again."""
-    return pad(conv1x1(padded[:, 1:-1, 1:-1], kernel))
 
 
 def channel_products(
@@ -109,24 +100,15 @@ mix_channels.defvjp(_mix_forward, _mix_backward)
 mix_channels = or_plain(mix_channels)  # type: ignore[assignment]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@jax.custom_vjp
 def depthwise3x3(
-    padded: Float[AnyArray, "n h w c"],
-    kernel: Float[AnyArray, "3 3 1 c"],
-    mode: str = "constant",
+    padded: Float[AnyArray, "n h w c"], kernel: Float[AnyArray, "3 3 1 c"]
 ) -> Float[AnyArray, "n h-2 w-2 c"]:
-    """Depthwise 3x3 of an input that is padded already.
-
-    Args:
-        padded: what `pad` returns. Its border is made of zeros or of the image, so that its
-            derivative may be given to either.
-        kernel: of each channel.
-        mode: with which it was padded.
-    """
+    """Depthwise 3x3 of an image that has a border already, as `pad` adds it."""
     return correlate_depthwise(padded, kernel)
 
 
-def _depthwise_forward(padded, kernel, mode):
+def _depthwise_forward(padded, kernel):
     return correlate_depthwise(padded, kernel), (padded, kernel)
 
 

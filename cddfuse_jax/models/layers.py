@@ -4,7 +4,6 @@ A block of one's own works in every way of fusing if it looks at its neighbours 
 and `zero_padded` (or `reflect_padded`) with `depthwise3x3`, and at all pixels through `sums`.
 """
 
-import functools
 import math
 
 import jax
@@ -17,14 +16,12 @@ from cddfuse_jax.models import convolutions
 from cddfuse_jax.models.attention import GramSums
 from cddfuse_jax.models.convolutions import (
     AnyArray,
-    by_platform,
     conv1x1,
-    conv1x1_without_border,
     depthwise3x3,
-    pad,
     summing_dtype,
     torch_uniform,
 )
+from cddfuse_jax.models.derivatives import pad
 from cddfuse_jax.models.extent import Strip, current
 
 
@@ -46,10 +43,7 @@ def conv3x3_in_parts(
     x: Float[AnyArray, "n h w c_in"], kernel: Float[AnyArray, "3 3 c_in c_out"], parts: int
 ) -> list[Float[Array, "n h w c_out//{parts}"]]:
     """Return `conv3x3`, split into ``parts`` along the channels."""
-    return _conv3x3_in_parts(current().border(x), kernel, parts)
-
-
-def _conv3x3_in_parts(x, kernel, parts):
+    x = current().border(x)
     if isinstance(current(), Strip):  # one pass over strips uses some of them, another the others
         return [convolutions.conv3x3(x, each) for each in jnp.split(kernel, parts, -1)]
     return jnp.split(convolutions.conv3x3(x, kernel), parts, -1)
@@ -63,40 +57,22 @@ def conv1x1_grouped3x3_in_parts(
 ) -> list[Float[Array, "n h w c_out//{parts}"]]:
     """1x1, then a 3x3 in groups, zeros beyond the image; split into ``parts`` along the channels.
 
-    Every group has as many outputs as inputs. Nothing stands between the two, so they are one dense
-    3x3 whose kernel is their product: several times the arithmetic, but of the kind that GPUs are
-    made for, and nothing to write between. Elsewhere each part is made of its own weights, because
+    Every group has as many outputs as inputs. Each part is made of its own weights, because
     splitting the wide result would copy it.
     """
     of_group = taps.shape[2]
+    x = pad(current().border(x))  # before the 1x1, which has no bias: the same, on fewer channels
 
-    def merged(x, mix, taps):
-        # [i, m, g] and [y, x, m, g, o]: input channel, the group's input, group, the group's output
-        mixed = mix.reshape(len(mix), -1, of_group).swapaxes(1, 2)[..., None]
-        grouped = taps.reshape(3, 3, 1, of_group, -1, of_group)
-        kernel = jnp.sum(mixed * grouped, 3).reshape(3, 3, *mix.shape)
-        return _conv3x3_in_parts(x, kernel.astype(x.dtype), parts)
-
-    def one_after_the_other(mixed, x, mix, taps):
-        x = pad(x)  # before the 1x1, which has no bias: the same, on fewer channels
-        splits = (jnp.split(each.astype(x.dtype), parts, -1) for each in (mix, taps))
-        return [grouped(mixed, x, *slices) for slices in zip(*splits, strict=True)]
-
-    def grouped(mixed, x, mix, taps):
+    def grouped(mix, taps):
         # A depthwise convolution of every group's first channel, repeated for all of its outputs,
         # one of every second, ...
-        own = [jnp.repeat(mix[:, i::of_group], of_group, axis=-1) for i in range(of_group)]
+        each = [jnp.repeat(mix[:, i::of_group], of_group, axis=-1) for i in range(of_group)]
         return sum(
-            depthwise3x3(mixed(x, each), taps[:, :, i : i + 1]) for i, each in enumerate(own)
+            depthwise3x3(conv1x1(x, mixed), taps[:, :, i : i + 1]) for i, mixed in enumerate(each)
         )
 
-    x = current().border(x)
-    on_tpus, elsewhere = (
-        functools.partial(one_after_the_other, mixed) for mixed in (conv1x1_without_border, conv1x1)
-    )
-    # TPUs lay eight images beside each other, and with these the dense kernel pays there too.
-    tpu = on_tpus if x.shape[0] % 8 else merged
-    return by_platform(x, mix, taps, gpu=merged, tpu=tpu, default=elsewhere)
+    splits = (jnp.split(each.astype(x.dtype), parts, -1) for each in (mix, taps))
+    return [grouped(*slices) for slices in zip(*splits, strict=True)]
 
 
 def zero_padded(x: Float[AnyArray, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:

@@ -1,5 +1,7 @@
 """Restormer blocks (Zamir et al., CVPR 2022) as the CDDFuse release computes them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,6 +9,7 @@ from jax import lax
 from jaxtyping import Float
 
 from cddfuse_jax.models.attention import transposed_attention
+from cddfuse_jax.models.branches import part
 from cddfuse_jax.models.convolutions import AnyArray, conv1x1, torch_uniform
 from cddfuse_jax.models.layers import (
     LayerNorm,
@@ -15,7 +18,6 @@ from cddfuse_jax.models.layers import (
     kernel,
     sums,
 )
-from cddfuse_jax.models.pieces import in_pieces
 
 
 class MDTA(nn.Module):
@@ -65,38 +67,41 @@ class RestormerBlock(nn.Module):
 
 
 class RestormerBlocks(nn.Module):
-    """``count`` RestormerBlocks in a row, with parameters named "0", "1", ...
+    """``count`` RestormerBlocks, or custom blocks, in a row, with parameters named "0", "1", ...
 
     They are equal in shape, so one scan compiles them once. With ``remat`` its backward pass
     recomputes each block from its input: a fraction of the memory for a third more arithmetic.
-    Each block is computed over ``piece`` images at a time, see `in_pieces`.
     """
 
     count: int
     heads: int
     remat: bool = True
-    piece: int = 0
+    block: str = ""
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Apply all blocks."""
         if self.is_initializing():
             for i in range(self.count):
-                x = RestormerBlock(self.heads, name=str(i))(x)
+                x = self.make_block(x.shape[-1], name=str(i))(x)
             return x
         blocks = [self.variables["params"][str(i)] for i in range(self.count)]
-        block = RestormerBlock(self.heads, parent=None)
-
+        block = self.make_block(x.shape[-1], parent=None)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
 
         def apply(x, chosen):
             def pick(leaf):
                 return jnp.tensordot(chosen.astype(leaf.dtype), leaf, 1, precision="highest")
 
-            # Exact, and a product: mere indexing is fused into each loop over pixels on CPUs, and
-            # done again for each of them.
-            params = {"params": jax.tree.map(pick, stacked)}
-            return in_pieces(lambda x: block.apply(params, x), x, self.piece), None
+            # Pick a block by a product with 0 and 1, which is exact: on CPUs, XLA repeats a gather
+            # for every pixel.
+            return block.apply({"params": jax.tree.map(pick, stacked)}, x), None
 
         apply = jax.checkpoint(apply) if self.remat else apply
         return lax.scan(apply, x, jnp.eye(self.count))[0]
+
+    @nn.nowrap
+    def make_block(self, features: int, **bound: Any) -> nn.Module:
+        """Return one block, ``bound`` by its ``name`` and ``parent``."""
+        sizes = {"features": features, "heads": self.heads, "remat": self.remat}
+        return part(self.block, RestormerBlock, **sizes, **bound)

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -16,13 +15,12 @@ from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.medical_files import is_nifti
 from cddfuse_jax.images.photo import Photo, check_place
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
+from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.rigs.rig import Rig
 from cddfuse_jax.rigs.shift import Shift
 
 Size = tuple[int, int]  # height, width
-Resize = Literal["visible", "infrared"]
-RESIZES: tuple[Resize, ...] = ("visible", "infrared")
 Fit = Resize | Rig | None  # how the images of a pair are brought to one size
 AIR = -900  # Hounsfield units, of CT
 ASPECT_TOLERANCE = 0.02  # sides may be rounded to pixels without distorting the image
@@ -182,7 +180,7 @@ def as_picture(
     elif isinstance(given, Values):
         notes.append("a picture that needs no range, taken as it is")
     if floats and not np.isfinite(pixels).all():
-        notes.append("pixels without a value are filled from those beside them")
+        notes.append("pixels without a value are filled from the nearest")
     if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
         low, high = np.nanpercentile(pixels, AUTO[:2])
         if 0 < high - low < NARROW * (levels.white(pixels) or 0):

@@ -50,7 +50,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         help="how the files of a scene are named on each side, {} for what they share, such as "
         "'{}_V' '{}_T' or 'visible/{}' 'thermal/{}', and * for what differs; 'DJI_*_V' 'DJI_*_T', "
         "without {}, pairs in the order of names; both folders may be one then; default: equal "
-        "names, else what is found and said")  # fmt: skip
+        "names; otherwise the rule is guessed from the names and printed")  # fmt: skip
 
 
 def parse(patterns: Iterable[str] | None) -> Rule | None:

@@ -40,7 +40,7 @@ def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:
     vis, ir = (np.asarray(image, np.float32)[None, :, :, None] for image in (visible, infrared))
     features = [jnp.split(feature, 2) for feature in encode(np.concatenate([vis, ir]))]
     result = _named(*features)
-    base, detail = fuse_features(sum(features[0]), sum(features[1]))
+    base, detail = fuse_features(*zip(*features[:2], strict=True))
     result |= {"fused_base": base, "fused_detail": detail}
     for name, residual in FUSED.items():
         result[name] = decode(base, detail, select_residual(residual, vis, ir))

@@ -15,8 +15,6 @@ from cddfuse_jax.files import replacing
 from cddfuse_jax.images.levels import network_input
 
 Size = tuple[int, int]  # height, width
-OPTION = "--registration"
-HELP = "what cddfuse register measured: the infrared image is resampled into the visible frame"
 LEAST_SHARED = 16  # pixels of a side that both cameras must see
 FADE = 0.2  # of the infrared image's shorter side, over which it fades into the visible one
 

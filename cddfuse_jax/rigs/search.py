@@ -1,10 +1,10 @@
 """How a rig's two cameras see one scene, from several pairs together.
 
-As in `registration`, what is compared is how edges run, whichever side is brighter. A few scales
+As in `rigs.shift`, what is compared is how edges run, whichever side is brighter. A few scales
 and angles are tried on reduced images: for each, the edge fields of every pair are correlated over
-all shifts, and the correlations are summed over the pairs, so that what they have in common stands
-out. Then each pair says by itself where it correlates best. The pairs that agree are refined
-together, at smaller and smaller scales of the edges.
+all shifts, and the correlations are summed over the pairs, so that what they have in common shows.
+Then each pair says by itself where it correlates best. The pairs that agree are refined together,
+at smaller and smaller scales of the edges.
 """
 
 import math
@@ -27,7 +27,7 @@ LEAST_PAIRS, LEAST_SHARE = 3, 0.4  # that must agree
 LEAST_TOGETHER = 16.0  # what all of them must correlate by; pairs of other scenes reach 14
 SMOOTHING = (4.0, 2.0, 1.2)  # sigma of the edges, in visible pixels or infrared ones if larger
 # Of one field of view, assumed: what makes another one certain, on four pairs at most.
-# Chosen so that it is said of no pair of TNO, RoadScene or Harvard's MRI with CT or PET.
+# Chosen so that no pair of TNO, RoadScene or Harvard's MRI with CT or PET is warned of.
 FIELDS, TURNS = np.exp(0.045 * np.arange(-14, 1)), np.deg2rad([-5, -2.5, 0, 2.5, 5])
 LEAST_HEIGHT, OVER_AS_IS, NARROWER = 14.0, 1.45, 0.93
 
@@ -62,11 +62,11 @@ def measure_rig(pairs: Sequence[Images], affine: bool = False) -> Measured:
     least = max(LEAST_PAIRS, math.ceil(LEAST_SHARE * len(pairs)))
     if agree.sum() < least or height < LEAST_TOGETHER:
         raise InputError(
-            f"the pairs do not agree on how the cameras stand: at best {agree.sum()} of "
-            f"{len(pairs)} do, by {height:.0f} times chance, and it takes {least} and "
-            f"{LEAST_TOGETHER:.0f}; give more pairs of far scenes with edges, all of one rig and "
-            "with --vi and --ir not swapped, or --points; if the infrared images are mirrored or "
-            "turned by more than 8 degrees, turn them first (magick mogrify -flop or -rotate 180)"
+            f"no common registration: {agree.sum()} of {len(pairs)} pairs agree (needed: {least}), "
+            f"score {height:.0f} (needed: {LEAST_TOGETHER:.0f}); give more pairs "
+            "of far scenes with edges, all of one rig and with --vi and --ir not swapped, or "
+            "--points; if the infrared images are mirrored or turned by more than 8 degrees, turn "
+            "them first (magick mogrify -flop or -rotate 180)"
         )
     chosen = [pair for pair, agrees in zip(small, agree, strict=True) if agrees]
     found = np.array([*guess, 1.0, 0.0][: 6 if affine else 4])

@@ -132,7 +132,7 @@ def _smoothed(image: np.ndarray, sigma: float, gradient: bool = False) -> np.nda
     """Filter an image, mirrored at its border, with a Gaussian, or gx + i·gy of it.
 
     By Fourier transforms, as all the rest here: SciPy's filters take longer to import than this
-    takes for a pair of photos, in commands that need nothing else of SciPy.
+    takes for a pair of images, in commands that need nothing else of SciPy.
     """
     margin = math.ceil(4 * sigma)
     # Sides of many small factors are transformed faster.

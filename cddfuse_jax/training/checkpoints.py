@@ -1,6 +1,6 @@
 """The checkpoints of a training run: ``WORKDIR/checkpoints/STEP/{params,ema,optimizer,meta}``.
 
-A step is written beside its place and renamed when it is whole; ``meta`` keeps a digest of its
+A step is written under another name and renamed when it is whole; ``meta`` keeps a digest of its
 numbers, so that damage which still reads as a checkpoint is found as well.
 """
 
@@ -91,7 +91,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Write the state under its step, with ``meta`` as JSON beside it.
+        """Write the state under its step, and ``meta`` as JSON.
 
         Raises:
             CheckpointError: it could not be written; the checkpoints before it are untouched.

@@ -17,7 +17,7 @@ Tree = dict[str, Any]
 
 
 class HeldOut:
-    """Held-out pairs, of each of which the window in the middle is used.
+    """Loss on the centre crop of each held-out pair.
 
     With several processes each computes the loss of its share of the pairs, on its first device.
 

@@ -2,30 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cddfuse_jax.config.fields import FIELDS
+from cddfuse_jax.config.fields import LossWeights
 from cddfuse_jax.models import Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
 from cddfuse_jax.training.own_loss import OwnLoss, Parts
 
 OfWholeBatch = Callable[[Parts], Parts]
-
-
-class LossWeights(NamedTuple):
-    """Coefficients of the loss parts, by default the release's: ``config.loss``."""
-
-    ssim: float = FIELDS["loss.ssim"].default
-    reconstruction_gradient: float = FIELDS["loss.reconstruction_gradient"].default
-    fusion_gradient: float = FIELDS["loss.fusion_gradient"].default
-    decomposition: float = FIELDS["loss.decomposition"].default
-    signed_gradient: float = FIELDS["loss.signed_gradient"].default
 
 
 RELEASE = LossWeights()
@@ -49,7 +39,7 @@ def reconstruction_loss(
     Args:
         params: the network's; those of the fusion layers are not used and may be absent.
         visible: images in [0, 1], h and w at least 6 for SSIM's reflected border.
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: whether the decoder adds the image that it reconstructs.
         model: the network; by default the one that ``params`` fit.
@@ -101,7 +91,7 @@ def fusion_loss(
     Args:
         params: the network's.
         visible: images in [0, 1].
-        infrared: likewise.
+        infrared: images in [0, 1].
         weights: the coefficients.
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         model: the network; by default the one that ``params`` fit.
@@ -148,7 +138,7 @@ def decomposition(
 
     Args:
         base: the visible images' features, then as many of infrared ones.
-        detail: likewise.
+        detail: features of both in the same order.
         of_whole_batch: from {"cc_base", "cc_detail"} of these samples to those of the batch that
             they are a share of; without it they are the batch.
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from cddfuse_jax.config.fields import SCHEDULES
 from cddfuse_jax.errors import InputError
 
-SCHEDULES = ("staircase", "cosine", "constant")
 _MUON_RMS = 0.2  # of its step before the rate, about that of Adam's (Liu et al., arXiv 2502.16982)
 
 

@@ -5,6 +5,7 @@ import functools
 from ml_collections import ConfigDict
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.models.branches import check_parts
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.models.precision import features_dtype
 from cddfuse_jax.training.frozen import Tree, frozen_parts, trained_modules
@@ -16,8 +17,9 @@ from cddfuse_jax.training.update import Stage
 
 def make_model(config: ConfigDict) -> CDDFuse:
     """Return the network that a config describes, once `config.check` has found it good."""
-    dtype = features_dtype(config.precision)
-    return CDDFuse(**config.model, piece=config.piece, dtype=dtype)
+    model = CDDFuse(**config.model, dtype=features_dtype(config.precision))
+    check_parts(model)
+    return model
 
 
 def make_stages(

@@ -24,8 +24,8 @@ Leaves = dict[tuple[str, ...], Any]
 def with_sizes(config: ConfigDict, workdir: Path) -> ConfigDict:
     """Return the config with the sizes of the network that the run starts from, if it names none.
 
-    They are those of its newest checkpoint, or else of ``config.init_from``. Its custom parts are
-    taken as well if the config has none.
+    They are those of its newest checkpoint, or else of ``config.init_from``. Custom parts are taken
+    as well if the config has none, but not from a file: what code it names is not to be run.
     """
     config = config.copy_and_resolve_references()
     default = release().model
@@ -36,7 +36,8 @@ def with_sizes(config: ConfigDict, workdir: Path) -> ConfigDict:
         found = load_meta(workdir)["config"]["model"]
     else:
         found = sizes_of(config.init_from)
-    parts = () if any(config.model.get(part) for part in PARTS) else PARTS
+    trusted = saved_steps(workdir) or Path(config.init_from).is_dir()
+    parts = PARTS if trusted and not any(config.model.get(part) for part in PARTS) else ()
     config.model.update({field: found[field] for field in (*sizes, *parts) if field in found})
     return config
 

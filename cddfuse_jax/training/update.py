@@ -99,7 +99,7 @@ def update(
     Args:
         state: the state before.
         visible: images in [0, 1]; with ``axis``, this device's share of the batch.
-        infrared: likewise.
+        infrared: images in [0, 1], the same share.
         stage: the loss, and the modules that train.
         optimizers: one for each module, see `optimizers.adam` and `optimizers.muon`.
         ema: decay of the running mean of the params, for a state that keeps one: after update t

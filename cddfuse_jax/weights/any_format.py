@@ -95,6 +95,14 @@ def path_of(weights: str | os.PathLike) -> Path:
     return path
 
 
+def run_of(weights: Any) -> Path | None:
+    """Return the folder of the training run that weights are of, None where they are of no run."""
+    folder = path_of(weights) if isinstance(weights, str | os.PathLike) else None
+    if folder is None or not folder.is_dir():
+        return None
+    return folder.parents[1] if folder.parent.name == CHECKPOINTS else folder
+
+
 class Weights(NamedTuple):
     """A network, its params as a tree of float32 NumPy arrays, and what was saved next to them."""
 

@@ -14,12 +14,9 @@ import numpy as np
 from cddfuse_jax import custom_code
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError, escaped, one_line
+from cddfuse_jax.models.branches import PARTS
 from cddfuse_jax.models.cddfuse import CDDFuse
 
-# Fields of the network that name code.
-PARTS = tuple(
-    part for part in ("block", "base", "detail", "merge") if part in CDDFuse.__dataclass_fields__
-)
 FOLDER = "own"  # in a run's folder, where it keeps copies of that code
 
 

@@ -1,6 +1,6 @@
 """Params and meta in one step's folder of an Orbax checkpoint.
 
-Apart from `any_format`, which needs this for checkpoints alone: Orbax takes long to import.
+Not in `any_format`, which imports this for checkpoints alone: Orbax takes long to import.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def read_params(folder: epath.Path) -> dict[str, Any]:
 
 
 def read_meta(folder: epath.Path) -> dict[str, Any]:
-    """Return what was saved beside a step's params."""
+    """Return what was saved with a step's params."""
     try:
         meta = ocp.JsonCheckpointHandler().restore(folder / "meta")
         if not isinstance(meta, dict) or not isinstance(meta.get("config") or {}, dict):

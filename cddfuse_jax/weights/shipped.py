@@ -15,17 +15,20 @@ class Shipped(NamedTuple):
     description: str
 
 
-def _beside(name: str) -> Path:
+def _next_to_this(name: str) -> Path:
     return Path(__file__).with_name(name)
 
 
 SHIPPED = {
-    "ivf": Shipped(_beside("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"),
+    "ivf": Shipped(
+        _next_to_this("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"
+    ),
     "mif": Shipped(
-        _beside("mif.safetensors"), "MRI with CT, PET or SPECT; trained on Harvard's brain atlas"
+        _next_to_this("mif.safetensors"),
+        "MRI with CT, PET or SPECT; trained on Harvard's brain atlas",
     ),
     "small": Shipped(
-        _beside("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
+        _next_to_this("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
     ),
 }
 DEFAULT = "ivf"

@@ -1,4 +1,4 @@
-"""The release's tensors beside this package's params: a table of names and shapes, rules of layout.
+"""The release's tensors and this package's params: a table of names and shapes, rules of layout.
 
 A shape is torch's, in terms of the network's sizes: f features, h heads, c channels.
 """

@@ -81,7 +81,7 @@ def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the state dicts of a training program's checkpoint, which has more beside them."""
+    """Return the state dicts of a training program's checkpoint, which holds more than them."""
     for _ in range(3):
         keys = (*WRAPPERS, *PREFIXES)
         inner = next((content[key] for key in keys if isinstance(content.get(key), dict)), None)

@@ -29,16 +29,49 @@ def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     angles|/(pi/2), its absolute value (angles are modulo pi). Petrovic's own form takes
     2 - QA - QB times wA + wB instead.
     """
+    return _artifacts(fused, (visible, infrared), _WEIGHT_OF_WEAK)
+
+
+@metric(
+    "Nabf",
+    unit="0 to 1",
+    better="lower",
+    measures="edges of the fused image that neither source has",
+    source="Shreyamsha Kumar 2013, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def fusion_artifacts_strong(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """Nabf of the protocol `ivif_zoo`: edges below strength 2 do not count. 0 without any other."""
+    return _artifacts(fused, (visible, infrared), 0.0)
+
+
+@metric(
+    "Nabf",
+    unit="0 to 1",
+    measures="edges of infrared that neither the visible nor the fused image has",
+    better="lower",
+    source="Shreyamsha Kumar 2013, as L. Tang's evaluation calls it",
+    protocols=("tang",),
+)
+def fusion_artifacts_of_infrared(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """Nabf of the protocol `tang`: infrared in the place of the fused image, and that in its.
+
+    Its program hands the three images over in another order than its function takes them.
+    """
+    return _artifacts(infrared, (visible, fused), _WEIGHT_OF_WEAK)
+
+
+def _artifacts(fused: Plane, sources: tuple[Plane, Plane], weak: float) -> float:
     refuse_smaller_than(2, fused, "Nabf")
     strength, angle = _edges(fused)
     artifact, lost, total = np.ones(fused.shape, bool), np.zeros(fused.shape), 0.0
-    for source in (visible, infrared):
+    for source in sources:
         g, a = _edges(source)
         artifact &= strength > g
-        weight = np.where(g >= _WEAK, g**_POWER, _WEIGHT_OF_WEAK)
+        weight = np.where(g >= _WEAK, g**_POWER, weak)
         lost = lost + (1 - _preserved(g, a, strength, angle)) * weight
         total += weight.sum()
-    return lost[artifact].sum() / total
+    return lost[artifact].sum() / total if total > 0 else 0.0
 
 
 def _edges(image: Plane) -> tuple[Plane, Plane]:

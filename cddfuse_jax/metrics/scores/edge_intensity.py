@@ -17,3 +17,16 @@ from cddfuse_jax.metrics.record import Plane, metric
 def edge_intensity(fused: Plane) -> float:
     """EI, grey levels: mean of hypot(sx, sy), Sobel with the border repeated; flat: 0."""
     return np.hypot(*sobel(fused, "nearest")).mean()
+
+
+@metric(
+    "EI",
+    unit="grey levels",
+    measures="mean edge strength of the fused image; noise raises it too",
+    source="Rajalingam and Priya 2018, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+    needs_sources=False,
+)
+def edge_intensity_zeros(fused: Plane) -> float:
+    """EI of the protocol `ivif_zoo`: zeros around the image, whose frame counts as an edge."""
+    return np.hypot(*sobel(fused, "constant")).mean()

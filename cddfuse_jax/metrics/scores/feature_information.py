@@ -1,9 +1,13 @@
 """FMI: how much grey values of small windows say of the same windows of either source."""
 
-import numpy as np
-from jaxtyping import Bool, Float
+from collections.abc import Callable
+from typing import Union
 
+import numpy as np
+
+from cddfuse_jax.metrics.fmi_features import cosine_transform, meyer_transform, thin_edges
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Bool, Float
 
 _SIDE = 3  # of a window
 _PLACES = _SIDE * _SIDE
@@ -32,7 +36,29 @@ def feature_mutual_information(fused: Plane, visible: Plane, infrared: Plane) ->
     Others' tables have an "FMI" of gradients, edges, DCT or wavelet coefficients; some scripts
     compute edges where they say pixels. Those are other scores.
     """
-    refuse_smaller_than(_SIDE, fused, "FMI_pixel")
+    return _shared_by(fused, visible, infrared)
+
+
+def _entered(name: str, of: str, feature: Callable[[Plane], Plane]) -> None:
+    @metric(
+        name,
+        unit="0 to 1",
+        measures=f"information that 3x3 windows of {of} share with the sources'",
+        source=f"Fast-FMI of {of} (Haghighat and Razian 2014), as in L. Tang's evaluation",
+        protocols=("tang",),
+    )
+    def of_features(fused: Plane, visible: Plane, infrared: Plane) -> float:
+        return _shared_by(*(feature(image) for image in (fused, visible, infrared)))
+
+
+# What L. Tang's evaluation calls FMI_pixel is of edges.
+_entered("FMI_pixel", "thin Sobel edges", thin_edges)
+_entered("FMI_dct", "the image's DCT", cosine_transform)
+_entered("FMI_w", "the image's discrete Meyer wavelet transform", meyer_transform)
+
+
+def _shared_by(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    refuse_smaller_than(_SIDE, fused, "FMI")
     total, count = 0.0, 0
     for top in range(0, fused.shape[0] - _SIDE + 1, _STRIP):
         rows = slice(top, top + _STRIP + _SIDE - 1)
@@ -78,7 +104,8 @@ def _shared(first: Windows, second: Windows) -> Float[np.ndarray, " n"]:
     joint += (1 - weight) * first[:, None] * second[None]
     own = _entropy(first, 0) + _entropy(second, 0)
     # Independent windows share nothing; what is left then is rounding.
-    return np.where(weight == 0, 0, 2 - 2 * _entropy(joint, (0, 1)) / own)
+    ratio = np.divide(_entropy(joint, (0, 1)), own, out=np.ones_like(own), where=own > 0)
+    return np.where(weight == 0, 0, 2 - 2 * ratio)
 
 
 def _correlation(first: Windows, second: Windows) -> Float[np.ndarray, " n"]:
@@ -95,7 +122,7 @@ def _deviation(p: Windows) -> Float[np.ndarray, " n"]:
 
 
 def _entropy(
-    p: Float[np.ndarray, "9 *other n"], axes: int | tuple[int, int]
+    p: Float[np.ndarray, "9 *other n"], axes: Union[int, tuple[int, int]]
 ) -> Float[np.ndarray, " n"]:
     """Return the entropy in bits; an impossible share below 0 counts by its size, as published."""
     logs = np.log2(np.abs(p), out=np.zeros_like(p), where=p != 0)

@@ -3,12 +3,14 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric
+from cddfuse_jax.metrics.scores.correlation import pearson
 from cddfuse_jax.metrics.scores.information import (
     LEVELS,
     entropy_of,
     grey_levels,
     stretched_levels,
 )
+from cddfuse_jax.metrics.shapes import Float
 
 
 @metric(
@@ -34,6 +36,24 @@ def nonlinear_correlation_information_entropy(
         for j in range(i):
             joint = entropy_of(np.bincount(levels[i] * LEVELS + levels[j], minlength=LEVELS**2))
             matrix[i, j] = matrix[j, i] = (own[i] + own[j] - joint) / np.log(LEVELS)
+    return _information_of(matrix)
+
+
+@metric(
+    "QNCIE",
+    unit="0.8 to 1",
+    measures="linear correlation of the fused image and both sources",
+    source="as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def linear_correlation_information_entropy(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """QNCIE: NCIE's formula with Pearson's r in place of the nonlinear correlation."""
+    images = (visible, infrared, fused)
+    matrix = [[1.0 if a is b else pearson(a, b) for a in images] for b in images]
+    return _information_of(np.array(matrix))
+
+
+def _information_of(matrix: Float[np.ndarray, "3 3"]) -> float:
     values = np.linalg.eigvalsh(matrix) / 3
     values = values[values > 0]
     return 1 + (values * np.log(values)).sum() / np.log(LEVELS)

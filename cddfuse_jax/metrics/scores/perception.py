@@ -1,11 +1,11 @@
 """Scores after models of human vision: Qcb (Chen and Blum) and Qcv (Chen and Varshney)."""
 
 import numpy as np
-from jaxtyping import Float
 
 from cddfuse_jax.metrics.edges import sobel
 from cddfuse_jax.metrics.record import Plane, metric
 from cddfuse_jax.metrics.scores.information import stretched_levels
+from cddfuse_jax.metrics.shapes import Float
 from cddfuse_jax.metrics.windows import filtered
 
 BLOCK = 16  # side of Qcv's regions
@@ -29,12 +29,34 @@ def chen_blum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     weighted by the shares of P² of both sources; the score is the mean. Where neither side has
     contrast it is kept (1), and where neither source has any both weigh one half.
     """
-    contrast_fused, *contrasts = (_masked_contrast(x) for x in (fused, visible, infrared))
+    return _kept(*(_masked_contrast(stretched_levels(x), 30) for x in (fused, visible, infrared)))
+
+
+@metric(
+    "Qcb",
+    unit="0 to 1",
+    measures="local contrast of the sources, as the eye sees it, that the fused image keeps",
+    source="Chen and Blum 2009, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def chen_blum_halved(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """Qcb of the protocol `ivif_zoo`: levels are not rounded, and frequencies are half as high.
+
+    1e-10 is added to what is divided by, so that where a stretched image is black its contrast
+    is 1, the strongest there is.
+    """
+    span = (x - x.min() for x in (fused, visible, infrared))
+    steady = 1e-10
+    contrasts = (_masked_contrast(x / max(x.max(), steady), 60, steady) for x in span)
+    return _kept(*contrasts, steady=steady)
+
+
+def _kept(contrast_fused: Plane, *contrasts: Plane, steady: float = 0.0) -> float:
     squares = [c * c for c in contrasts]
-    total = squares[0] + squares[1]
+    total = squares[0] + squares[1] + steady
     shares = [np.divide(s, total, out=np.full_like(s, 0.5), where=total > 0) for s in squares]
     kept = 0.0
-    for share, contrast in zip(shares, contrasts, strict=True):
+    for share, contrast in zip(shares, contrasts):
         larger = np.maximum(contrast, contrast_fused)
         ratio = np.minimum(contrast, contrast_fused)
         ratio = np.divide(ratio, larger, out=np.ones_like(ratio), where=larger > 0)
@@ -72,15 +94,15 @@ def chen_varshney(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return weighted / weights if weights > 0 else 0.0
 
 
-def _masked_contrast(image: Plane) -> Plane:
-    radius = _radius(image.shape, 30)
+def _masked_contrast(image: Plane, part: float, steady: float = 0.0) -> Plane:
+    radius = _radius(image.shape, part)
     sensitivity = np.exp(-((radius / 15.387) ** 2)) - 0.7622 * np.exp(-((radius / 1.3456) ** 2))
-    seen = _filtered_by_frequency(stretched_levels(image), sensitivity)
+    seen = _filtered_by_frequency(image, sensitivity)
     narrow, wide = (filtered(seen, _gaussian(sigma)) for sigma in (2, 4))
     with np.errstate(divide="ignore", invalid="ignore"):
-        contrast = np.abs(narrow / wide - 1)
+        contrast = np.abs(narrow / (wide + steady) - 1)
     # Without any light around there is no contrast; a mean of exactly 0 elsewhere has its most.
-    contrast[(wide == 0) & (narrow == 0)] = 0
+    contrast[(wide + steady == 0) & (narrow == 0)] = 0
     contrast = np.minimum(contrast, 1e100)
     return contrast**3 / (contrast**2 + 1e-4)
 

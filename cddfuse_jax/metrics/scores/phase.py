@@ -34,11 +34,11 @@ def phase_congruency_preserved(fused: Plane, visible: Plane, infrared: Plane) ->
     if not masks[2].any():
         return 0.0
     product = 1.0
-    for ours, a, b in zip(own, first, second, strict=True):
+    for ours, a, b in zip(own, first, second):
         maps = (a, b, np.where(stronger, a, b))
         found = [
             np.where(mask, _correlation(mask * theirs, ours), 0)
-            for mask, theirs in zip(masks, maps, strict=True)
+            for mask, theirs in zip(masks, maps)
         ]
         product *= np.max(found, axis=0).sum() / masks[2].sum()
     return product

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 STRENGTH = (0.9994, 15.0, 0.5)
@@ -19,7 +19,7 @@ _STRIP = 32  # rows worked on at a time, so that everything between stays in the
     unit="0 to 0.975",
     measures="edges of the sources that keep strength and direction",
     source="Xydeas and Petrovic 2000, as in the CDDFuse release",
-    protocols=("release",),
+    protocols=("release", "tang", "ivif_zoo"),
 )
 def edge_preservation(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qabf, 0 to 0.975, as in the release: edge preservation, weighted by the source's edges.

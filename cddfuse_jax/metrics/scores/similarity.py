@@ -21,6 +21,19 @@ def mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
 
 @metric(
+    "MSE",
+    unit="of 1",
+    better="lower",
+    measures="mean squared error to the sources",
+    source="as in L. Tang's evaluation and IVIF_ZOO",
+    protocols=("tang", "ivif_zoo"),
+)
+def mean_squared_error_of_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """MSE of the protocols `tang` and `ivif_zoo`: the release's, of images divided by 255."""
+    return _mse(fused, visible, infrared) / 255**2
+
+
+@metric(
     "RMSE",
     unit="grey levels",
     better="lower",
@@ -93,6 +106,21 @@ def peak_signal_to_root_of_sum(fused: Plane, visible: Plane, infrared: Plane) ->
     Values near 58 dB, where the usual definition gives about 17.
     """
     return _decibels(255.0, _root_of_sum(fused, visible, infrared))
+
+
+@metric(
+    "PSNR",
+    unit="dB",
+    measures="peak signal over the error to the sources",
+    source="as in L. Tang's evaluation and IVIF_ZOO",
+    protocols=("tang", "ivif_zoo"),
+)
+def peak_signal_to_noise_of_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """PSNR, dB, of the protocols `tang` and `ivif_zoo`: peak 255, but the error of images 0-1.
+
+    So it is 48.1 dB more than with one range for both.
+    """
+    return _decibels(255.0, mean_squared_error_of_1(fused, visible, infrared))
 
 
 def _mse(fused: Plane, visible: Plane, infrared: Plane) -> float:

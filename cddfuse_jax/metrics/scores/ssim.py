@@ -55,10 +55,45 @@ def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
     """
+    return _gaussian(fused, visible, infrared, data_range=255)
+
+
+@metric(
+    "SSIM",
+    unit="mean of 2",
+    measures=MEASURES,
+    source="Wang et al. 2004, as in L. Tang's evaluation",
+    protocols=("tang",),
+)
+def ssim_1_mean(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """SSIM of the protocol `tang`, mean of two, at most 1: MATLAB's ssim of doubles 0-255.
+
+    Which takes their data range for 1. Gaussian window of 11 taps, sigma 1.5, border repeated.
+    """
+    fused, visible, infrared = (np.pad(x, 5, mode="edge") for x in (fused, visible, infrared))
+    return ssim_1(fused, visible, infrared) / 2
+
+
+@metric(
+    "SSIM",
+    unit="sum of 2",
+    measures=MEASURES,
+    source="Wang et al. 2004, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def ssim_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """SSIM of the protocol `ivif_zoo`: as in `vifb` with data range 1 instead of 255.
+
+    Its program multiplies images 0-255 by 255 once more, and says that their range is 255.
+    """
+    return _gaussian(fused, visible, infrared, data_range=1)
+
+
+def _gaussian(fused: Plane, visible: Plane, infrared: Plane, data_range: float) -> float:
     refuse_smaller_than(_GAUSSIAN[0], fused, "SSIM")
-    window = gaussian(*_GAUSSIAN)
+    window, c1, c2 = gaussian(*_GAUSSIAN), (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     pairs = (moments(fused, source, window) for source in (visible, infrared))
-    return sum(similarity(pair).mean() for pair in pairs)
+    return sum(similarity(pair, c1, c2).mean() for pair in pairs)
 
 
 def _uniform(fused: Plane, visible: Plane, infrared: Plane, data_range: float) -> float:

@@ -1,9 +1,9 @@
 """Scores of the fused image alone, from its grey values and their differences: SD, SF, AG."""
 
 import numpy as np
-from jaxtyping import Float
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float
 
 
 @metric(
@@ -11,7 +11,7 @@ from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
     unit="grey levels",
     measures="contrast of the fused image; a stretch alone raises it",
     source="population standard deviation, as in the CDDFuse release and in VIFB",
-    protocols=("release", "corrected", "vifb"),
+    protocols=("release", "corrected", "vifb", "tang", "ivif_zoo"),
     needs_sources=False,
 )
 def standard_deviation(fused: Plane) -> float:
@@ -24,7 +24,7 @@ def standard_deviation(fused: Plane) -> float:
     unit="grey levels",
     measures="differences between neighbouring pixels",
     source="Eskicioglu and Fisher 1995, as in the CDDFuse release",
-    protocols=("release", "corrected"),
+    protocols=("release", "corrected", "tang", "ivif_zoo"),
     needs_sources=False,
 )
 def spatial_frequency(fused: Plane) -> float:
@@ -59,7 +59,7 @@ def spatial_frequency_per_pixel(fused: Plane) -> float:
     unit="grey levels",
     measures="mean gradient of the fused image; noise raises it too",
     source="Cui et al. 2015, as in the CDDFuse release",
-    protocols=("release", "corrected"),
+    protocols=("release", "corrected", "ivif_zoo"),
     needs_sources=False,
 )
 def average_gradient(fused: Plane) -> float:
@@ -75,11 +75,11 @@ def average_gradient(fused: Plane) -> float:
     unit="grey levels",
     measures="mean gradient of the fused image; noise raises it too",
     source="Cui et al. 2015, as in VIFB",
-    protocols=("vifb",),
+    protocols=("vifb", "tang"),
     needs_sources=False,
 )
 def average_gradient_inner(fused: Plane) -> float:
-    """AG of the protocol `vifb`: the sum over all HW pixels, divided by (H-1)(W-1)."""
+    """AG of the protocols `vifb` and `tang`: the sum over all HW pixels, divided by (H-1)(W-1)."""
     height, width = fused.shape
     return _gradient_sum(fused) / max((height - 1) * (width - 1), 1)
 

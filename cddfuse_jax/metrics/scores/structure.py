@@ -4,7 +4,7 @@ import numpy as np
 import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
-from cddfuse_jax.metrics.windows import Moments, gaussian, moments, similarity
+from cddfuse_jax.metrics.windows import Moments, filtered, gaussian, moments, moments_by, similarity
 
 _WIDE, _NARROW = (11, 1.5), (7, 1.5)  # taps and sigma
 _TINY = 2e-16  # in place of SSIM's constants
@@ -63,6 +63,29 @@ def yang(fused: Plane, visible: Plane, infrared: Plane) -> float:
     share = _share(sources.variance_first, sources.variance_second)
     mixed = share * first + (1 - share) * second
     return np.where(_similar(sources) >= _ALIKE, mixed, np.maximum(first, second)).mean()
+
+
+@metric(
+    "Qy",
+    unit="-1 to 1",
+    measures="likeness to both sources where they agree, to the better one where not",
+    source="Yang et al. 2008, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def yang_unnormalized(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """Qy of the protocol `ivif_zoo`: the same rule with other windows and constants.
+
+    The window is gaussian across alone, 7 taps and sigma 1.5, repeated in seven rows, so that it
+    sums to 7 and "variances" are not; constants 1e-4 and 9e-4, r is infrared's share; zeros around.
+    """
+    across, down = gaussian(*_NARROW), np.ones(_NARROW[0])
+    sources, first, second = (
+        moments_by(lambda image: filtered(image, across, down), x, y)
+        for x, y in ((infrared, visible), (infrared, fused), (visible, fused))
+    )
+    share = sources.variance_first / (sources.variance_first + sources.variance_second + 1e-10)
+    alike, q1, q2 = (similarity(pair, 0.01**2, 0.03**2) for pair in (sources, first, second))
+    return np.where(alike >= _ALIKE, share * q1 + (1 - share) * q2, np.maximum(q1, q2)).mean()
 
 
 @metric(

@@ -1,10 +1,12 @@
 """VIF: how much of each source's visual information survives in the fused image."""
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy  # whose parts are imported when first used
-from jaxtyping import Float
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
+from cddfuse_jax.metrics.shapes import Float
 from cddfuse_jax.metrics.windows import gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width
@@ -18,7 +20,7 @@ SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
     unit="sum of 2",
     measures="visual information of the sources that survives",
     source="Sheikh and Bovik 2006, pixel domain, as in the CDDFuse release",
-    protocols=("release", "corrected"),
+    protocols=("release", "corrected", "tang"),
 )
 def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """VIF(visible, fused) + VIF(infrared, fused), float64, pixel domain; about 0 to 2.
@@ -31,10 +33,38 @@ def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -
     none: its halves are 0 unless the source is flat too.
     """
     refuse_smaller_than(SMALLEST, fused, "VIF")
-    images = np.stack([fused, visible, infrared])
+    windows = [gaussian(width, width / 5) for width in WINDOWS]
+    return _sum_of_two(np.stack([fused, visible, infrared]), windows, blur)
+
+
+@metric(
+    "VIF",
+    unit="sum of 2",
+    measures="visual information of the sources that survives",
+    source="Sheikh and Bovik 2006, pixel domain, as in IVIF_ZOO",
+    protocols=("ivif_zoo",),
+)
+def visual_information_fidelity_zeros(fused: Plane, visible: Plane, infrared: Plane) -> float:
+    """VIF of the protocol `ivif_zoo`, sum of two: zeros around, windows off their centre.
+
+    Where a window has N taps it is that of N places evenly from -(N + 1)/2 to (N - 1)/2.
+    """
+    windows = []
+    for width in WINDOWS:
+        weights = np.exp(-(np.linspace(-(width + 1) / 2, width // 2, width) ** 2) / 2
+                         / (width / 5) ** 2)  # fmt: skip
+        windows.append(weights / weights.sum())
+    return _sum_of_two(np.stack([fused, visible, infrared]), windows, _blur_with_zeros)
+
+
+def _sum_of_two(
+    images: Float[np.ndarray, "3 h w"],
+    windows: list[Float[np.ndarray, " _"]],
+    blur: Callable[..., Float[np.ndarray, "n h2 w2"]],
+) -> float:
+    visible, infrared = images[1:]
     kept, present = np.zeros(2), np.zeros(2)
-    for scale, width in enumerate(WINDOWS):
-        window = gaussian(width, width / 5)
+    for scale, window in enumerate(windows):
         if scale:
             images = blur(images, window)[:, ::2, ::2]
         f, sources = images[0], images[1:]
@@ -80,3 +110,11 @@ def blur(
     margin = len(window) // 2
     rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
     return scipy.ndimage.correlate1d(rows, window, axis=1)[:, margin:-margin]
+
+
+def _blur_with_zeros(
+    planes: Float[np.ndarray, "n h w"], window: Float[np.ndarray, " taps"]
+) -> Float[np.ndarray, "n h w"]:
+    """Filter with ``outer(window, window)``, zeros around."""
+    rows = scipy.ndimage.correlate1d(planes, window, axis=2, mode="constant")
+    return scipy.ndimage.correlate1d(rows, window, axis=1, mode="constant")

@@ -30,7 +30,7 @@ def visual_information_fidelity_for_fusion(fused: Plane, visible: Plane, infrare
     """
     refuse_smaller_than(SMALLEST, fused, "VIFF")
     images, score = np.stack([fused, visible, infrared]), 0.0
-    for scale, (width, weight) in enumerate(zip(WINDOWS, WEIGHTS, strict=True)):
+    for scale, (width, weight) in enumerate(zip(WINDOWS, WEIGHTS)):
         window = gaussian(width, width / 5)
         if scale:
             images = blur(images, window)[:, ::2, ::2]

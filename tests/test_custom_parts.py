@@ -1,0 +1,273 @@
+"""Custom parts: in batches, common shapes and strips they give the whole image, or one line."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cddfuse_jax import Fuser
+from cddfuse_jax.errors import InputError
+from cddfuse_jax.fusing import memory, network_check
+from cddfuse_jax.fusing.buckets import fuse_in_bucket
+from cddfuse_jax.fusing.network_check import (
+    TESTED_CODE,
+    check_network,
+    code_digest,
+    why_only_whole,
+)
+from cddfuse_jax.fusing.strips import fuse_in_strips
+from cddfuse_jax.fusing.whole import make_fuse
+from cddfuse_jax.models.branches import check_parts
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.derivatives import implementations_for
+
+CODE = '''
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel
+
+zero = nn.initializers.zeros
+
+
+class Careful(nn.Module):
+    """A block that starts as the identity, and looks at its neighbours as it should."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        c = self.features
+        y = conv3x3(LayerNorm(name="norm")(x), kernel(self, "kernel", (3, 3, c, c), x))
+        return x + y * self.param("scale", zero, (c,)).astype(x.dtype)
+
+
+class SqueezeExcite(nn.Module):
+    """The same start, and the mean over all of the array."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        mean = nn.relu(nn.Dense(4, name="squeeze")(x.mean((1, 2), keepdims=True)))
+        return x * (1 + nn.Dense(self.features, name="excite", kernel_init=zero)(mean))
+
+
+class Above(nn.Module):
+    """The same start, and the sum of all rows above."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        return x + nn.Dense(self.features, name="out", kernel_init=zero)(x.cumsum(1))
+
+
+class Mixing(nn.Module):
+    def __call__(self, x):
+        return x - x.mean(0)
+
+
+class Learned(nn.Module):
+    """A fusion rule with params: a gate between both modalities, pixel by pixel."""
+
+    @nn.compact
+    def __call__(self, visible, infrared):
+        both = jnp.concatenate([visible, infrared], -1)
+        gate = nn.sigmoid(nn.Dense(visible.shape[-1], name="gate")(both))
+        return gate * visible + (1 - gate) * infrared
+
+
+def larger(visible, infrared):
+    return jnp.maximum(visible, infrared)
+
+
+class Halving(nn.Module):
+    def __call__(self, x):
+        return x[:, ::2, ::2]
+
+
+class Doubling(nn.Module):
+    def __call__(self, x):
+        return jnp.concatenate([x, x], -1)
+
+
+class Two(nn.Module):
+    def __call__(self, x):
+        return x, x
+
+
+class Narrow(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(x.shape[-1], dtype=jnp.bfloat16)(x)
+
+
+class Batch(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.BatchNorm(use_running_average=False)(x)
+
+
+class Drop(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dropout(0.5, deterministic=False)(x)
+
+
+class Mode(nn.Module):
+    def __call__(self, x, train):
+        return x
+'''
+SIZES = {"features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "parts.py").write_text(CODE)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+def trained(model, seed=3):
+    """Params of which none is what it was at the start."""
+    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: np.float32(x + 0.2 * rng.standard_normal(x.shape)), params)
+
+
+def draw_pair(height, width, count=()):
+    return np.random.default_rng(1).random((2, *count, height, width), np.float32)
+
+
+def test_the_code_of_the_network_is_the_tested_one():
+    assert code_digest() == TESTED_CODE, (
+        "cddfuse_jax/models has changed: run tests/test_streaming.py, tests/test_buckets.py and "
+        f'tests/test_golden.py; if they pass, set TESTED_CODE = "{code_digest()}" in '
+        "cddfuse_jax/fusing/network_check.py"
+    )
+
+
+def test_other_code_is_checked_before_it_is_fused_in_parts(tiny_params, monkeypatch, capsys):
+    model = CDDFuse.from_params(tiny_params)
+    assert why_only_whole(model, tiny_params) == "" and capsys.readouterr().err == ""
+
+    def changed(self, visible, infrared):
+        base = self.base_fusion(visible[0], infrared[0])
+        return jnp.tanh(base), self.detail_fusion(visible[1], infrared[1])
+
+    monkeypatch.setattr(CDDFuse, "fuse_features", changed)
+    monkeypatch.setattr(network_check, "TESTED_CODE", "another")
+    reason = why_only_whole(model, tiny_params)
+    assert "test_custom_parts.py does more than add features" in reason
+    assert "return jnp.tanh(base)" in reason
+    printed = capsys.readouterr().err
+    assert "checking whether" in printed and "note: every image is fused whole, one" in printed
+    why_only_whole(model, tiny_params)
+    assert capsys.readouterr().err == ""  # once
+
+
+@pytest.mark.parametrize(
+    ("part", "way"),
+    [({"block": "parts:SqueezeExcite"}, "inside a larger array"),
+     ({"base": "parts:Above"}, "in strips"),
+     ({"detail": "parts:Mixing"}, "in a batch")],
+    ids=str,
+)  # fmt: skip
+def test_what_is_not_alike_in_parts_is_found_and_fused_whole(part, way, monkeypatch, capsys):
+    model = CDDFuse(**SIZES, **part)
+    with pytest.raises(InputError, match=f"another image {way} than alone"):
+        check_network(model)  # though it starts as the identity
+    params, batch = trained(model), draw_pair(25, 30, (3,))
+    fuse = make_fuse(model, params)
+    alone = np.stack([fuse(*pair) for pair in zip(*batch, strict=True)])
+    np.testing.assert_array_equal(fuse(*batch), alone)  # the same program
+    np.testing.assert_array_equal(fuse(*batch[:, 0], (32, 32)), alone[0])
+    fuser = Fuser(params, model=model)
+    fuser.expect([(25, 31), (26, 31)] * 9)
+    assert not fuser._buckets
+    assert capsys.readouterr().err.count("note: every image is fused whole, one at a time") == 1
+    monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
+    limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 30)
+    with pytest.raises(InputError, match="does not fit in memory as a whole, and this network"):
+        Fuser(params, model=model, max_memory=limit)(*batch[:, 0])
+
+
+def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
+    model = CDDFuse(**SIZES, block="parts:Careful")
+    params = trained(model)
+    assert why_only_whole(model, params, tmp_path) == ""
+    assert list(json.loads((tmp_path / network_check.RECORD).read_text()).values()) == [""]
+    assert "checking whether" in capsys.readouterr().err
+
+    def again(params):
+        monkeypatch.setattr(network_check, "_found", {})
+        why_only_whole(model, params, tmp_path)
+        return "checking whether" in capsys.readouterr().err
+
+    monkeypatch.setattr(network_check, "check_network", lambda *_: None)
+    assert not again(params)
+    assert again(trained(model, 4))
+    file = code / "parts.py"
+    file.write_text(CODE + "# changed")
+    assert again(params)
+    file.write_text(CODE)
+    (tmp_path / network_check.RECORD).write_text("no JSON")
+    assert again(params)
+
+
+@pytest.mark.parametrize("merge", ["parts:larger", "parts:Learned"])
+def test_a_custom_fusion_rule_holds_everywhere(merge):
+    model = CDDFuse(**SIZES, merge=merge)
+    params, pair = trained(model), draw_pair(11, 9)
+    assert ("merge" in params["base_fusion"]) == (merge == "parts:Learned")
+    images = pair[:, None, :, :, None]
+    variables = {"params": params}
+    base, detail, _ = model.apply(variables, images[:, 0], method="encode")
+    rule = jnp.maximum
+    if merge == "parts:Learned":
+        from parts import Learned
+
+        rule = None
+        merged = [
+            Learned().apply({"params": params[layer]["merge"]}, each[:1], each[1:])
+            for layer, each in (("base_fusion", base), ("detail_fusion", detail))
+        ]
+    else:
+        merged = [rule(each[:1], each[1:]) for each in (base, detail)]
+    summed = CDDFuse(**SIZES)  # of zeros and what is merged already
+    zero = np.zeros_like(base[:1])
+    fused = summed.apply(variables, (merged[0], merged[1]), (zero, zero), method="fuse_features")
+    expected = summed.apply(variables, *fused, images[0], method="decode")[0, ..., 0]
+    found = {
+        "cpu": jax.jit(model.apply)(variables, *images)[0, ..., 0],
+        "features": model.apply(variables, *images, method="fuse_with_features").image[0, ..., 0],
+        "bucket": fuse_in_bucket(model, variables, *pair, "visible", (16, 16)),
+        "strips": fuse_in_strips(model, variables, *pair, "visible", 4),
+    }
+    with implementations_for("gpu"):
+        found["gpu"] = jax.jit(lambda *x: model.apply(variables, *x))(*images)[0, ..., 0]
+    for name, image in found.items():
+        np.testing.assert_allclose(image, expected, atol=2e-5, err_msg=name)
+    assert abs(summed.apply(variables, *images)[0, ..., 0] - expected).max() > 1e-3
+    check_network(model, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Halving", r"returns float32 of shape \(1, 8, 12, 8\)"), ("Two", "returns a tuple"),
+     ("Doubling", r"returns float32 of shape \(1, 16, 24, 16\)"), ("Narrow", "returns bfloat16"),
+     ("Batch", "keeps batch_stats"), ("Drop", "PRNG"), ("Mode", "missing 1 required")],
+)  # fmt: skip
+def test_what_a_part_must_return_is_one_line(name, message):
+    for part in ("block", "base", "detail"):
+        model = CDDFuse(**SIZES, **{part: f"parts:{name}"})
+        with pytest.raises(InputError, match=rf"config.model.{part}=parts:{name} must.*{message}"):
+            check_parts(model)
+        with pytest.raises(InputError, match=message):
+            make_fuse(model, {})
