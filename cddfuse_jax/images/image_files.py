@@ -18,6 +18,7 @@ from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
 from cddfuse_jax.images.metadata import NO_METADATA, of_exif
+from cddfuse_jax.images.not_read import EXPORTING, advice, is_heif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
 # What is promised to be read, whatever a file is named. Pillow's other decoders are less well kept,
@@ -29,18 +30,9 @@ SUFFIXES = (*_PICTURES, *medical_files.SUFFIXES)
 # Messages here say in one line what Pillow warns of.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
-READ = "PNG, JPEG, TIFF, BMP, WebP and .npy"
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-_APPLE = "; HEIC and AVIF are not read: heif-convert FILE out.png, or export it as JPEG"
-_RAW = "; raw files are not read: develop it to 16-bit TIFF"
-EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
-    (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
-)
-_BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
-_ELSE = f"; {READ} are read: magick FILE out.png converts most others"
-_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
 PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
 SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
@@ -205,14 +197,13 @@ def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
 def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     suffix = Path(path).suffix.lower()
     try:
-        if suffix in EXPORTING or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+        if suffix in EXPORTING or is_heif(start):
             raise UnidentifiedImageError  # TIFF's start, or a JPEG's name, does not make it one
         yield
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = (EXPORTING | {".dcm": _BARE}).get(suffix) or _recognised(start)
-        raise InputError(f"{path}: not an image that can be read{how}") from None
+        raise InputError(f"{path}: not an image that can be read{advice(suffix, start)}") from None
     except Image.DecompressionBombError:
         raise InputError(
             f"{path}: has more pixels than are read of its kind ({2 * PIXELS / 1e6:.0f} million); "
@@ -226,19 +217,6 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
                 "imagecodecs, or save it uncompressed"
             ) from None
         raise InputError(f"{path}: broken image file ({reason})") from None
-
-
-def _recognised(start: bytes) -> str:
-    """Return what the first bytes of no image are, and what to do about it."""
-    if start[4:8] == b"ftyp":
-        video = "; a video: fuse two of them, and name --out a video, such as fused.mp4"
-        return _APPLE if start[8:12] in _BRANDS else video
-    if re.fullmatch(rb"\W*-?\d[\d.,;\s eE+-]*", start):
-        return (
-            "; a table of numbers: read it by numpy.genfromtxt (delimiter=';', decimal commas made "
-            "points) and numpy.save('out.npy', ...)"
-        )
-    return _ELSE
 
 
 def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
