@@ -1,7 +1,6 @@
 """Reading the image of any camera: what is stored, as grey, or as luma; and writing PNG."""
 
 import contextlib
-import io
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
+from cddfuse_jax.images.deep_png import deep_png, unswapped
 from cddfuse_jax.images.metadata import NO_METADATA, of_exif
 from cddfuse_jax.images.not_read import EXPORTING, advice, is_heif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
@@ -34,7 +34,6 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
-SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
     "radiometric JPEG: its picture is read, not its temperatures; to fuse these, take "
@@ -80,13 +79,13 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         notes.append(_RADIOMETRIC)
     orientation = _orientation(image)
     if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
-        pixels = _deep_png(image)
+        pixels = deep_png(image)
         if pixels.shape[2] in (2, 4):
             alpha = pixels[..., -1]
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     elif image.mode in _DEEP:
         pixels = np.asarray(image)
-        pixels = _unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
+        pixels = unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
     elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
@@ -257,30 +256,6 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(_ORIENTATION, 1)
-
-
-def _deep_png(image: Image.Image) -> np.ndarray:
-    """Decode 16-bit colour, or grey with alpha, HxWxC, which Pillow cuts to 8 bits."""
-    import imagecodecs
-
-    file = image.fp or io.BytesIO()  # type: ignore[attr-defined]
-    place = file.tell()
-    file.seek(0)
-    pixels = imagecodecs.png_decode(file.read())
-    file.seek(place)
-    return pixels
-
-
-def _unswapped(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Swap the bytes of 16-bit counts whose neighbours then differ far less: FLIR's raw PNG."""
-    swapped = pixels.byteswap()
-    if pixels.dtype != np.uint16 or pixels.shape[1] < 2 or swapped.max() <= 255:
-        return pixels  # of 8 bits, stored in the upper ones
-    steps = [np.median(np.abs(np.diff(x.astype(np.int32)))) for x in (pixels, swapped)]
-    if steps[0] <= SWAPPED * steps[1]:
-        return pixels
-    notes.append("bytes of its counts swapped, as FLIR stores them")
-    return swapped
 
 
 def _is_radiometric(image: Image.Image) -> bool:
