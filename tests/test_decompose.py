@@ -1,6 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import assert_agrees, assert_fused
 
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -20,10 +22,14 @@ def test_a_pair_taken_apart(tiny_params):
     expected = decomposition(base, detail)
     for name in ("cc_base", "cc_detail", "decomposition"):
         assert getattr(parts, name) == pytest.approx(float(expected[name]), rel=1e-4, abs=1e-6)
-    np.testing.assert_allclose(parts.base[:2], base.mean(-1), atol=1e-5)
-    np.testing.assert_allclose(parts.detail[:2], detail.mean(-1), atol=1e-5)
-    fused = apply(pair[:1], pair[1:], method="fuse")
-    np.testing.assert_allclose(parts.images, np.concatenate([pair, fused])[..., 0], atol=1e-5)
+
+    def means(params, images):
+        base, detail, _ = model.apply({"params": params}, images, method="encode")
+        return jnp.stack([base.mean(-1), detail.mean(-1)])
+
+    assert_agrees(np.stack([parts.base[:2], parts.detail[:2]]), means, tiny_params, pair)
+    np.testing.assert_array_equal(parts.images[:2], pair[..., 0])
+    assert_fused(parts.images[2], model, tiny_params, visible, infrared)
     assert 1e-9 < parts.inverse_error < 1e-3
     assert parts.inverse_error_float64 < 1e-12
     drawn = grid(parts)

@@ -7,8 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from agreement import assert_fused
 from PIL import Image
-from programs import ends, environment
+from programs import HANG_SECONDS, ends, environment
 
 from cddfuse_jax import Fuser
 from cddfuse_jax.config import release
@@ -114,16 +115,17 @@ def folder(tmp_path) -> Path:
 
 def test_whole_in_one_shape_and_in_strips_it_is_fused_alike(run, folder, monkeypatch):
     pair = [np.asarray(Image.open(folder / side / "0.png")) for side in ("vi", "ir")]
-    whole = Fuser(run, stretch=False)(*map(np.float32, (pair[0] / 255, pair[1] / 255)))
+    floats = [np.float32(side / 255) for side in pair]
+    whole, weights = Fuser(run, stretch=False)(*floats), load(run)
     fuser = Fuser(run, stretch=False)
     fuser.expect([(25, 31), (26, 31), (25, 30)] * 9)
     assert fuser._buckets  # in one shape
-    floats = [np.float32(side / 255) for side in pair]
-    np.testing.assert_allclose(fuser(*floats), whole, atol=1e-5)
+    inside = fuser(*floats)
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 31)
     strips = Fuser(run, stretch=False, max_memory=limit)(*floats)
-    np.testing.assert_allclose(strips, whole, atol=1e-5)
+    for fused in (whole, inside, strips):
+        assert_fused(fused, weights.model, weights.params, *floats)
 
 
 def test_it_is_exported_or_refused_in_a_line(run, tmp_path, capsys):
@@ -140,7 +142,8 @@ def test_commands_find_the_module_in_the_current_folder(run, folder, module_of_o
     done = subprocess.run(
         [sys.executable, "-m", "cddfuse_jax.fuse", "--weights", run, "--vi", folder / "vi/0.png",
          "--ir", folder / "ir/0.png", "--out", folder / "fused.png"],
-        cwd=module_of_ones_own, capture_output=True, text=True, timeout=200, env=environment(1),
+        cwd=module_of_ones_own, capture_output=True, text=True, timeout=HANG_SECONDS,
+        env=environment(1),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (folder / "fused.png").exists()

@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from agreement import assert_agrees, assert_fused
 from programs import REPOSITORY
 
 from cddfuse_jax import Fuser
@@ -44,8 +45,12 @@ def test_features_are_in_the_file(ran, tiny_params):
         assert {name: file[name].shape for name in file} == dict.fromkeys(
             ("base", "detail", "shallow"), (2, 16, 20, 8)
         )
-        wanted = names["model"].apply({"params": tiny_params}, names["visible"], method="encode")
-        np.testing.assert_allclose(file["detail"], wanted[1], atol=1e-5)
+        apply = names["model"].apply
+
+        def detail(params, image):
+            return apply({"params": params}, image, method="encode")[1]
+
+        assert_agrees(file["detail"], detail, tiny_params, names["visible"])
 
 
 def test_the_gradient_by_an_input_is_that_of_finite_differences(ran):
@@ -74,8 +79,8 @@ def test_nnx_trains_the_same_params_and_gives_them_back(ran, tiny_params):
     assert len(moved(tiny_params, names["tuned"])) > 0.9 * len(leaves(tiny_params))
     pair = names["visible"][0, ..., 0], names["infrared"][0, ..., 0]
     fused = names["joint"].fuser(names["visible"][:1], names["infrared"][:1])[0, ..., 0]
-    luma = Fuser(names["tuned"]).luma(*pair)
-    np.testing.assert_allclose(luma, fused, atol=1e-5)
+    for image in (Fuser(names["tuned"]).luma(*pair), fused):
+        assert_fused(image, names["model"], names["tuned"], *pair)
 
 
 def test_the_custom_loss_is_one(ran):

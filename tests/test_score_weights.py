@@ -204,13 +204,6 @@ def test_the_releases_tables_are_made_again(release_pth, tmp_path, monkeypatch, 
     assert "--models holds CDDFuse_IVF.pth and CDDFuse_MIF.pth" in capsys.readouterr().err
 
 
-def test_a_protocol_that_there_is_not_is_refused_before_anything_is_fused(tmp_path, capsys):
-    paths = [f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]
-    assert ends(score_weights.main, "--weights=small", "--protocol=foo", *paths) == 2
-    assert "protocol 'foo' is unknown; choose from release, " in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("name", "visible", "infrared"),
     [
@@ -232,3 +225,10 @@ def test_sets_of_others_are_found_and_their_pairs_checked(
     assert "left out: TNO, no TNO/vi in the data given; to be had at https://github.com/" in told
     assert ends(check_data.main, "--vi", str(sides[0]), "--ir", str(sides[1])) == 0
     assert "2 pairs" in capsys.readouterr().out
+
+
+def test_a_protocol_that_there_is_not_is_refused_before_anything_is_fused(tmp_path, capsys):
+    paths = [f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]
+    assert ends(score_weights.main, "--weights=small", "--protocol=foo", *paths) == 2
+    assert "protocol 'foo' is unknown; choose from release, " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

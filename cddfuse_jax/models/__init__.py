@@ -1,4 +1,4 @@
-"""The network, as Linen modules. What one may choose of it stands here, so that help needs no JAX.
+"""The network, as Linen modules. Names of its options are here, so that help needs no JAX.
 
 `cddfuse` is the network itself; `restormer`, `base` and `detail` are its blocks, one a file.
 """

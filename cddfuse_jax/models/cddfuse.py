@@ -228,7 +228,7 @@ class CDDFuse(nn.Module):
             return [jnp.split(each, 2) for each in features]
 
         def one_by_one(visible, infrared):  # takes less memory, and more of it is in caches
-            return list(lax.map(encode, jnp.stack([visible, infrared])))
+            return [list(each) for each in lax.map(encode, jnp.stack([visible, infrared]))]
 
         base, detail = by_platform(visible, infrared, cpu=one_by_one, default=at_once)
         return (base[0], detail[0]), (base[1], detail[1])

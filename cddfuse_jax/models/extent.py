@@ -1,4 +1,4 @@
-"""Which pixels of an array are the image, for computing a part of it, or inside a larger array.
+"""Which pixels are real when an array is padded to a common size, or is one strip of the image.
 
 Convolutions see what lies beyond the image, and attention sums over all of its pixels. Nothing else
 in the network depends on where the image ends. `layers` asks `current` about both, so that blocks
@@ -25,10 +25,9 @@ class WholeArray(NamedTuple):
     def border(
         self, x: Float[AnyArray, "n h w c"], mode: str = "constant"
     ) -> Float[AnyArray, "n h w c"]:
-        """Return ``x`` as a 3x3 convolution that pads in ``mode`` may read it.
+        """Overwrite pixels outside the image with what padding in ``mode`` would put there.
 
-        That is with those pixels that lie beyond the image, and that it reads, set to what padding
-        would put there: zeros ("constant") or the mirrored image ("reflect").
+        Those that a 3x3 convolution reads: zeros ("constant") or the mirrored image ("reflect").
         """
         del mode
         return x

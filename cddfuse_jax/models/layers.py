@@ -1,6 +1,6 @@
 """What the blocks are made of. All that looks at other pixels is here, and asks for the extent.
 
-A block of one's own works in every way of fusing if it looks at its neighbours through `conv3x3`
+A custom block works in every way of fusing if it looks at its neighbours through `conv3x3`
 and `zero_padded` (or `reflect_padded`) with `depthwise3x3`, and at all pixels through `sums`.
 """
 
