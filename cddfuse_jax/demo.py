@@ -77,7 +77,7 @@ def _page(given: argparse.Namespace):
     import gradio as gr
 
     from cddfuse_jax.images.colour import COLORS
-    from cddfuse_jax.images.image_files import READ
+    from cddfuse_jax.images.not_read import READ
     from cddfuse_jax.models import RESIDUALS
 
     weights = list(dict.fromkeys([*given.weights, *SHIPPED]))

@@ -154,30 +154,10 @@ def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
     }
 
 
-def _explained(points: "np.ndarray", affine: bool, width: int) -> str:
-    """Return what would make points fit."""
-    import numpy as np
-
-    from cddfuse_jax.rigs.points import fit
-
-    def fits(changed: "np.ndarray") -> bool:
-        return bool(np.sqrt((fit(changed, affine)[1] ** 2).mean()) < MOST_RESIDUAL * width / 3)
-
-    for number in range(len(points) * (len(points) > 4)):
-        if fits(np.delete(points, number, axis=0)):
-            return f"; without point {number + 1} they fit"
-    if fits(points * [1, 1, -1, 1]):  # exchanged is mirrored and turned
-        return (
-            "; with the infrared images mirrored (magick mogrify -flop), or x and y of their "
-            "points exchanged, they fit"
-        )
-    return "; click them again"
-
-
 def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
     import numpy as np
 
-    from cddfuse_jax.rigs.points import fit, read_points
+    from cddfuse_jax.rigs.points import fit, mended, read_points
     from cddfuse_jax.rigs.rig import Rig
 
     points = read_points(path)
@@ -187,7 +167,7 @@ def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
     if np.sqrt((residual**2).mean()) > MOST_RESIDUAL * width:
         raise InputError(
             f"{path}: the points do not fit, point {worst + 1} is {residual[worst]:.0f} of {width} "
-            f"infrared pixels off{_explained(points, affine, width)}"
+            f"infrared pixels off; {mended(points, affine, MOST_RESIDUAL * width / 3)}"
         )
     return rig, {
         "points": len(points),

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.images.image_files import read_photo, write_png
 from cddfuse_jax.images.output_files import FORMATS, write_image
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.pairs.read import read_pair
@@ -51,7 +51,7 @@ def test_maps_of_other_places_are_refused(tmp_path, other, message):
 def test_a_map_keeps_its_georeference_where_the_pixels_are_the_same(tmp_path):
     source, out = write_map(tmp_path / "vi.tif"), tmp_path / "out.tif"
     for image, kept in ((IMAGE / 255, True), (IMAGE[:10] / 255, False)):
-        write_image(out, image, FORMATS["tif"], like=source)
+        write_image(out, image, FORMATS["tif"], metadata=read_photo(source).metadata)
         with tifffile.TiffFile(out) as written:
             tags = written.pages[0].geotiff_tags
         assert bool(tags) == kept
@@ -65,7 +65,8 @@ def test_place_and_time_are_kept_and_the_orientation_is_not(tmp_path, name):
     exif[0x8825] = {1: "N", 2: (10.0, 30.0, 0.0)}
     exif[0x8769] = {0x9003: "2024:01:01 11:59:59", 0x829A: 0.01}
     Image.fromarray(IMAGE).save(tmp_path / "vi.jpg", exif=exif)
-    write_image(tmp_path / "out", IMAGE / 255, FORMATS[name], like=tmp_path / "vi.jpg")
+    metadata = read_photo(tmp_path / "vi.jpg").metadata
+    write_image(tmp_path / "out", IMAGE / 255, FORMATS[name], metadata=metadata)
     with Image.open(tmp_path / "out") as image:
         found = image.getexif()
     assert found[0x0132] == "2024:01:01 12:00:00" and 0x0112 not in found

@@ -11,8 +11,8 @@ from cddfuse_jax.console import progress
 from cddfuse_jax.data.cutting import is_low_contrast
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import READ
 from cddfuse_jax.images.listing import candidates_by_stem
+from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.pairs.find import Pair, Pairs, find_pairs, home, no_pairs, skipped
 from cddfuse_jax.pairs.notes import SAMPLE, notes_on, warning_of_view, warnings_on
 from cddfuse_jax.pairs.read import Fit, ImagePair, read_pair

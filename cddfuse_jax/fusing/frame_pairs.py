@@ -14,8 +14,9 @@ from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.frames import Frames, ImageFrames, numbered
-from cddfuse_jax.images.image_files import READ, SUFFIXES, missing
+from cddfuse_jax.images.image_files import SUFFIXES, missing
 from cddfuse_jax.images.listing import images_by_stem, natural, without_ending
+from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import is_video
 from cddfuse_jax.images.tiff_files import count_pages
 from cddfuse_jax.images.video_frames import JITTER, VideoFrames

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
 from cddfuse_jax.images.colour import COLORS
-from cddfuse_jax.images.image_files import READ
+from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS

@@ -14,6 +14,7 @@ from cddfuse_jax._version import __version__
 from cddfuse_jax.errors import InputError, WriteError
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
 from cddfuse_jax.images.image_files import naming
+from cddfuse_jax.images.metadata import NO_METADATA
 from cddfuse_jax.images.output_files import write_image
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.pairs.notes import notes_on, warnings_on
@@ -154,7 +155,7 @@ def _written(
         treatment.format,
         treatment.quality,
         software=f"cddfuse-jax {__version__}",
-        like=None if treatment.strip_metadata else read.job.pair.visible,
+        metadata=NO_METADATA if treatment.strip_metadata else read.images.visible.metadata,
         description=f"CDDFuse, weights {fuser.weights}, residual {fuser.residual}",
     )
     return read.known

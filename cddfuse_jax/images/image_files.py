@@ -1,7 +1,6 @@
 """Reading the image of any camera: what is stored, as grey, or as luma; and writing PNG."""
 
 import contextlib
-import io
 import logging
 import os
 import re
@@ -17,6 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
+from cddfuse_jax.images.deep_png import deep_png, unswapped
+from cddfuse_jax.images.metadata import NO_METADATA, of_exif
+from cddfuse_jax.images.not_read import EXPORTING, advice, is_heif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
 # Formats that are read, whatever a file's name. Pillow's other decoders are less well kept, and
@@ -28,20 +30,10 @@ SUFFIXES = (*_PICTURES, *medical_files.SUFFIXES)
 # Messages here say in one line what Pillow warns of.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
-READ = "PNG, JPEG, TIFF, BMP, WebP and .npy"
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-_APPLE = "; HEIC and AVIF are not read: heif-convert FILE out.png, or export it as JPEG"
-_RAW = "; raw files are not read: develop it to 16-bit TIFF"
-EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
-    (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
-)
-_BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
-_ELSE = f"; {READ} are read: magick FILE out.png converts most others"
-_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
 PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
-SWAPPED = 8  # times as large: steps between neighbours whose bytes are in the wrong order
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
     "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
@@ -87,13 +79,13 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         notes.append(_RADIOMETRIC)
     orientation = _orientation(image)
     if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
-        pixels = _deep_png(image)
+        pixels = deep_png(image)
         if pixels.shape[2] in (2, 4):
             alpha = pixels[..., -1]
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     elif image.mode in _DEEP:
         pixels = np.asarray(image)
-        pixels = _unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
+        pixels = unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
     elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
@@ -107,7 +99,9 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    return Photo(pixels, tuple(notes))
+    has_exif = image.format != "PNG" or "exif" in image.info
+    metadata = of_exif(image.getexif()) if has_exif else NO_METADATA
+    return Photo(pixels, tuple(notes), metadata=metadata)
 
 
 def read_image(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
@@ -202,14 +196,13 @@ def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
 def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     suffix = Path(path).suffix.lower()
     try:
-        if suffix in EXPORTING or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+        if suffix in EXPORTING or is_heif(start):
             raise UnidentifiedImageError  # TIFF's start, or a JPEG's name, does not make it one
         yield
     except InputError:
         raise
     except UnidentifiedImageError:
-        how = (EXPORTING | {".dcm": _BARE}).get(suffix) or _recognised(start)
-        raise InputError(f"{path}: not an image that can be read{how}") from None
+        raise InputError(f"{path}: not an image that can be read{advice(suffix, start)}") from None
     except Image.DecompressionBombError:
         raise InputError(
             f"{path}: has more pixels than are read of its kind ({2 * PIXELS / 1e6:.0f} million); "
@@ -223,19 +216,6 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
                 "imagecodecs, or save it uncompressed"
             ) from None
         raise InputError(f"{path}: broken image file ({reason})") from None
-
-
-def _recognised(start: bytes) -> str:
-    """Return what the first bytes of no image are, and what to do about it."""
-    if start[4:8] == b"ftyp":
-        video = "; a video: fuse two of them, and name --out a video, such as fused.mp4"
-        return _APPLE if start[8:12] in _BRANDS else video
-    if re.fullmatch(rb"\W*-?\d[\d.,;\s eE+-]*", start):
-        return (
-            "; a table of numbers: read it by numpy.genfromtxt (delimiter=';', decimal commas made "
-            "points) and numpy.save('out.npy', ...)"
-        )
-    return _ELSE
 
 
 def missing(path: str | os.PathLike, what: str = "file or folder") -> str:
@@ -276,30 +256,6 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(_ORIENTATION, 1)
-
-
-def _deep_png(image: Image.Image) -> np.ndarray:
-    """Decode 16-bit colour, or grey with alpha, HxWxC, which Pillow cuts to 8 bits."""
-    import imagecodecs
-
-    file = image.fp or io.BytesIO()  # type: ignore[attr-defined]
-    place = file.tell()
-    file.seek(0)
-    pixels = imagecodecs.png_decode(file.read())
-    file.seek(place)
-    return pixels
-
-
-def _unswapped(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Swap the bytes of 16-bit counts whose neighbours then differ far less: FLIR's raw PNG."""
-    swapped = pixels.byteswap()
-    if pixels.dtype != np.uint16 or pixels.shape[1] < 2 or swapped.max() <= 255:
-        return pixels  # of 8 bits, stored in the upper ones
-    steps = [np.median(np.abs(np.diff(x.astype(np.int32)))) for x in (pixels, swapped)]
-    if steps[0] <= SWAPPED * steps[1]:
-        return pixels
-    notes.append("bytes of its counts swapped, as FLIR stores them")
-    return swapped
 
 
 def _is_radiometric(image: Image.Image) -> bool:

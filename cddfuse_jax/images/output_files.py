@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images import levels
-from cddfuse_jax.images.metadata import exif_of, georeference_of
+from cddfuse_jax.images.metadata import NO_METADATA, Metadata
 
 _SOFTWARE, _DESCRIPTION = 0x0131, 0x010E  # tags of EXIF and TIFF
 
@@ -78,7 +78,7 @@ def write_image(
     quality: int = QUALITY,
     software: str = "",
     description: str = "",
-    like: str | os.PathLike | None = None,
+    metadata: Metadata = NO_METADATA,
 ) -> None:
     """Write intensities as an image file, which appears whole or not at all.
 
@@ -89,7 +89,7 @@ def write_image(
         quality: of a JPEG, 1 to 100.
         software: what made it; PNG text "Software", or that tag of EXIF and TIFF.
         description: how; PNG text "Description", or the tag ImageDescription.
-        like: a file whose EXIF place and time, or georeference, is kept.
+        metadata: what is kept of the visible file, where the format has room for it.
     """
     texts = {"Software": software, "Description": description}
     if as_format.deep:
@@ -98,10 +98,10 @@ def write_image(
         pixels = levels.to_8_bit(values)
     with replacing(path) as temporary:
         if as_format.kind == "TIFF":
-            tags = georeference_of(like, pixels.shape[:2]) if like else []
+            tags = metadata.tags if metadata.size == pixels.shape[:2] else ()
             _write_tiff(temporary, pixels, software, description, tags)
         elif as_format.kind == "JPEG":
-            exif = exif_of(like) if like else Image.Exif()
+            exif = metadata.exif or Image.Exif()
             exif[_SOFTWARE], exif[_DESCRIPTION] = software, description
             Image.fromarray(pixels).save(
                 temporary, format="JPEG", quality=quality, subsampling=0, exif=exif
@@ -113,12 +113,12 @@ def write_image(
             for key, value in texts.items():
                 text.add_text(key, value)
             Image.fromarray(pixels).save(
-                temporary, format="PNG", pnginfo=text, exif=exif_of(like) if like else Image.Exif()
+                temporary, format="PNG", pnginfo=text, exif=metadata.exif or Image.Exif()
             )
 
 
 def _write_tiff(
-    path: Path, pixels: np.ndarray, software: str, description: str, tags: list
+    path: Path, pixels: np.ndarray, software: str, description: str, tags: tuple
 ) -> None:
     import tifffile
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.metadata import NO_METADATA, Metadata
 
 TURNED = "turned upright as its EXIF data say"
 TRANSPOSING = (5, 6, 7, 8)  # orientations, as EXIF numbers them, that swap the sides
@@ -39,7 +40,8 @@ class Photo(NamedTuple):
     no value. ``notes`` says, a few words each, what a user may want to know. ``limits`` are the
     values that become black and white, where the file or the reader has set them, else None.
     ``depth`` is that of the stored values, as "16-bit", where ``pixels`` are made from them, and
-    ``warnings`` say what is probably wrong with these. ``place`` is where the image lies.
+    ``warnings`` say what is probably wrong with these. ``place`` is where the image
+    lies, ``metadata`` what a result keeps of it.
     """
 
     pixels: np.ndarray
@@ -48,6 +50,7 @@ class Photo(NamedTuple):
     depth: str = ""
     warnings: tuple[str, ...] = ()
     place: Place | None = None
+    metadata: Metadata = NO_METADATA
 
 
 def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:

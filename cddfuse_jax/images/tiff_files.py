@@ -14,6 +14,7 @@ from PIL import Image
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.levels import without_transparent
+from cddfuse_jax.images.metadata import of_map
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, Place, place_of, upright
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of BigTIFF
@@ -59,7 +60,7 @@ def read_tiff(
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
     place = _place(page, pixels.shape) if orientation == 1 else None
-    return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place)
+    return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place, metadata=of_map(page))
 
 
 def count_pages(path: str | os.PathLike) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import EXPORTING, READ, missing
+from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.listing import images_within, is_image, refuse_ambiguous, without_ending
+from cddfuse_jax.images.not_read import EXPORTING, READ
 from cddfuse_jax.pairs.rules import PLACE, Rule, find_rule, parse, sides
 
 

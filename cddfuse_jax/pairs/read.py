@@ -190,7 +190,9 @@ def as_picture(
                 f"{low:.4g}:{high:.4g}"
             )
     kind = "float" if floats else f"{depth}-bit"
-    return Photo(picture, tuple(notes), limits, kind, tuple(warnings), photo.place)
+    return photo._replace(
+        pixels=picture, notes=tuple(notes), limits=limits, depth=kind, warnings=tuple(warnings)
+    )
 
 
 def aligned(images: ImagePair, shift: Shift) -> ImagePair:

@@ -49,3 +49,20 @@ def fit(
         matrix = np.array([[a, -b, right], [b, a, down]])
     mapped = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     return matrix, np.hypot(*(mapped - target).T)
+
+
+def mended(points: Float[np.ndarray, "n 4"], affine: bool, most: float) -> str:
+    """Return what would make points fit, with a residual below ``most`` pixels."""
+
+    def fits(changed: np.ndarray) -> bool:
+        return bool(np.sqrt((fit(changed, affine)[1] ** 2).mean()) < most)
+
+    for number in range(len(points) if len(points) > LEAST_POINTS + 1 else 0):
+        if fits(np.delete(points, number, axis=0)):
+            return f"without point {number + 1} they fit"
+    if fits(points * [1, 1, -1, 1]):  # exchanged is mirrored and turned
+        return (
+            "with the infrared images mirrored (magick mogrify -flop), or x and y of their points "
+            "exchanged, they fit"
+        )
+    return "click them again"
