@@ -39,7 +39,7 @@ class ArgumentParser(argparse.ArgumentParser):
         )
 
     def parse_with_fields(self) -> tuple[argparse.Namespace, list[str]]:
-        """Parse the arguments; return those of the form --config.FIELD=VALUE apart."""
+        """Parse the arguments; return those like --config.FIELD=VALUE apart."""
         given, fields = self.parse_known_args()
         for argument in fields:
             if not (argument.startswith("--config.") and "=" in argument):

@@ -34,7 +34,7 @@ def install(extra: str) -> str:
 def did_you_mean(
     given: str, names: Iterable[str], others: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """Return "; did you mean NAME?", or "" where none is near; ``others`` stand for a name."""
+    """Return "; did you mean NAME?", or "" where none is near; ``others`` maps words to names."""
     near = difflib.get_close_matches(given, [*names, *others], n=1, cutoff=0.5)
     return f"; did you mean {others.get(near[0], near[0])}?" if near else ""
 

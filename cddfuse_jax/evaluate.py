@@ -35,7 +35,7 @@ def parse_run(text: str) -> Run:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.evaluate",
-        description="Score fused images beside their sources, baselines and published figures.",
+        description="Score fused images and baselines, next to published figures.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\

@@ -33,12 +33,12 @@ def placeholder(start: bytes) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file: git lfs pull"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "an HTML page, not the file: download it anew"
+        return "an HTML page, not the file: download it again"
     return ""
 
 
 def listed(text: str) -> list[str]:
-    """Return the paths that commas part, or the one whose own name has them."""
+    """Return the paths that commas part, or the one path whose name has commas."""
     return [text] if os.path.exists(text) else text.split(",")
 
 
@@ -75,7 +75,7 @@ def check_outputs(
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` that becomes ``path`` when the block ends well.
+    """Yield a temporary name next to ``path`` that becomes ``path`` when the block ends well.
 
     A block that raises, Ctrl-C included, leaves neither the temporary file nor a half-written one;
     an older file at ``path`` stays as it was.
@@ -121,7 +121,7 @@ def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
     was made and is still empty in the end is removed.
 
     Raises:
-        InputError: another ``what`` is at work there, or the folder cannot be made.
+        InputError: another ``what`` uses the folder, or the folder cannot be made.
     """
     check_local(folder)
     folder = Path(folder)
@@ -139,7 +139,7 @@ def alone_in(folder: str | os.PathLike, what: str) -> Iterator[None]:
                 fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"{folder}: another {what} is at work there; wait until it ends, or name "
+                    f"{folder}: another {what} uses this folder; wait until it ends, or name "
                     "another folder"
                 ) from None
             except OSError:  # a file system without locks

@@ -1,6 +1,6 @@
 """Large arrays on huge pages (Linux): a command starts itself again, with glibc asking for them.
 
-Compiled programs on CPUs take their buffers anew in each call, and the first touch of a page costs
+Compiled programs on CPUs allocate their buffers in each call, and the first touch of a page costs
 more than the arithmetic on 4 KB. glibc asks for pages of 2 MB only if it is set before the start.
 """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
 MOST_RESIDUAL = 0.05  # of the infrared width: points that are off by more are wrong
-SHOWN, SHOWN_WIDTH = 4, 480  # pairs in the picture, pixels of each
+SHOWN, SHOWN_WIDTH = 4, 480  # pairs in the image that shows it, pixels of each
 
 
 def _parser() -> ArgumentParser:

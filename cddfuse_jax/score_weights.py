@@ -1,4 +1,4 @@
-"""Judge weights on the paper's test sets and others: its scores, and measures beside them.
+"""Judge weights on the paper's test sets and others: its scores, and further measures.
 
     python -m cddfuse_jax.score_weights --weights W --data DIR --out DIR
 
@@ -32,7 +32,7 @@ def _parser() -> ArgumentParser:
         "python -m cddfuse_jax.score_weights",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Beside the eight scores of the paper: intensity and gradient, the two parts of "
+        epilog="Printed with the paper's eight scores: intensity and gradient, the two parts of "
         "stage II's loss on the written images (loss = intensity + 10 gradient; less is better); "
         "targets, how bright what is warm stayed (1: as in the infrared image); darker and "
         "brighter, the share of pixels beyond both sources by more than 0.04; dots, of steps that "
@@ -56,7 +56,7 @@ def _parser() -> ArgumentParser:
         help=f"some of {', '.join(TEST_SETS)}")  # fmt: skip
     add("--out", required=True, type=Path, metavar="DIR", help="fused images, reports and tables")
     add("--authors", type=Path, metavar="DIR",
-        help="fused images of the authors, a folder per set, to be scored beside")  # fmt: skip
+        help="fused images of the authors, a folder per set, to be scored too")  # fmt: skip
     add("--residual", choices=RESIDUALS,
         help="default: none for weights trained so, else visible for infrared-visible sets and sum "
         "for medical ones")  # fmt: skip

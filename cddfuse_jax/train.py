@@ -27,14 +27,14 @@ def main() -> int:
     add("--config", required=True, metavar="FILE",
         help="a config file, or the name of one in the package, such as ivf")  # fmt: skip
     add("--workdir", metavar="DIR",
-        help="takes checkpoints, TensorBoard scalars and pictures; required")  # fmt: skip
+        help="takes checkpoints, TensorBoard scalars and images; required")  # fmt: skip
     add("--help-fields", action="store_true",
         help="print the config's fields with values, meanings and ranges, and exit")  # fmt: skip
     add("--profile_steps", type=_steps, metavar="FIRST:LAST",
         help="write a trace of these updates, counted from 1, to DIR/profile")  # fmt: skip
     group = parser.add_argument_group("several processes (docs/pods.md)")
     group.add_argument("--coordinator", metavar="HOST:PORT",
-        help="of process 0, where neither a TPU pod nor Slurm says it")  # fmt: skip
+        help="of process 0, where neither a TPU pod nor Slurm names it")  # fmt: skip
     group.add_argument(
         "--num_processes", type=int, metavar="N", help="with --coordinator: how many"
     )

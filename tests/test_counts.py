@@ -206,7 +206,7 @@ def test_a_range_of_both_sides_is_for_all_counts_and_for_no_picture(tmp_path, ma
     np.testing.assert_allclose(photo.pixels[:, 1:], expected, atol=1e-6)
     photo = as_picture(tmp_path / "vi.npy", Values(20, 40))
     np.testing.assert_allclose(photo.pixels, colours / 65535, atol=1e-6)
-    assert photo.notes == ("a picture that needs no range, taken as it is",)
+    assert photo.notes == ("the range is not needed and not used",)
 
 
 def test_fused_images_are_pictures(tmp_path):

@@ -34,7 +34,7 @@ def test_weights_that_are_not_finite_are_refused_in_every_format(
         load_params(tmp_path / name)
     assert str(error.value) == (
         f"{tmp_path / name}: weights must be finite, NaN or infinity in 1 tensors "
-        "(encoder/patch_embed); take an earlier checkpoint or the file anew"
+        "(encoder/patch_embed); take an earlier checkpoint or get the file again"
     )
 
 

@@ -28,7 +28,7 @@ def test_the_second_is_refused_until_the_first_is_gone_however_it_went(tmp_path)
     with pytest.raises(InputError) as error, alone_in(folder, "train"):
         pass
     assert str(error.value) == (
-        f"{folder}: another train is at work there; wait until it ends, or name another folder"
+        f"{folder}: another train uses this folder; wait until it ends, or name another folder"
     )
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -175,7 +175,10 @@ def test_several_methods_end_to_end(tmp_path, capsys):
         runs, tmp_path / "vi", tmp_path / "ir", tmp_path / "out", baselines=(), workers=1,
         names=("CC", "MSE", "EI"), reference="2%", latex=tmp_path / "table.tex",
     )  # fmt: skip
-    assert f"not scored, named otherwise: 2 more of {tmp_path / 'f'}" in capsys.readouterr().err
+    assert (
+        f"ignored 2 files of {tmp_path / 'f'}: their names match no method"
+        in capsys.readouterr().err
+    )
     assert list(evaluation.metrics) == ["CC", "MSE", "EI"]
     assert "7 images: sizes differ by one pixel, cropped" in evaluation.notes[0]
     table = terminal_table(evaluation)

@@ -201,7 +201,7 @@ def test_packets_before_the_first_key_frame_shift_nothing(tmp_path, capsys):
                 packet.stream = copy
                 cut.mux(packet)
     assert VideoFrames(whole).times[12:] == VideoFrames(tmp_path / "cut.ts").times
-    assert "cut.ts: 7 packets without a picture of their own" in capsys.readouterr().err
+    assert "cut.ts: 7 packets without a frame" in capsys.readouterr().err
 
 
 def test_frames_of_folders_go_by_name_and_keep_their_times(tmp_path, capsys):

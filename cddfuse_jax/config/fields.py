@@ -73,8 +73,8 @@ FIELDS: dict[str, Field] = {
     ),
     "precision": Field(
         "float32",
-        "of features and products: float32 (the backend's own), highest (exact on TPUs and GPUs "
-        "too) or bf16; params, sums, losses and the optimizer are float32 with each",
+        "of features and products: float32 (the backend's default), highest (exact on TPUs and "
+        "GPUs too) or bf16; params, sums, losses and the optimizer are float32 with each",
         _one_of("bf16", "float32", "highest"),
     ),
     "init_from": Field(
@@ -133,7 +133,7 @@ FIELDS: dict[str, Field] = {
     "loss.own_weights": Field("", "weights of these parts as edges=2,base=0.5; 1 if not named"),
     "residual": Field(
         "visible",
-        "what the decoder adds: visible or sum when it fuses, and then a reconstruction's own "
+        "what the decoder adds: visible or sum when it fuses, and then a reconstruction's "
         "image; none for nothing at all (medical fusion)",
         _one_of("visible", "sum", "none"),
     ),
@@ -145,14 +145,14 @@ FIELDS: dict[str, Field] = {
     "model.block": Field(
         "", "a custom block for each Restormer block, as mine:Class or ./mine.py:Class"
     ),
-    "model.base": Field("", "a custom base branch, likewise"),
-    "model.detail": Field("", "a custom detail branch, likewise"),
+    "model.base": Field("", "a custom base branch, named in the same way"),
+    "model.detail": Field("", "a custom detail branch, named in the same way"),
     "model.merge": Field(
         "", "a custom fusion rule: a class or function of visible and infrared features"
     ),
     "data.source": Field("hdf5", "where pairs are", _one_of(*SOURCES)),
     "data.visible": Field("", "for folders: a folder, or several as A,B"),
-    "data.infrared": Field("", "for folders: likewise"),
+    "data.infrared": Field("", "for folders: those of the infrared images"),
     "data.pair": Field(
         "", "how names go together, as {}_V,{}_T; empty for equal names, or a rule that is found"
     ),
@@ -186,7 +186,7 @@ FIELDS: dict[str, Field] = {
     "held_out.names": Field("", "a text file with a name a line: pairs to hold out"),
     "held_out.every_nth": Field(0, "hold out every n-th pair of each source; 0 none", _EVERY_NTH),
     "held_out.visible": Field("", "a folder of pairs to hold out"),
-    "held_out.infrared": Field("", "likewise"),
+    "held_out.infrared": Field("", "folders of infrared images to hold out"),
     "held_out.count": Field(0, "at most so many, spread evenly; 0 for all", _at_least(0)),
     "held_out.crop": Field(256, "side of the centre window that the loss is of", _at_least(8)),
     "held_out.every": Field(500, "updates between two losses", _at_least(1)),
@@ -196,7 +196,7 @@ FIELDS: dict[str, Field] = {
     "log_every": Field(50, "updates between two scalars", _at_least(1)),
     "checkpoint_every": Field(500, "updates between two checkpoints", _at_least(1)),
     "keep_checkpoints": Field(3, "how many of the newest are kept", _at_least(1)),
-    "picture_every": Field(10, "epochs between two pictures", _at_least(1)),
+    "picture_every": Field(10, "epochs between two images of the features", _at_least(1)),
 }
 
 

@@ -1,4 +1,4 @@
-"""What is varied anew each time a pair comes: window, mirroring, and how a camera would see it."""
+"""What varies each time a pair is read: window, mirroring, and how a camera sees it."""
 
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class Augmentation(grain.transforms.RandomMap):
     Args:
         crop: side of the window in pixels; 0 for whole images.
         flip: whether to mirror left-right and top-bottom, each with probability 1/2.
-        cameras: drawn after these, so that without it the draws are those of a run that has none.
+        cameras: sampled after these, so that window and mirroring do not depend on it.
     """
 
     def __init__(self, crop: int, flip: bool, cameras: CameraVariation):

@@ -111,7 +111,7 @@ def build(folder: str | Path, out: str | Path) -> Path:
     if directory.exists():
         raise InputError(f"{directory}: exists already; remove it or give another --out")
     tfds.disable_progress_bar()
-    # Its own messages speak of downloads, and there is none.
+    # TFDS prints that it downloads, which it does not here.
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()

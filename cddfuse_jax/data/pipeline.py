@@ -121,7 +121,7 @@ def batches(
     """Build endless batches: ``batches(...)[step]`` is batch number ``step``.
 
     An epoch holds every pair crops_per_pair times in random order, and drops what does not fill a
-    batch. Order, crops and flips are drawn anew in each epoch, all from the seed, so that a batch
+    batch. Each epoch has other orders, crops and flips, all from the seed, so that a batch
     depends on nothing but (seed, step).
 
     Args:

@@ -48,8 +48,8 @@ class FolderPairs:
 
     With ``rig``, the infrared images are brought into the visible frame, and both cropped;
     ``ranges`` are what becomes black and white on each side.
-    With ``keep_bad``, pairs that cannot be read keep their numbers and are complained about only
-    when their turn comes.
+    With ``keep_bad``, pairs that cannot be read keep their numbers and raise only
+    when they are read.
 
     Raises:
         InputError: a folder is missing, there is no pair, or the two images of a pair differ in

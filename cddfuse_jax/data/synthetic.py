@@ -2,7 +2,7 @@
 
 A scene is painted in layers, far to near: what surfaces reflect, how warm they are, what light they
 give off. Outlines are shared; texture and lamps are seen in visible light only, people and engines
-stand out in infrared only. Positions and lengths are in image heights, x to the right and y down.
+show in infrared only. Positions and lengths are in image heights, x to the right and y down.
 """
 
 from typing import NamedTuple

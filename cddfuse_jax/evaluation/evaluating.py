@@ -86,7 +86,7 @@ def evaluate(
     for folder, left in selection.leftovers.items():
         report(f"not scored, not in all folders: {len(left)} of {folder}: {_some(left)}")
     for place, count in selection.others.items():
-        report(f"not scored, named otherwise: {count} more of {place}")
+        report(f"ignored {count} files of {place}: their names match no method")
     outcomes = score_scenes(selection.scenes, protocol, baselines, workers, tuple(metrics), rig)
     errors = [line for outcome in outcomes for line in outcome.errors]
     for line in errors:
@@ -114,7 +114,7 @@ def evaluate(
         errors=errors,
         notes=notes,
     )
-    # All or none, so that a report never stands beside another one's scores.
+    # All or none, so that a report never lies next to the scores of another.
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(replacing(out / name)) for name in REPORT_FILES]
         write_csv(outputs[0], evaluation)

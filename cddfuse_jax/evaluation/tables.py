@@ -67,7 +67,7 @@ def comparison_lines(ranking: Ranking, level: float = 0.05) -> list[str]:
     lines = []
     if ranking.reference:
         lines.append(
-            f"beside {ranking.reference}, paired by image (Wilcoxon, Holm's correction, p < "
+            f"compared with {ranking.reference}, paired by image (Wilcoxon, Holm's correction, p < "
             f"{level:g}):"
         )
     for method in dict.fromkeys(c.method for c in ranking.comparisons):

@@ -1,4 +1,4 @@
-"""Weights judged on the paper's test sets: scores and fidelity, beside others' rows."""
+"""Weights judged on the paper's test sets: scores and fidelity, next to published rows."""
 
 import json
 from pathlib import Path
@@ -63,8 +63,8 @@ def score_set(
         weights: several differ by seed alone and become mean ± standard deviation.
         out: takes fused_0, ... and the report.
         label: what to call the row.
-        authors: a folder of others' fused images, scored beside; or None.
-        residual: None takes "none" for weights trained so, else the set's own.
+        authors: a folder of others' fused images, scored too; or None.
+        residual: None takes "none" for weights trained so, else what fits the set.
         protocol: a name in `PROTOCOLS`.
 
     Raises:

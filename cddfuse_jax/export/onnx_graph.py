@@ -25,7 +25,7 @@ _SIDE = 1  # the axis of channels
 
 
 class Graph:
-    """Nodes and weights, in the order in which they are said.
+    """Nodes and weights, in the order in which they are added.
 
     Attributes:
         type: of features and weights. Sums over pixels and channels are float32 always.

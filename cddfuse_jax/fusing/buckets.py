@@ -36,12 +36,12 @@ def plan(
 ) -> dict[Size, Size]:
     """Choose the bucket of every size, so that there are few buckets and little padding.
 
-    Each size begins as a bucket of its own. The two whose common shape adds the fewest pixels over
+    Each size begins as one bucket. The two whose common shape adds the fewest pixels over
     all their images become one, until there are ``most`` and the next merger would add more than
     compiling costs.
 
     Args:
-        sizes: (height, width) of every image; a size counts as often as it comes.
+        sizes: (height, width) of every image; repeated sizes weigh more.
         most: buckets that may remain. There are more only where ``most_pixels`` forbids to merge.
         most_pixels: of a bucket. Sizes above it are left out.
 
@@ -111,7 +111,7 @@ def fuse_in_bucket(
         model: the network.
         variables: its ``{"params": params}``.
         visible: in [0, 1], h and w at least 2 and not above the bucket's.
-        infrared: likewise.
+        infrared: of the same shape, in [0, 1].
         residual: what the decoder adds, as in `CDDFuse.fuse`.
         bucket: (height, width); each is compiled once, whatever the sizes fused in it.
 

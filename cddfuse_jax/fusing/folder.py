@@ -108,7 +108,7 @@ def _read_ahead(fuser: AnyFuser, jobs: list[Job], treatment: Treatment) -> tuple
     ahead: Ahead = {}
     sizes, held = [], 0
     for job in jobs:
-        with contextlib.suppress(InputError):  # which that pair's turn will raise
+        with contextlib.suppress(InputError):  # raised again when that pair is fused
             if held < AHEAD:
                 images = ahead[job] = read(fuser, job.pair, treatment)
                 held += sum(pixels.nbytes for pixels in images.pixels)

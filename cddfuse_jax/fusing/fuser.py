@@ -266,8 +266,8 @@ class Fuser:
         smallest shape that holds them: the same result, at the cost of the pixels between.
 
         Args:
-            sizes: (height, width) of every image to come, as often as it comes, in place of those
-                of an earlier call. Other sizes still compile by themselves, and so do all of a
+            sizes: (height, width) of every image to come, repeated sizes too; replaces those of
+                an earlier call. Other sizes still compile by themselves, and so do all of a
                 network that `why_only_whole` keeps whole.
         """
         self._buckets = self._plan(sizes)

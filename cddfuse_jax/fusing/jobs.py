@@ -34,7 +34,7 @@ class Files(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """What is done to the files of every pair, apart from fusing them.
+    """What is done to the files of every pair before and after fusing.
 
     Attributes:
         resize: see `pairs.read.read_pair`.

@@ -12,7 +12,7 @@ from cddfuse_jax.errors import InputError
 
 SHARE = 0.5  # of the memory that is free: what a whole image may take when no limit is given
 PROGRAM_BYTES = 700e6  # Python, the libraries, the weights and the compiler
-# Per pixel and feature channel, in arrays of the features' own type; see docs/speed.md.
+# Per pixel and feature channel, in arrays of the features' type; see docs/speed.md.
 WHOLE_ARRAYS_ON_CPU = 16  # where the modalities are encoded one after the other
 WHOLE_ARRAYS = 28
 STRIP_ARRAYS = 17
@@ -142,7 +142,7 @@ def strip_rows(
 
     Args:
         height: of the image, in pixels.
-        width: likewise.
+        width: of the image, in pixels.
         features: the network's channels.
         itemsize: bytes of a number.
         limit: bytes that the process may hold; None for `SHARE` of what is available, which picks

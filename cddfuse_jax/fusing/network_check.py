@@ -129,7 +129,7 @@ def check_gradient(model: CDDFuse, params: Any = None, tolerance: float = 1e-4) 
 
     Args:
         model: as for `check_network`.
-        params: likewise.
+        params: as for `check_network`.
         tolerance: of the slope in a random direction, relative, in float64.
     """
     pair = _pairs(_SIZES[0])[:, :1]

@@ -5,7 +5,7 @@ What `strip_plan` has planned is carried out part by part, each over all strips.
 Attention between channels needs sums over all pixels and nothing else of the image, so a block
 runs in passes over strips: one for each of its sums, and a last one that applies it. A strip is
 read with as many rows of its neighbours as the pass has 3x3 convolutions (the halo), and rows
-beyond the image are set anew before every convolution, see `extent.Strip`. Only features of
+beyond the image are set again before every convolution, see `extent.Strip`. Only features of
 ``model.features`` channels are ever whole, three of them at most, in host memory.
 """
 
@@ -50,9 +50,9 @@ def fuse_in_strips(
         model: the network.
         variables: its ``{"params": params}``.
         visible: in [0, 1], h and w at least 2.
-        infrared: likewise.
+        infrared: of the same shape, in [0, 1].
         residual: what the decoder adds, as in `CDDFuse.fuse`.
-        rows: rows of a strip, from 1; beside the whole features, memory grows with it.
+        rows: rows of a strip, from 1; memory is that of the whole features and grows with it.
         half: keep whole features in float16, in half of their memory.
 
     Returns:
@@ -129,7 +129,7 @@ class _Strips:
         halo: int,
         known: tuple[GramSums, ...],
     ) -> GramSums:
-        """Return the first sums over the whole image that a part asks for beside those known."""
+        """Return the first unknown sums over the whole image that a part asks for."""
         module, params, _ = part
         shares = (
             _strip_sums(module, halo, params, place, known, *window)

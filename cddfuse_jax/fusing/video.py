@@ -34,8 +34,8 @@ SMOOTHING_SECONDS = 1.0  # the stretch follows a change of light within about th
 class SmoothedRange:
     """A range (low, high) that follows a measured one slowly, as an exponential mean in time.
 
-    A range measured on every frame for itself jumps whenever something bright enters the picture,
-    and the whole picture flickers with it.
+    A range measured on every frame for itself jumps whenever something bright enters the image,
+    and the whole image flickers with it.
     """
 
     def __init__(self, rate: Fraction, seconds: float = SMOOTHING_SECONDS):
@@ -72,9 +72,9 @@ def fuse_video(fuser: Fuser, frames: FramePairs, out: Path, resize: Resize | Non
     """Fuse two streams to the video file ``out`` and return the number of its frames.
 
     Times and size are those of the visible stream, from its first frame on; sound is copied from
-    the first stream that has any, as far from the picture as it was. The stretch of the fused luma,
+    the first stream that has any, as far from the images as it was. The stretch of the fused luma,
     and the percentiles of deep frames, are smoothed over time. One pair of frames is in memory at a
-    time, beside an accelerator two batches.
+    time, on an accelerator two batches.
 
     Raises:
         InputError: PyAV is missing, a stream is broken, or ``out`` cannot hold video.

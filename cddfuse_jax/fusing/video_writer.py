@@ -49,7 +49,7 @@ class Writer:
         self._tick = tick if codec == "libx264" else tick.limit_denominator(65535)
         self._stream.codec_context.time_base = self._tick
         self._stream.codec_context.sample_aspect_ratio = aspect
-        # What the conversion from RGB below does, said so that players of HD do not assume BT.709.
+        # The matrix of the conversion from RGB below: without it players of HD assume BT.709.
         self._stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
         self._stream.options = {"crf": "18"} if codec == "libx264" else {"qscale": "3"}
         if path.suffix.lower() == ".avi":  # which holds no times, but an order and a rate

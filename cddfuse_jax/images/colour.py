@@ -1,7 +1,7 @@
 """Putting colour back on a fused luma, so that neither its hue nor that luma changes.
 
 The space is the YCbCr of JPEG files: BT.601 luma Y = 0.299 R + 0.587 G + 0.114 B of the stored
-(gamma-coded) values, full range. Only Y is fused; Cb and Cr are the colour source's own. Written
+(gamma-coded) values, full range. Only Y is fused; Cb and Cr are those of the colour source. Written
 without them: R' = Y' + (R - Y), and so for G and B.
 
 Where Y' is far from Y the result leaves [0, 1]. Clipping each channel there would turn orange into

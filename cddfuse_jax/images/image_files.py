@@ -36,7 +36,7 @@ _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HS
 PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
-    "radiometric JPEG: its picture is read, not its temperatures; to fuse these, take "
+    "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
     "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
 )
 
@@ -259,7 +259,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_radiometric(image: Image.Image) -> bool:
-    """Return whether a JPEG holds a thermal camera's counts next to its picture."""
+    """Return whether a JPEG holds a thermal camera's counts next to its image."""
     segments = getattr(image, "applist", [])
     if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
         return True

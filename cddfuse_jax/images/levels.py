@@ -78,8 +78,8 @@ def limits_for(
 ) -> tuple[float, float] | None:
     """Return the values that become 0 and 1: those given, else the file's ``own``, else measured.
 
-    None for a picture, whose type says them: 8 bits, floats within [0, 1], colour. Only what is
-    given ``always`` is for pictures too.
+    None for an image whose type says them: 8 bits, floats within [0, 1], colour. Only a range with
+    ``always`` is for these too.
     """
     if given.always:
         return measured_range(pixels, given)
@@ -131,7 +131,7 @@ def is_flat(pixels: np.ndarray) -> bool:
 def of_fused(pixels: np.ndarray) -> np.ndarray:
     """Scale a fused image to float32 in [0, 1]: 65535 of uint16 is 1, and 255 of other types.
 
-    Floats within [0, 1] stay. A fused image is a picture: no range is measured.
+    Floats within [0, 1] stay; no range is measured.
 
     Raises:
         InputError: values beyond these or not finite, or uint16 within 0-255, which may be either.

@@ -25,7 +25,7 @@ class Percentiles(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The stored values that become 0 and 1; with ``always`` those of pictures too."""
+    """The stored values that become 0 and 1; with ``always`` of 8-bit images too."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ AUTO = Percentiles(robust=True)
 def parse_range(text: str, option: str = "--range") -> Range:
     """Read a range: ``auto``, two percentiles ``LOW,HIGH`` or two stored values ``LOW:HIGH``.
 
-    That of one side (``option`` other than --range) is for pictures too.
+    That of one side (``option`` other than --range) is for 8-bit images too.
 
     Raises:
         InputError: none of these, or not LOW < HIGH, or percentiles beyond 0 to 100.

@@ -85,7 +85,7 @@ def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, l
     if page.imagewidth * page.imagelength * page.samplesperpixel > MOST_PIXELS_PER_BYTE * size:
         raise InputError(
             f"{path}: claims {page.imagewidth}x{page.imagelength} pixels in {size} bytes, which no "
-            "image fills; save it anew"
+            "image fills; save it again"
         )
     if page.imagewidth < 5 and file.is_shaped and file.series[0].shape[1:] == page.shape:
         raise InputError(f"{path}: each of its pages is a row; write it with photometric='rgb'")

@@ -1,4 +1,4 @@
-"""A video file as frames, taken only where all that it says of its pictures is understood.
+"""A video file as frames, taken only where all that it says of its frames is understood.
 
 The gate is `VideoFrames`: it decodes every frame once before any is used. What the file says is
 honoured (times, display matrix, shape of pixels, sound) or refused with ffmpeg's line that makes
@@ -81,7 +81,7 @@ class VideoFrames:
         if constant:
             self.tick = 1 / self.rate
         if self.dropped:
-            report(f"note: {path}: {self.dropped} packets without a picture of their own")
+            report(f"note: {path}: {self.dropped} packets without a frame")
         if alpha:
             report(f"note: {path}: alpha dropped")
         if self._matrix != (1, 0, 0, 1):

@@ -1,4 +1,4 @@
-"""Fusion without a network: what any method should beat, scored beside it.
+"""Fusion without a network: what any method should beat.
 
 They are scored as they are. The release's fuse program ends with a min-max stretch of every image,
 which lifts SD on its own; the ``-stretched`` ones get the same stretch, for a like-for-like row.

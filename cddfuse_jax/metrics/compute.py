@@ -25,11 +25,11 @@ def compute(
         fused: HxW or HxWx3, any boolean, integer or float type; see ``data_range``.
         visible: of the same height and width; needed unless all scores are of the fused image
             alone (EN, SD, SF, AG, EI, definition).
-        infrared: likewise.
+        infrared: as ``visible``.
         names: scores to compute, such as ["VIF", "Qcb"]; default: all of the protocol.
         protocol: a name in `PROTOCOLS`: how the scores that it defines are computed, and what all
             scores take of images in colour. Scores that it does not define are those of `METRICS`.
-        data_range: the value that stands for white; default: 255 for uint8, 65535 for uint16.
+        data_range: the value of white; default: 255 for uint8, 65535 for uint16.
             Other types are taken as 0-255, and must be given where they may be 0-1 as well.
 
     Returns:
@@ -56,7 +56,7 @@ def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, fl
     """Score what `planes` split: each score by its own rule for channels."""
     scores = {}
     for metric in metrics:
-        if metric.channels == "beside" and len(split) > 1:
+        if metric.channels == "adjacent" and len(split) > 1:
             scores[metric.name] = metric.of(*(np.hstack(same) for same in zip(*split)))
             continue
         different = {id(each): each for each in split}  # three equal channels are scored once

@@ -28,7 +28,7 @@ class Fidelity(NamedTuple):
         targets: mean f over mean i where i - v > 0.3; NaN with at most 100 such pixels.
         background: mean f, of 255, where both sources are 0; NaN where they never are.
         darker: share of pixels more than 0.04 darker than both sources in the 3x3 around them.
-        brighter: likewise brighter.
+        brighter: share of pixels as much brighter than both.
         dots: share of pixels whose step to the right-hand neighbour exceeds 0.1 and has its sign in
             neither source.
     """

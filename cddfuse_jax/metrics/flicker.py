@@ -17,9 +17,9 @@ class Flicker(NamedTuple):
     Attributes:
         excess: of max(|f' - f| - max(|v' - v|, |i' - i|), 0): the change of the fused frame beyond
             the larger change of both sources. 0 where it changes only as they do.
-        fused: of |f' - f|, motion included; ``visible`` and ``infrared`` likewise.
-        visible: see ``fused``.
-        infrared: see ``fused``.
+        fused: of |f' - f|, motion included.
+        visible: of |v' - v|.
+        infrared: of |i' - i|.
     """
 
     excess: float
@@ -36,7 +36,7 @@ def flicker(
 ) -> Flicker:
     """Measure how much a fused video flickers, next to its sources.
 
-    A stretch of each frame by itself brightens and darkens what stands still, which is excess.
+    A stretch of each frame by itself brightens and darkens what does not move, which is excess.
     Noise that fusion amplifies is excess too. Two frames are held at a time.
 
     Args:

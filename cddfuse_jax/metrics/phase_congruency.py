@@ -35,7 +35,7 @@ class PhaseCongruency(NamedTuple):
 
 
 def phase_congruency(image: Plane) -> PhaseCongruency:
-    """Phase congruency (its second form) of an image, values 0-255.
+    """Phase congruency (Kovesi's second measure) of an image, values 0-255.
 
     Four scales of log-Gabor filters from wavelength 3 by 2.1, six orientations. Energy is the sum
     over scales of A (cos d - |sin d|) with d the deviation from the mean phase, less a threshold

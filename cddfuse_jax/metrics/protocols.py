@@ -31,9 +31,9 @@ class Protocol(NamedTuple):
     """A way of scoring.
 
     ``colour`` is "luma": grey is round(0.299 R + 0.587 G + 0.114 B), or "channels": each channel
-    of the fused image beside that channel of the sources, or beside a grey source; a grey fused
-    image beside the lumas. ``metrics`` are its scores in the order of its tables; ``table`` names
-    those that the terminal's table shows.
+    of the fused image is compared with that channel of the sources, or with a grey source, and a
+    grey fused image with the lumas. ``metrics`` are its scores in the order of its tables;
+    ``table`` names those that the terminal's table shows.
     """
 
     name: str

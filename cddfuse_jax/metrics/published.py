@@ -1,4 +1,4 @@
-"""Scores as published, to stand beside one's own: protocol `release`, rounded to two decimals."""
+"""Published scores, for comparison: protocol `release`, rounded to two decimals."""
 
 from typing import NamedTuple
 

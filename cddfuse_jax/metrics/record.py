@@ -35,7 +35,7 @@ class Metric:
         protocols: the protocols that compute the score in this way.
         needs_sources: whether it compares with visible and infrared.
         channels: how a protocol that scores colour takes the three: "mean" of three scores, or
-            "beside": the planes next to each other as one wide image.
+            "adjacent": the planes next to each other as one wide image.
         change: how this definition departs from the release's, where it corrects it.
         why: the reason for that change.
     """

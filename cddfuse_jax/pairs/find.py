@@ -51,8 +51,8 @@ def find_pairs(
 ) -> Pairs:
     """Pair the images of two folders by name, so that ``a.png`` goes with ``a.jpg``.
 
-    Where no names are equal, or both folders are one, the rule is found from the names, if one
-    stands out, with a note. A folder without images is searched through its subfolders.
+    Where no names are equal, or both folders are one, the rule is found from the names, if only
+    one fits, with a note. A folder without images is searched through its subfolders.
 
     Args:
         visible: the visible images' folder; a last part with ``{}``, as in ``DIR/{}_V``, is the

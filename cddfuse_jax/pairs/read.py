@@ -141,7 +141,7 @@ def resizing(before: Size, after: Size) -> str:
 def as_picture(
     path: Path, given: Range = AUTO, index: int | None = None, onto: Path | None = None
 ) -> Photo:
-    """Read a file as a picture, see `read_pair`, with notes on what that took."""
+    """Read a file as an image in [0, 1] or 8 bits, see `read_pair`, with notes on the way."""
     photo = read_photo(path, index, onto)
     pixels, notes = photo.pixels, list(photo.notes)
     with naming(path):
@@ -178,7 +178,7 @@ def as_picture(
             "--range-vi or --range-ir 0:16383"
         )
     elif isinstance(given, Values):
-        notes.append("a picture that needs no range, taken as it is")
+        notes.append("the range is not needed and not used")
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from the nearest")
     if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
@@ -186,7 +186,7 @@ def as_picture(
         if 0 < high - low < NARROW * (levels.white(pixels) or 0):
             warnings.append(
                 f"its values end at {low:.4g} and {high:.4g} of 0 to {levels.white(pixels):g}; if "
-                f"they are no picture but measured, give --range-vi or --range-ir "
+                f"these are measured values, give --range-vi or --range-ir "
                 f"{low:.4g}:{high:.4g}"
             )
     kind = "float" if floats else f"{depth}-bit"

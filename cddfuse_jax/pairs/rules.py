@@ -1,8 +1,8 @@
 """By which rule two files are of one scene: equal names, or names with a mark of the side.
 
-A rule is a pattern for each side, in which ``{}`` stands for the scene: ``{}_V`` and ``{}_T``, or
+A rule is a pattern for each side, in which ``{}`` is the scene: ``{}_V`` and ``{}_T``, or
 ``visible/{}`` and ``thermal/{}``. It is about a file's path within its folder, without the ending.
-``*`` stands for what differs, such as a time; without ``{}`` names go together in their order.
+``*`` is what differs, such as a time; without ``{}`` names go together in their order.
 """
 
 import argparse

@@ -63,7 +63,7 @@ def load_release(folder: str | Path, params: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _importing() -> Iterator[None]:
-    """Stand in for timm, and keep Python from writing bytecode into the checkout."""
+    """Replace timm, and keep Python from writing bytecode into the checkout."""
     before = {name: sys.modules.get(name) for name in _STUBS}
     dont_write_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     for name in _STUBS:

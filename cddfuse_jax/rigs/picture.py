@@ -1,4 +1,4 @@
-"""A picture that shows whether a rig's registration is right."""
+"""An image that shows whether a rig's registration is right."""
 
 from collections.abc import Sequence
 

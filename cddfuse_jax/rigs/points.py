@@ -8,7 +8,7 @@ from jaxtyping import Float
 from cddfuse_jax.errors import InputError, one_line
 
 LEAST_POINTS = 3
-LEAST_BREADTH = 0.05  # of their length: points nearer to a line than that do not fix a turn
+LEAST_BREADTH = 0.05  # of their length: points nearer to a line than that do not fix an angle
 
 
 def read_points(path: Path) -> Float[np.ndarray, "n 4"]:
@@ -65,4 +65,4 @@ def mended(points: Float[np.ndarray, "n 4"], affine: bool, most: float) -> str:
             "with the infrared images mirrored (magick mogrify -flop), or x and y of their points "
             "exchanged, they fit"
         )
-    return "click them anew"
+    return "click them again"

@@ -112,9 +112,9 @@ class Rig:
     def place(
         self, visible: Shaped[np.ndarray, "h w *rgb"], infrared: Shaped[np.ndarray, "hh ww *_rgb"]
     ) -> tuple[Shaped[np.ndarray, "a b *rgb"], Shaped[np.ndarray, "a b *_rgb"]]:
-        """Resample the infrared picture, linearly, into the visible frame, and crop or fill both.
+        """Resample the infrared image, linearly, into the visible frame, and crop or fill both.
 
-        Pictures are uint8 or float in [0, 1], and stay so.
+        Images are uint8 or float in [0, 1], and stay so.
         """
         from scipy.ndimage import affine_transform, gaussian_filter
 

@@ -3,8 +3,8 @@
 As in `rigs.shift`, what is compared is how edges run, whichever side is brighter. A few scales
 and angles are tried on reduced images: for each, the edge fields of every pair are correlated over
 all shifts, and the correlations are summed over the pairs, so that what they have in common shows.
-Then each pair says by itself where it correlates best. The pairs that agree are refined together,
-at smaller and smaller scales of the edges.
+Then the best shift of each pair alone is found. The pairs that agree are refined together, at
+smaller and smaller scales of the edges.
 """
 
 import math

@@ -22,7 +22,7 @@ class Decomposition(NamedTuple):
     ``cc_base`` and ``cc_detail`` are the correlations of the two modalities' features, -1 to 1,
     mean over channels; ``decomposition`` is cc_detail² / (1.01 + cc_base), which training lowers.
     Once cc_detail is near 0 it no longer raises cc_base (docs/weights.md). ``inverse_error`` is the
-    largest difference between the shallow features of either image and what the closed-form inverse
+    largest difference between the shallow features of either image and what the exact inverse
     of the detail branch makes of its detail features, over the largest shallow value. In float32
     the couplings amplify rounding; ``inverse_error_float64`` is the same in double precision, where
     little is left. Both are NaN for a custom detail branch.

@@ -1,4 +1,4 @@
-"""Pictures of a decomposition: images, base maps and detail maps in a grid."""
+"""Images of a decomposition: sources, base maps and detail maps in a grid."""
 
 import numpy as np
 from jaxtyping import Float, UInt8

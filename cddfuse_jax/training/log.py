@@ -29,7 +29,7 @@ class TrainLog:
     read, so that all end at the same update when its metrics are not finite.
 
     Args:
-        workdir: takes the scalars and pictures.
+        workdir: takes the scalars and images.
         epoch: updates in an epoch.
         total: updates of the whole run.
         start: updates made already.
@@ -66,7 +66,7 @@ class TrainLog:
     def __exit__(self, kind, *_) -> None:
         self._bar.close()
         if self._file:
-            # What ended the run is said, and not that its last scalars had no room either.
+            # The error that ended the run is printed, not a second one about its last scalars.
             with contextlib.suppress(*([OSError] if kind else [])):
                 self._file.close()
 
@@ -106,7 +106,7 @@ class TrainLog:
             self._file.scalars(tagged, step)
 
     def picture(self, step: int, picture: UInt8[np.ndarray, "height width"]) -> Path:
-        """Write a picture as PNG and to TensorBoard; return the file's path."""
+        """Write an image as PNG and to TensorBoard; return the file's path."""
         path = self.workdir / "pictures" / f"step_{step:06d}.png"
         write_png(path, picture)
         if self._file:

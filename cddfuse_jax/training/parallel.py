@@ -103,7 +103,7 @@ class Devices:
     def jitted(self, update: Update) -> Any:
         """Return the function that `compiled` compiles: to lower, and to read.
 
-        Beside the state it takes whole (n, h, w, 1) batches under shard_map, and under pmap those
+        With the state it takes whole (n, h, w, 1) batches under shard_map, and under pmap those
         of this process with a leading axis of its devices.
         """
         update = functools.partial(update, axis=AXIS)

@@ -1,4 +1,4 @@
-"""TensorBoard's files: scalars and pictures of a run.
+"""TensorBoard's files: scalars and images of a run.
 
 Not `tensorboardX.SummaryWriter`: its thread dies on a full disk, and the run then waits for ever.
 """
@@ -34,7 +34,7 @@ class ScalarsFile:
         self._write([summary.scalar(tag, value) for tag, value in values.items()], step)
 
     def picture(self, tag: str, picture: Any, step: int) -> None:
-        """Add a grey uint8 picture of a step, (height, width)."""
+        """Add a grey uint8 image of a step, (height, width)."""
         self._write([summary.image(tag, picture, dataformats="HW")], step)
 
     def close(self) -> None:

@@ -212,7 +212,7 @@ def check_finite(weights: str | os.PathLike, params: Any) -> None:
         more = ", ..." if len(bad) > 3 else ""
         raise InputError(
             f"{weights}: weights must be finite, NaN or infinity in {len(bad)} tensors "
-            f"({', '.join(bad[:3])}{more}); take an earlier checkpoint or the file anew"
+            f"({', '.join(bad[:3])}{more}); take an earlier checkpoint or get the file again"
         )
 
 

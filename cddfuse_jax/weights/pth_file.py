@@ -1,4 +1,4 @@
-"""Reading a .pth state dict without PyTorch: a zip of raw storages and a pickle of what they form.
+"""Reading a .pth state dict without PyTorch: a zip of raw storages and a pickle of what they are.
 
 A pickle can call anything that it can name. This reader admits the few names that a state dict
 needs and refuses every other; what it admits can neither run code, nor read outside the file, nor

@@ -9,7 +9,7 @@ from cddfuse_jax.metrics.record import RECORDS, Metric
 
 @functools.cache
 def records() -> tuple[Metric, ...]:
-    """Return all scores: importing the modules beside this one enters them."""
+    """Return all scores: importing the modules of this folder enters them."""
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         importlib.import_module(f"{__name__}.{module}")
     return tuple(RECORDS)

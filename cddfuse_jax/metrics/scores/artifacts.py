@@ -26,7 +26,7 @@ def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     Over the sum of wA + wB everywhere. g is the strength of Sobel/8 (borders mirrored), w = g^1.5
     from strength 2, else 0.001. QA = sqrt(0.9999/(1 + exp(-19(G - 0.5))) times
     0.9995/(1 + exp(-22(a - 0.5)))), with G = smaller/larger strength and a = 1 - |difference of
-    angles|/(pi/2), its absolute value (angles are modulo pi). Petrovic's own form takes
+    angles|/(pi/2), its absolute value (angles are modulo pi). Petrovic's definition takes
     2 - QA - QB times wA + wB instead.
     """
     return _artifacts(fused, (visible, infrared), _WEIGHT_OF_WEAK)

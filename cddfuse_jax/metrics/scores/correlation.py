@@ -38,7 +38,7 @@ def sum_of_correlations_of_differences(fused: Plane, visible: Plane, infrared: P
 
 def pearson(first: Plane, second: Plane) -> float:
     """Return the linear correlation of two images, 0 where either is flat."""
-    # Flat is asked of the values: a mean of equal values may be off by a rounding, and then the
+    # Flatness is tested on values: a mean of equal values may be off by a rounding, and then the
     # quotient of two rounding errors would pass for a correlation.
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0

@@ -30,8 +30,8 @@ def feature_mutual_information(fused: Plane, visible: Plane, infrared: Plane) ->
     (column by column; a flat window: equal shares). The joint distribution of two windows is
     c/c' B + (1 - c/c') p q: p q is their product, B the Fréchet bound (upper if their Pearson
     correlation c is positive, else lower), c' the correlation that B would have. I is the mutual
-    information of that. Windows that are equal, or both flat, count 1; one that is flat beside one
-    that is not counts 0.
+    information of that. Windows that are equal, or both flat, count 1; a flat one and
+    one that is not count 0.
 
     Others' tables have an "FMI" of gradients, edges, DCT or wavelet coefficients; some scripts
     compute edges where they say pixels. Those are other scores.
@@ -116,7 +116,7 @@ def _correlation(first: Windows, second: Windows) -> Float[np.ndarray, " n"]:
 
 
 def _deviation(p: Windows) -> Float[np.ndarray, " n"]:
-    """Return the standard deviation of a place drawn from ``p``."""
+    """Return the standard deviation of a place distributed by ``p``."""
     place = np.arange(_PLACES)
     return np.sqrt(np.maximum(place**2 @ p - (place @ p) ** 2, 0))
 

@@ -57,7 +57,7 @@ def root_mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> fl
 def root_of_sum_over_pixels(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """RMSE of the protocol `vifb`: mean over both sources of sqrt(sum of squared errors)/(HW).
 
-    The division by HW stands outside the root, so the value falls with the size of the image: it
+    The division by HW is outside the root, so the value falls with the size of the image: it
     is the true RMSE over sqrt(HW).
     """
     return _root_of_sum(fused, visible, infrared)

@@ -51,7 +51,7 @@ def ssim_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     protocols=("vifb",),
 )
 def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
-    """SSIM of the protocol `vifb`, sum of two, at most 2: the paper's own form.
+    """SSIM of the protocol `vifb`, sum of two, at most 2: as the SSIM paper defines it.
 
     Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
     """

@@ -43,7 +43,7 @@ def spatial_frequency(fused: Plane) -> float:
     source="Eskicioglu and Fisher 1995, as in VIFB",
     protocols=("vifb",),
     needs_sources=False,
-    channels="beside",
+    channels="adjacent",
 )
 def spatial_frequency_per_pixel(fused: Plane) -> float:
     """SF, grey levels, of the protocol `vifb`: sqrt((sum dx² + sum dy²)/HW); flat: 0.

@@ -78,7 +78,7 @@ def _sum_of_two(
             more_kept, more_present = _information(v1[half], v2, c[half])
             kept[half] += more_kept
             present[half] += more_present
-    # A flat source is asked of its values: blurred, it has a variance of the size of rounding.
+    # Flatness is tested on the values: blurred, it has a variance of the size of rounding.
     flat = [np.ptp(source) == 0 for source in (visible, infrared)]
     return sum(1.0 if flat[i] else kept[i] / present[i] for i in range(2))
 
