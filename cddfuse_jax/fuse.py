@@ -143,11 +143,13 @@ def _fuser(given: argparse.Namespace):
 
 
 def _ended(given: argparse.Namespace, jobs: Jobs, fused: int, seconds: float = 0) -> int:
-    """Print how many pairs were fused, and return 1 if some were not."""
+    """Print how many pairs were fused; return 1 if some were not, 2 where the only one was not."""
     failed = len(jobs.todo) - fused + len(jobs.alone)
     skipped = f"{jobs.skipped} skipped, " if given.skip_existing else ""
     speed = f", {fused / seconds:.3g} pairs per second" if fused > 1 else ""
     print(f"{given.out}: {fused} fused, {skipped}{failed} failed{speed}")
+    if failed and jobs.todo and jobs.todo[0].out == given.out:
+        return 2
     return 1 if failed else 0
 
 

@@ -92,7 +92,7 @@ def _left_of_address_space() -> float:
 
 
 @contextlib.contextmanager
-def out_of_memory_told(height: int, width: int) -> Iterator[None]:
+def memory_errors_explained(height: int, width: int) -> Iterator[None]:
     """Raise an `InputError` that names the way on where memory does not hold an image."""
     try:
         yield

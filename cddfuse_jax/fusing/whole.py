@@ -13,7 +13,7 @@ from jaxtyping import Float
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing import buckets
 from cddfuse_jax.fusing.buckets import Size, fuse_in_bucket
-from cddfuse_jax.fusing.memory import out_of_memory_told, strip_rows, whole_pixels
+from cddfuse_jax.fusing.memory import memory_errors_explained, strip_rows, whole_pixels
 from cddfuse_jax.fusing.network_check import why_only_whole
 from cddfuse_jax.fusing.strips import fuse_in_strips
 from cddfuse_jax.models import Precision, Residual
@@ -102,7 +102,7 @@ def make_fuse(
         bucket: Size | None = None,
     ) -> Float[np.ndarray, "*n h w"]:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(out_of_memory_told(*visible.shape[-2:]))
+            stack.enter_context(memory_errors_explained(*visible.shape[-2:]))
             if device:  # whose implementations are traced, see `derivatives.by_platform`
                 stack.enter_context(jax.default_device(device))
             return fuse(visible, infrared, bucket)
