@@ -1,4 +1,4 @@
-"""Time and memory of fusing and of a training step, beside the PyTorch release on one machine.
+"""Time and memory of fusing and of a training step, compared with the PyTorch release.
 
     python experiments/benchmark.py [--release DIR] [--rivals] [--only fuse128,train1] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""A folder of pairs in many sizes, first run, everything counted: the command beside the release.
+"""A folder of pairs in many sizes, first run, everything counted: the command and the release.
 
     python experiments/benchmark_folder.py --vi DIR --ir DIR --release DIR [--pairs N]
 

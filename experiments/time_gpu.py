@@ -1,4 +1,4 @@
-"""Time and memory of fusing and of a training update on a GPU, beside the PyTorch release on it.
+"""Time and memory of fusing and of a training update on a GPU, compared with the PyTorch release.
 
     python experiments/time_gpu.py --release DIR [--runs 20] [--quick-compile] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""Seconds per pair of the exported ONNX file by ONNX Runtime, beside JAX's, in turns.
+"""Seconds per pair of the exported ONNX file by ONNX Runtime and by JAX, alternating.
 
     python experiments/time_onnx.py [--rounds 7] [--release CHECKOUT] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""Time the weights of the package beside each other, on one synthetic pair.
+"""Time the weights of the package one after the other, on one synthetic pair.
 
     python experiments/time_weights.py [NAME ...] [--size 640x480]
 

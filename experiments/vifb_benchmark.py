@@ -44,7 +44,7 @@ def fuse(folder: Path, weights: str | None, out: Path) -> None:
 
 
 def rows(folder: Path, fused: Path) -> list[Row]:
-    """Score ours, and put the recorded values beside it."""
+    """Score ours, and put the recorded values next to it."""
     selection = find_scenes([Run(OURS, (fused,))], folder / "input" / "VI", folder / "input" / "IR")
     outcomes = score_scenes(selection.scenes, "vifb", ())
     if errors := [line for outcome in outcomes for line in outcome.errors]:

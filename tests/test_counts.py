@@ -84,7 +84,7 @@ def test_declared_no_data_and_nan_are_left_out_and_filled(tmp_path):
         tifffile.imwrite(file, spoiled, extratags=extra)
         photo = as_picture(file)
         assert photo.limits == pytest.approx((low, high))
-        np.testing.assert_allclose(photo.pixels, expected, atol=1e-6)  # by rows: as beside it
+        np.testing.assert_allclose(photo.pixels, expected, atol=1e-6)  # by rows: as next to it
         assert "pixels without a value are filled from the nearest" in photo.notes
     counts = np.where(np.isnan(spoiled), -9999, celsius * 10).astype(np.int16)
     counts[:, :8] = -9999

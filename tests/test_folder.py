@@ -1,4 +1,4 @@
-"""A folder's pairs beside one accelerator: one by one or in batches, while others are read."""
+"""A folder's pairs with one accelerator: one by one or in batches, while others are read."""
 
 import threading
 

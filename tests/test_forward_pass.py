@@ -1,4 +1,4 @@
-"""The whole network beside its formula: fusing, reconstructing, both modalities, each platform."""
+"""The whole network against its formula: fusing, reconstructing, both modalities, each platform."""
 
 import functools
 import subprocess

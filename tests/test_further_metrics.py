@@ -85,7 +85,7 @@ def test_ms_ssim_takes_odd_sides_and_refuses_those_that_hold_no_fifth_window():
 
 def test_nabf_of_an_edge_that_no_source_has_by_hand():
     fused, flat = np.zeros((4, 4)), np.zeros((4, 4))
-    fused[:, 2:] = 8  # Sobel/8 gives 4 in the two columns beside the step, half of all pixels
+    fused[:, 2:] = 8  # Sobel/8 gives 4 in the two columns next to the step, half of all pixels
     # Neither strength nor angle is kept: G = 0; a = |1 - 1| = 0.
     quality = math.sqrt(0.9999 / (1 + math.exp(9.5)) * 0.9995 / (1 + math.exp(11)))
     assert METRICS["Nabf"](fused, flat, flat) == pytest.approx((1 - quality) / 2)

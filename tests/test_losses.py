@@ -89,7 +89,7 @@ def test_ssim_loss_is_its_formula():
             c = (window * (x - m) * (y - n)).sum()
             ssim = (2 * m * n + 1e-4) * (2 * c + 9e-4) / ((m * m + n * n + 1e-4) * (v + w + 9e-4))
             expected.append(min(1 - ssim, 1) / 2)
-    # Variances are differences of means of 0.25, to some 1e-7, beside 9e-4.
+    # Variances are differences of means of 0.25, to some 1e-7, against 9e-4.
     assert float(losses.ssim_loss(image(a), image(b))) == pytest.approx(np.mean(expected), rel=1e-3)
 
 

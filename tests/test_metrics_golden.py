@@ -1,4 +1,4 @@
-"""Scores beside those that the PyTorch release itself gave (tests/golden/README.md)."""
+"""Scores against those that the PyTorch release itself gave (tests/golden/README.md)."""
 
 import json
 from pathlib import Path

@@ -174,7 +174,7 @@ def test_attention_of_nothing_has_a_finite_gradient(dtype):
 
 
 def test_second_derivatives_and_forward_mode():
-    """A gradient penalty through a block, beside the formula's by XLA."""
+    """A gradient penalty through a block, against the formula's by XLA."""
     x = draw(np.random.default_rng(0), (1, 4, 3, C))
     module = restormer.RestormerBlocks(1, HEADS)
     params = draw_params(module, x)

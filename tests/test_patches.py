@@ -179,7 +179,7 @@ def test_unwritable_place_is_one_line(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
-    """In a process of its own: told of it by itself, the HDF5 library crashes at the end."""
+    """In another process: after such an error the HDF5 library crashes at exit."""
     rng = np.random.default_rng(0)
     for folder in ("vi", "ir"):
         (tmp_path / folder).mkdir()

@@ -182,7 +182,7 @@ def test_several_methods_end_to_end(tmp_path, capsys):
     assert list(evaluation.metrics) == ["CC", "MSE", "EI"]
     assert "7 images: sizes differ by one pixel, cropped" in evaluation.notes[0]
     table = terminal_table(evaluation)
-    assert "beside 2%, paired by image" in table
+    assert "compared with 2%, paired by image" in table
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["reference"] == "2%"
     assert {c["method"] for c in summary["comparisons"]} == {"one"}

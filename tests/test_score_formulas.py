@@ -1,4 +1,4 @@
-"""Scores beside their formulas, written down plainly: sums over windows, whole Fourier planes."""
+"""Scores against their formulas, written down plainly: sums over windows, whole Fourier planes."""
 
 import math
 

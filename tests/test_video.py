@@ -89,7 +89,7 @@ def test_two_videos_become_one_with_the_sound_of_the_visible(fuse, tmp_path, cap
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ir.mp4", "out.mp4", "vi.mp4"]
 
 
-@pytest.mark.parametrize("batch", [1, 2])  # several beside an accelerator
+@pytest.mark.parametrize("batch", [1, 2])  # several with an accelerator
 def test_frames_are_fused_as_images_are_apart_from_the_stretch(
     tmp_path, tiny_params, monkeypatch, batch
 ):
