@@ -88,7 +88,7 @@ def test_inputs_are_never_overwritten(fuse, folders, capsys):
     before = (folders / "vi" / "a.png").read_bytes()
     assert fuse("--out", folders / "vi", "--overwrite") == 2
     assert "must not lie among the inputs" in capsys.readouterr().err
-    for name in NAMES:  # PNG next to the JPEG it came from would make the next run's pairs ambiguous
+    for name in NAMES:  # PNG next to its JPEG would make the next run's pairs ambiguous
         (folders / "vi" / f"{name}.png").rename(folders / "vi" / f"{name}.jpg")
     for name in NAMES:
         (folders / "ir" / f"{name}.png").rename(folders / "ir" / f"{name}.bmp")
