@@ -69,7 +69,7 @@ def _parser() -> ArgumentParser:
     add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
     add("--metrics", metavar="NAME,...",
         help="scores to compute instead of the protocol's: any of "
-        f"{', '.join(METRICS)}, or all")  # fmt: skip
+        f"{', '.join(METRICS)}, or all; pyiqa:NAME for a no-reference score of pyiqa")  # fmt: skip
     add("--reference", metavar="NAME",
         help="run that all others are compared with; default: the first of several")  # fmt: skip
     add("--latex", type=Path, metavar="FILE", help="write the table of means as LaTeX too")

@@ -56,8 +56,9 @@ def score_planes(metrics: Iterable[Metric], split: list[Planes]) -> dict[str, fl
     """Score what `planes` split: each score by its own rule for channels."""
     scores = {}
     for metric in metrics:
-        if metric.channels == "adjacent" and len(split) > 1:
-            scores[metric.name] = metric.of(*(np.hstack(same) for same in zip(*split)))
+        if metric.channels != "mean" and len(split) > 1:
+            join = np.hstack if metric.channels == "adjacent" else np.dstack
+            scores[metric.name] = metric.of(*(join(same) for same in zip(*split)))
             continue
         different = {id(each): each for each in split}  # three equal channels are scored once
         values = {key: metric.of(*each) for key, each in different.items()}

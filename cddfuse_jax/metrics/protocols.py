@@ -9,6 +9,7 @@ them to say.
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.metrics.no_reference import PREFIX, no_reference
 from cddfuse_jax.metrics.record import Metric
 from cddfuse_jax.metrics.scores import records
 
@@ -48,10 +49,14 @@ class Protocol(NamedTuple):
         return tuple(metric for metric in self.metrics.values() if metric.change)
 
     def metric(self, name: str) -> Metric:
-        """Return the score of that name: the protocol's own, else the one of `METRICS`."""
+        """Return the score of that name: the protocol's own, of `METRICS`, or of pyiqa."""
+        if name.startswith(PREFIX):
+            return no_reference(name)
         found = self.metrics.get(name) or METRICS.get(name)
         if found is None:
-            raise InputError(f"score {name!r} is unknown; choose from {', '.join(METRICS)}")
+            raise InputError(
+                f"score {name!r} is unknown; choose from {', '.join(METRICS)}, or {PREFIX}NAME"
+            )
         return found
 
 

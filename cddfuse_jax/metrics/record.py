@@ -34,8 +34,8 @@ class Metric:
         source: where the definition comes from.
         protocols: the protocols that compute the score in this way.
         needs_sources: whether it compares with visible and infrared.
-        channels: how a protocol that scores colour takes the three: "mean" of three scores, or
-            "adjacent": the planes next to each other as one wide image.
+        channels: how a protocol that scores colour takes the three: "mean" of three scores,
+            "adjacent": the planes next to each other as one wide image, or "together": as HxWx3.
         change: how this definition departs from the release's, where it corrects it.
         why: the reason for that change.
     """
@@ -81,8 +81,11 @@ class Metric:
             raise InputError(f"a score takes grey images of one size (H, W), got {sizes}")
         return self.of(*images.values())
 
-    def of(self, *planes: Num[np.ndarray, "h w"]) -> float:
-        """Compute the score of fused, visible and infrared planes known to be 0-255."""
+    def of(self, *planes: Num[np.ndarray, "..."]) -> float:
+        """Compute the score of fused, visible and infrared planes known to be 0-255, HxW.
+
+        What is scored "together" may be HxWx3.
+        """
         if self.needs_sources and len(planes) < 3:
             raise InputError(f"{self.name} compares with both sources: give visible, infrared")
         planes = planes if self.needs_sources else planes[:1]

@@ -99,8 +99,8 @@ def main(arguments=None):
     add("--vi", required=True, type=Path, metavar="DIR", help="visible images (medical: MRI)")
     add("--ir", required=True, type=Path, metavar="DIR", help="infrared images (medical: CT, PET)")
     add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
-    add("--metrics", metavar="NAME,...", help=f"any of {', '.join(METRICS)}, or all; "
-        "default: the protocol's")  # fmt: skip
+    add("--metrics", metavar="NAME,...", help=f"any of {', '.join(METRICS)}, all or "
+        "pyiqa:NAME; default: the protocol's")  # fmt: skip
     add("--csv", type=Path, metavar="FILE", help="write the scores of every image")
     add("--data-range", type=float, metavar="WHITE", help="default: 255, of 16-bit files 65535")
     given = parser.parse_args(arguments)
