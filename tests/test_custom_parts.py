@@ -86,6 +86,16 @@ def larger(visible, infrared):
     return jnp.maximum(visible, infrared)
 
 
+maximum = jnp.maximum  # no Python function
+
+
+class Sized(nn.Module):
+    window: int
+
+    def __call__(self, x):
+        return x
+
+
 class Halving(nn.Module):
     def __call__(self, x):
         return x[:, ::2, ::2]
@@ -222,7 +232,12 @@ def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
     assert again(params)
 
 
-@pytest.mark.parametrize("merge", ["parts:larger", "parts:Learned"])
+def test_a_field_without_a_default_is_one_line():
+    with pytest.raises(InputError, match=r"parts:Sized: gets features, .* need defaults .*window"):
+        check_parts(CDDFuse(**SIZES, base="parts:Sized"))
+
+
+@pytest.mark.parametrize("merge", ["parts:larger", "parts:maximum", "parts:Learned"])
 def test_a_custom_fusion_rule_holds_everywhere(merge):
     model = CDDFuse(**SIZES, merge=merge)
     params, pair = trained(model), draw_pair(11, 9)

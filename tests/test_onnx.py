@@ -71,10 +71,11 @@ def test_a_graph_that_is_not_the_network_is_not_written(monkeypatch):
     [
         (["--format", "onnx", "--platforms", "cpu"], "--platforms is for StableHLO"),
         (["--dtype", "float16"], "--dtype is for --format onnx"),
+        (["--out", "f.onnx"], "f.onnx is to be stablehlo; give --format onnx"),
     ],
 )
 def test_options_of_the_other_format_are_refused(tmp_path, capsys, arguments, told):
-    assert ends(export.main, *arguments, "--out", tmp_path / "f") == 2
+    assert ends(export.main, "--out", tmp_path / "f", *arguments) == 2
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

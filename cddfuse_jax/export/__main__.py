@@ -67,6 +67,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.out.is_dir():
         raise InputError(f"--out is a file, {given.out} is a folder")
+    if given.format != "onnx" and given.out.suffix.lower() == ".onnx":
+        parser.error(f"{given.out} is to be {given.format}; give --format onnx")
     if given.format != "stablehlo" and given.platforms:
         parser.error("--platforms is for StableHLO: ONNX is for all of them")
     if given.format != "onnx" and given.dtype:

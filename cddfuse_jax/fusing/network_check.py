@@ -25,7 +25,7 @@ from cddfuse_jax.models.branches import PARTS, check_parts, sources
 from cddfuse_jax.models.cddfuse import CDDFuse
 
 # `code_digest` of the code that tests/test_streaming.py and tests/test_buckets.py passed with.
-TESTED_CODE = "4a7e07fbc9cb86e8"
+TESTED_CODE = "a373e7f40e4e5d2e"
 RECORD = "fused_in_parts.json"  # in a run's folder: digest -> "" or why it is fused whole only
 _SIZES, _BUCKET, _ROWS = ((11, 13), (15, 13)), (16, 24), 3
 _REMEDY = (

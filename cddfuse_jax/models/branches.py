@@ -1,6 +1,5 @@
 """Parts of the network: the release's, or custom ones by name (docs/changing_the_network.md)."""
 
-import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,13 @@ def part(custom: str, default: type[nn.Module], **sizes: Any) -> nn.Module:
     if not isinstance(kind, type):
         kind, sizes["function"] = FunctionOf, kind
     known = kind.__dataclass_fields__
-    return kind(**{field: value for field, value in sizes.items() if field in known})
+    try:
+        return kind(**{field: value for field, value in sizes.items() if field in known})
+    except TypeError as error:  # a field without a default that is not one of the sizes
+        raise InputError(
+            f"{custom}: gets {', '.join(sizes)}, and its other fields need defaults "
+            f"({one_line(error)})"
+        ) from None
 
 
 def check_parts(model: Any) -> None:
@@ -88,6 +93,6 @@ def _load(name: str) -> Any:
     """Return a Linen module's class, or a function."""
     found = custom_code.load(name)
     is_module = isinstance(found, type) and issubclass(found, nn.Module)
-    if not (is_module or inspect.isfunction(found)):
+    if not (is_module or (callable(found) and not isinstance(found, type))):
         raise InputError(f"a custom part is a flax.linen.Module or a function, got {name!r}")
     return found
