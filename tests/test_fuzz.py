@@ -15,7 +15,7 @@ from PIL import Image
 from pth_writer import write_pth
 
 from cddfuse_jax.config import check, load
-from cddfuse_jax.config.fields import RULES
+from cddfuse_jax.config.fields import FIELDS
 from cddfuse_jax.data.stored_pairs import H5Patches
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.images.image_files import FORMATS, read_photo, read_size
@@ -110,7 +110,7 @@ VALUES = st.sampled_from(ODD) | st.floats().map(str) | st.text(max_size=9).map(j
 
 
 @quick
-@given(st.dictionaries(st.sampled_from(sorted(RULES)), VALUES, min_size=1, max_size=2))
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), VALUES, min_size=1, max_size=2))
 def test_values_of_configs(values):
     fields = [f"--config.{field}={value}" for field, value in values.items()]
     survived(lambda: check(load("ivf", fields)))
