@@ -67,6 +67,17 @@ class Above(nn.Module):
         return x + nn.Dense(self.features, name="out", kernel_init=zero)(x.cumsum(1))
 
 
+class Far(nn.Module):
+    """The same start, and pixels 40 away."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        far = nn.Conv(self.features, (3, 3), kernel_dilation=40, kernel_init=zero, name="far")
+        return x + far(x)
+
+
 class Mixing(nn.Module):
     def __call__(self, x):
         return x - x.mean(0)
@@ -185,8 +196,10 @@ def test_other_code_is_checked_before_it_is_fused_in_parts(tiny_params, monkeypa
 
 @pytest.mark.parametrize(
     ("part", "way"),
-    [({"block": "parts:SqueezeExcite"}, "inside a larger array"),
-     ({"base": "parts:Above"}, "in strips"),
+    [pytest.param({"block": "parts:SqueezeExcite"}, "inside a larger array",
+                  marks=pytest.mark.long),
+     pytest.param({"base": "parts:Above"}, "in strips", marks=pytest.mark.long),
+     ({"detail": "parts:Far"}, "inside a larger array"),
      ({"detail": "parts:Mixing"}, "in a batch")],
     ids=str,
 )  # fmt: skip
@@ -237,7 +250,11 @@ def test_a_field_without_a_default_is_one_line():
         check_parts(CDDFuse(**SIZES, base="parts:Sized"))
 
 
-@pytest.mark.parametrize("merge", ["parts:larger", "parts:maximum", "parts:Learned"])
+@pytest.mark.parametrize(
+    "merge",
+    [pytest.param("parts:larger", marks=pytest.mark.long), "parts:maximum",
+     pytest.param("parts:Learned", marks=pytest.mark.long)],
+)  # fmt: skip
 def test_a_custom_fusion_rule_holds_everywhere(merge):
     model = CDDFuse(**SIZES, merge=merge)
     params, pair = trained(model), draw_pair(11, 9)

@@ -169,6 +169,7 @@ def test_own_parts_are_added_logged_held_out_and_kept(code, config):
     assert meta["own"] == {"mine.py": custom_code.digest(CODE.encode())}
 
 
+@pytest.mark.long
 def test_a_resumed_run_says_that_its_code_changed_and_keeps_both(code, config, capsys):
     config.loss.own = "./first/mine.py:terms"
     for folder in ("first", "second"):  # a process reads a file once
@@ -190,6 +191,7 @@ def test_a_resumed_run_says_that_its_code_changed_and_keeps_both(code, config, c
     assert (run / f"own/{before}/mine.py").read_text() == CODE
 
 
+@pytest.mark.long
 def test_the_gradient_of_own_parts_is_that_of_their_weighted_sum(code, config, tiny_params):
     config.loss.own, config.loss.own_weights = "./mine.py:terms", "apart=3"
     plain = config.copy_and_resolve_references()

@@ -92,7 +92,8 @@ def test_implementations_for_accelerators_are_the_same_formulas(name, platform):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("platform", ["gpu", pytest.param("tpu", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
 def test_implementations_for_accelerators_fuse_in_parts(platform):
     jax.clear_caches()  # of what was traced for CPUs
     with derivatives.implementations_for(platform):

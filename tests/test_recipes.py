@@ -14,6 +14,8 @@ from cddfuse_jax.training.own_loss import own_loss
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^## (.+?)\n|^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def ran(tiny_weights, tmp_path_factory):

@@ -27,7 +27,8 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 # `code_digest` of the code that tests/test_streaming.py and tests/test_buckets.py passed with.
 TESTED_CODE = "a373e7f40e4e5d2e"
 RECORD = "fused_in_parts.json"  # in a run's folder: digest -> "" or why it is fused whole only
-_SIZES, _BUCKET, _ROWS = ((11, 13), (15, 13)), (16, 24), 3
+# Odd sizes, one of many strips, and an array with room for what looks far: 83 pixels and more.
+_SIZES, _BUCKET, _ROWS = ((11, 13), (97, 7)), (112, 96), 8
 _REMEDY = (
     "look at neighbours through layers.conv3x3, zero_padded or reflect_padded, at all pixels "
     "through layers.sums, and at no other image (docs/changing_the_network.md)"
