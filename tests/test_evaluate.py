@@ -1,4 +1,5 @@
 import math
+import os
 import re
 import statistics
 import subprocess
@@ -210,3 +211,13 @@ def test_the_same_pictures_score_the_same_in_8_and_16_bits(tmp_path):
     first, second, third = (scores for (scores,) in result.runs)
     assert first == second == third
     assert first["SD"] == pytest.approx(fused.std())
+
+
+def test_names_that_are_not_utf_8_are_written_escaped(folders, capsys):
+    odd = os.fsdecode("图".encode("gbk"))
+    for folder in ("vi", "ir", "f0"):
+        (folders / folder / f"{NAMES[0]}.png").rename(folders / folder / f"{odd}.png")
+    assert run_command(folders, "--latex", str(folders / "t.tex")) == 0
+    names = {row["image"] for row in csv_rows(folders)}
+    assert names == {odd.encode("utf-8", "backslashreplace").decode(), *NAMES[1:]}
+    assert all((folders / "out" / name).stat().st_size for name in ("report.html", "means.csv"))

@@ -12,7 +12,7 @@ from cddfuse_jax.evaluation.ranking import rank
 from cddfuse_jax.evaluation.report_page import write_report
 from cddfuse_jax.evaluation.rows import Evaluation, published_rows, rows_of
 from cddfuse_jax.evaluation.scoring import SceneScores, score_scenes
-from cddfuse_jax.evaluation.tables import write_csv, write_means, write_summary
+from cddfuse_jax.evaluation.tables import ODD, write_csv, write_means, write_summary
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
@@ -123,7 +123,7 @@ def evaluate(
         write_report(outputs[3], evaluation)
         if latex is not None:
             table = stack.enter_context(replacing(latex))
-            table.write_text(latex_table(evaluation, columns), encoding="utf-8")
+            table.write_text(latex_table(evaluation, columns), encoding="utf-8", errors=ODD)
     return evaluation
 
 

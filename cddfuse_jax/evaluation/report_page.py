@@ -13,7 +13,7 @@ from PIL import Image
 from cddfuse_jax.console import progress
 from cddfuse_jax.evaluation.ranking import CONFIDENCE, by_disagreement
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import cell, comparison_lines, title, versions
+from cddfuse_jax.evaluation.tables import ODD, cell, comparison_lines, title, versions
 from cddfuse_jax.images.image_files import read_image
 
 PAGE_BYTES = 8_000_000  # of all images together
@@ -59,7 +59,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         side=side,
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors=ODD)
 
 
 def chosen(evaluation: Evaluation) -> tuple[list[int], int]:

@@ -16,6 +16,7 @@ _MEANS_COLUMNS = (
     "protocol", "version", "kind", "name", "score", "better", "mean", "low", "high", "rank",
     "reference", "difference", "effect", "p", "p_holm",
 )  # fmt: skip
+ODD = "backslashreplace"  # of names that are not UTF-8
 VERSION = f"cddfuse-jax {__version__}"  # that computed a line
 MARKS = {0: "", 1: "*", 2: "+"}  # of the best and the second row in a score
 
@@ -107,7 +108,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write a line per image, row and seed: what scored, what was scored, its scores."""
     folders = {run.name: [str(folder) for folder in run.folders] for run in evaluation.runs}
     names = list(evaluation.metrics)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=ODD) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["protocol", "version", "kind", "name", "folder", "image", *names])
         for row in evaluation.rows:
@@ -123,7 +124,7 @@ def write_means(path: Path, evaluation: Evaluation) -> None:
     """Write a line per row and score: mean, interval, rank, and the comparison's figures."""
     ranking = evaluation.ranking
     compared = {(c.method, c.score): c for c in ranking.comparisons}
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=ODD) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_MEANS_COLUMNS)
         for row in (row for row in evaluation.rows if row.images):
@@ -166,7 +167,7 @@ def write_summary(path: Path, evaluation: Evaluation) -> None:
         "versions": versions(),
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8", errors=ODD)
 
 
 def _summary_of(row: Row, ranking: Ranking) -> dict:
