@@ -169,12 +169,6 @@ def strip_rows(
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2
 
 
-def memory_for_strips(height: int, width: int, features: int, rows: int = 16) -> int:
-    """Return a limit in bytes under which an image in float32 is fused in strips of ``rows``."""
-    arrays = KEPT_ARRAYS * height + (rows + 4) * STRIP_ARRAYS
-    return int(PROGRAM_BYTES + arrays * features * 4 * width)
-
-
 def _room(limit: int | None, device: jax.Device | None) -> float:
     """Return the bytes that an image's features may take."""
     return SHARE * available(device) if limit is None else limit - PROGRAM_BYTES

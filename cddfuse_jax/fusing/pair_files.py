@@ -55,18 +55,6 @@ class _Read(NamedTuple):
     known: Outcome
 
 
-def fuse_file(fuser: AnyFuser, job: Job, treatment: Treatment = AS_THEY_ARE) -> Outcome:
-    """Fuse a pair's files to a file.
-
-    Raises:
-        InputError: they cannot be read, fused or written.
-    """
-    (outcome,) = fuse_files(fuser, [job], treatment)
-    if outcome.error:
-        raise InputError(outcome.error)
-    return outcome
-
-
 def fuse_files(
     fuser: AnyFuser,
     jobs: list[Job],
