@@ -5,9 +5,9 @@ import functools
 import numpy as np
 import scipy  # whose parts are imported when first used
 
-from cddfuse_jax.metrics.edges import sobel
 from cddfuse_jax.metrics.record import Plane
 from cddfuse_jax.metrics.shapes import Float
+from cddfuse_jax.metrics.windows import sobel
 
 _TAPS, _REACH = 102, 50  # of the discrete Meyer wavelet's filters
 

@@ -53,8 +53,13 @@ def no_reference(name: str) -> Metric:
         return value
 
     return Metric(
-        name, score, "lower" if network.lower_better else "higher",
-        f"pyiqa's: {network.score_range}",
-        "quality of the fused image alone, learned or of natural statistics",
-        f"pyiqa {pyiqa.__version__}", (), False, "together", "", "",
-    )  # fmt: skip
+        name,
+        score,
+        unit=f"pyiqa's: {network.score_range}",
+        measures="quality of the fused image alone, learned or of natural statistics",
+        source=f"pyiqa {pyiqa.__version__}",
+        protocols=(),
+        better="lower" if network.lower_better else "higher",
+        needs_sources=False,
+        channels="together",
+    )

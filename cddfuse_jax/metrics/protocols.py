@@ -79,9 +79,8 @@ PROTOCOLS = {
         ),
         _protocol(
             "corrected",
-            "the release's formulas with "
-            + ", ".join(sorted(_CORRECTED, key=_RELEASE.index))
-            + " put right; units and sums over the two sources stay",
+            f"the release's formulas with {', '.join(sorted(_CORRECTED, key=_RELEASE.index))} put "
+            "right; units and sums over the two sources stay",
             "luma",
             _RELEASE,
             PAPER_SCORES,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,11 +28,11 @@ class Metric:
     Attributes:
         name: as in the tables, such as "VIF".
         function: what computes it from float64 images.
-        better: "higher" or "lower".
         unit: of the value, or its range where it has no unit.
         measures: what it says of the fused image, in a few words.
         source: where the definition comes from.
         protocols: the protocols that compute the score in this way.
+        better: "higher" or "lower".
         needs_sources: whether it compares with visible and infrared.
         channels: how a protocol that scores colour takes the three: "mean" of three scores,
             "adjacent": the planes next to each other as one wide image, or "together": as HxWx3.
@@ -42,15 +42,15 @@ class Metric:
 
     name: str
     function: Score
-    better: str
     unit: str
     measures: str
     source: str
     protocols: tuple[str, ...]
-    needs_sources: bool
-    channels: str
-    change: str
-    why: str
+    better: str = "higher"
+    needs_sources: bool = True
+    channels: str = "mean"
+    change: str = ""
+    why: str = ""
 
     @property
     def higher_is_better(self) -> bool:
@@ -92,33 +92,18 @@ class Metric:
         return float(self.function(*(plane.astype(np.float64) for plane in planes)))
 
 
-def metric(
-    name: str,
-    *,
-    unit: str,
-    measures: str,
-    source: str,
-    protocols: tuple[str, ...],
-    better: str = "higher",
-    needs_sources: bool = True,
-    channels: str = "mean",
-    change: str = "",
-    why: str = "",
-) -> Callable[[Score], Score]:
-    """Enter the decorated function as a score; see `Metric` for the fields.
+def metric(name: str, **fields: Any) -> Callable[[Score], Score]:
+    """Enter the decorated function as a score; ``fields`` are those of `Metric`.
 
     The function takes (fused, visible, infrared), or (fused) without ``needs_sources``: float64,
     HxW, 0-255, already checked.
     """
 
     def enter(function: Score) -> Score:
-        record = Metric(
-            name, function, better, unit, measures, source, protocols, needs_sources, channels,
-            change, why,
-        )  # fmt: skip
+        record = Metric(name, function, **fields)
         for other in RECORDS:
-            if other.name == name and set(other.protocols) & set(protocols):
-                raise ValueError(f"{name} is defined twice for one of {protocols}")
+            if other.name == name and set(other.protocols) & set(record.protocols):
+                raise ValueError(f"{name} is defined twice for one of {record.protocols}")
         RECORDS.append(record)
         return function
 

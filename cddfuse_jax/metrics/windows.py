@@ -1,4 +1,4 @@
-"""Local statistics of two images in a sliding window: what SSIM and its relatives are made of."""
+"""Filters, and local statistics of two images in a window: what many scores are made of."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Optional
@@ -9,6 +9,7 @@ import scipy  # whose parts are imported when first used
 from cddfuse_jax.metrics.record import Plane
 from cddfuse_jax.metrics.shapes import Float
 
+Planes = Float[np.ndarray, "*n h w"]
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants for values 0-255
 
 
@@ -29,26 +30,34 @@ def gaussian(taps: int, sigma: float) -> Float[np.ndarray, " {taps}"]:
     return window / window.sum()
 
 
+def sobel(image: Plane, border: str) -> tuple[Plane, Plane]:
+    """Sobel differences (across, down) of an image, not divided by 8.
+
+    ``border`` is SciPy's: "constant" for zeros around the image, "nearest" for its edge repeated,
+    "mirror".
+    """
+    across, down = (scipy.ndimage.sobel(image, axis, mode=border) for axis in (1, 0))
+    return across, down
+
+
 def filtered(
-    image: Plane,
+    images: Planes,
     window: Float[np.ndarray, " taps"],
     down: Optional[Float[np.ndarray, " taps"]] = None,
-) -> Plane:
-    """Filter an image with ``outer(down, window)``, down as across if None, zeros around it."""
-    rows = scipy.ndimage.correlate1d(image, window, axis=1, mode="constant")
+) -> Planes:
+    """Filter images with ``outer(down, window)``, down as across if None, zeros around them."""
+    rows = scipy.ndimage.correlate1d(images, window, axis=-1, mode="constant")
     down = window if down is None else down
-    return scipy.ndimage.correlate1d(rows, down, axis=0, mode="constant")
+    return scipy.ndimage.correlate1d(rows, down, axis=-2, mode="constant")
 
 
 def fitting(
-    image: Plane, window: Float[np.ndarray, " taps"]
-) -> Float[np.ndarray, "h-taps+1 w-taps+1"]:
-    """Filter with ``outer(window, window)`` where it fits whole.
-
-    The window has an odd number of taps.
-    """
+    images: Planes, window: Float[np.ndarray, " taps"]
+) -> Float[np.ndarray, "*n h-taps+1 w-taps+1"]:
+    """Filter with ``outer(window, window)``, of odd length, where it fits whole."""
     margin = len(window) // 2
-    return filtered(image, window)[margin:-margin, margin:-margin]
+    rows = scipy.ndimage.correlate1d(images, window, axis=-1)[..., margin:-margin]
+    return scipy.ndimage.correlate1d(rows, window, axis=-2)[..., margin:-margin, :]
 
 
 def moments(first: Plane, second: Plane, window: Float[np.ndarray, " taps"]) -> Moments:

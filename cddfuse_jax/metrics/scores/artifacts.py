@@ -1,24 +1,28 @@
 """Nabf: edges of the fused image that neither source has."""
 
+import functools
+
 import numpy as np
-import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
+from cddfuse_jax.metrics.windows import sobel
 
 # Logistic curves through which strength and orientation pass: ceiling, slope, midpoint.
 _STRENGTH = (0.9999, 19.0, 0.5)
 _ORIENTATION = (0.9995, 22.0, 0.5)
 _WEAK, _WEIGHT_OF_WEAK = 2.0, 0.001  # an edge below that strength (Sobel/8) hardly counts
 _POWER = 1.5
-
-
-@metric(
+NABF = functools.partial(
+    metric,
     "Nabf",
     unit="0 to 1",
     better="lower",
     measures="edges of the fused image that neither source has",
-    source="Petrovic and Xydeas 2005, as modified by Shreyamsha Kumar 2013",
-    protocols=("papers",),
+)
+
+
+@NABF(
+    source="Petrovic and Xydeas 2005, as modified by Shreyamsha Kumar 2013", protocols=("papers",)
 )
 def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Nabf: sum of (1 - QA) wA + (1 - QB) wB where F's edge is stronger than both sources'.
@@ -32,24 +36,14 @@ def fusion_artifacts(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _artifacts(fused, (visible, infrared), _WEIGHT_OF_WEAK)
 
 
-@metric(
-    "Nabf",
-    unit="0 to 1",
-    better="lower",
-    measures="edges of the fused image that neither source has",
-    source="Shreyamsha Kumar 2013, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@NABF(source="Shreyamsha Kumar 2013, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def fusion_artifacts_strong(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Nabf of the protocol `ivif_zoo`: edges below strength 2 do not count. 0 without any other."""
     return _artifacts(fused, (visible, infrared), 0.0)
 
 
-@metric(
-    "Nabf",
-    unit="0 to 1",
+@NABF(
     measures="edges of infrared that neither the visible nor the fused image has",
-    better="lower",
     source="Shreyamsha Kumar 2013, as L. Tang's evaluation calls it",
     protocols=("tang",),
 )
@@ -75,7 +69,7 @@ def _artifacts(fused: Plane, sources: tuple[Plane, Plane], weak: float) -> float
 
 
 def _edges(image: Plane) -> tuple[Plane, Plane]:
-    across, down = (scipy.ndimage.sobel(image, axis, mode="mirror") / 8 for axis in (1, 0))
+    across, down = (slope / 8 for slope in sobel(image, "mirror"))
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.arctan(across / down)
     return np.hypot(across, down), np.nan_to_num(angle)

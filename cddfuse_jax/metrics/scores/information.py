@@ -1,5 +1,7 @@
 """Scores that count grey values: EN, and MI and CE between the fused image and its sources."""
 
+import functools
+
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric
@@ -21,10 +23,13 @@ def entropy(fused: Plane) -> float:
     return entropy_of(np.bincount(grey_levels(fused), minlength=LEVELS)) / np.log(2)
 
 
-@metric(
-    "MI",
+MI = functools.partial(
+    metric, "MI", measures="grey values shared with the sources; copying pixels raises it"
+)
+
+
+@MI(
     unit="nats",
-    measures="grey values shared with the sources; copying pixels raises it",
     source="Qu et al. 2002, as in the CDDFuse release",
     protocols=("release", "corrected"),
 )
@@ -44,37 +49,19 @@ def mutual_information(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return total
 
 
-@metric(
-    "MI",
-    unit="nats",
-    measures="grey values shared with the sources; copying pixels raises it",
-    source="Qu et al. 2002, as in VIFB",
-    protocols=("vifb",),
-)
+@MI(unit="nats", source="Qu et al. 2002, as in VIFB", protocols=("vifb",))
 def mutual_information_stretched(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MI, nats, of the protocol `vifb`: every image is first stretched to 0-255 and rounded."""
     return mutual_information(*(stretched_levels(image) for image in (fused, visible, infrared)))
 
 
-@metric(
-    "MI",
-    unit="bits",
-    measures="grey values shared with the sources; copying pixels raises it",
-    source="Qu et al. 2002, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@MI(unit="bits", source="Qu et al. 2002, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def mutual_information_bits(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MI, bits, of the protocol `ivif_zoo`: the release's over log(2)."""
     return mutual_information(fused, visible, infrared) / np.log(2)
 
 
-@metric(
-    "MI",
-    unit="bits",
-    measures="grey values shared with the sources; copying pixels raises it",
-    source="Qu et al. 2002, as in L. Tang's evaluation",
-    protocols=("tang",),
-)
+@MI(unit="bits", source="Qu et al. 2002, as in L. Tang's evaluation", protocols=("tang",))
 def mutual_information_saturated(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MI, bits, of the protocol `tang`: levels 254 and 255 are one in the joint counts alone.
 

@@ -1,5 +1,6 @@
 """MS-SSIM: structural similarity at five resolutions (Wang, Simoncelli and Bovik, 2003)."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,10 +14,13 @@ _TAPS = 11
 _SMALLEST = (_TAPS - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # so that the last one holds a window
 
 
-@metric(
-    "MS-SSIM",
+MS_SSIM = functools.partial(
+    metric, "MS-SSIM", measures="structural likeness to the sources at five resolutions"
+)
+
+
+@MS_SSIM(
     unit="0 to 1",
-    measures="structural likeness to the sources at five resolutions",
     source="Wang et al. 2003, data range 255; mean over the two sources",
     protocols=("papers",),
 )
@@ -31,13 +35,7 @@ def multiscale_structural_similarity(fused: Plane, visible: Plane, infrared: Pla
     return _multiscale([fused, visible, infrared], C1, C2, _halved) / 2
 
 
-@metric(
-    "MS-SSIM",
-    unit="sum of 2",
-    measures="structural likeness to the sources at five resolutions",
-    source="Wang et al. 2003, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@MS_SSIM(unit="sum of 2", source="Wang et al. 2003, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def multiscale_structural_similarity_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MS-SSIM of the protocol `ivif_zoo`, sum of two: data range 1 instead of 255.
 

@@ -1,24 +1,27 @@
 """Scores after models of human vision: Qcb (Chen and Blum) and Qcv (Chen and Varshney)."""
 
+import functools
+
 import numpy as np
 
-from cddfuse_jax.metrics.edges import sobel
 from cddfuse_jax.metrics.record import Plane, metric
 from cddfuse_jax.metrics.scores.information import stretched_levels
 from cddfuse_jax.metrics.shapes import Float
-from cddfuse_jax.metrics.windows import filtered
+from cddfuse_jax.metrics.windows import filtered, sobel
 
 BLOCK = 16  # side of Qcv's regions
 _REACH = 15  # Qcb's gaussians are cut off this far from their centre
 
 
-@metric(
+QCB = functools.partial(
+    metric,
     "Qcb",
     unit="0 to 1",
     measures="local contrast of the sources, as the eye sees it, that the fused image keeps",
-    source="Chen and Blum 2009, as in Liu et al. 2012 and VIFB",
-    protocols=("vifb", "papers"),
 )
+
+
+@QCB(source="Chen and Blum 2009, as in Liu et al. 2012 and VIFB", protocols=("vifb", "papers"))
 def chen_blum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qcb, 0 to 1: preserved contrast after a contrast sensitivity filter.
 
@@ -32,13 +35,7 @@ def chen_blum(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _kept(*(_masked_contrast(stretched_levels(x), 30) for x in (fused, visible, infrared)))
 
 
-@metric(
-    "Qcb",
-    unit="0 to 1",
-    measures="local contrast of the sources, as the eye sees it, that the fused image keeps",
-    source="Chen and Blum 2009, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@QCB(source="Chen and Blum 2009, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def chen_blum_halved(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qcb of the protocol `ivif_zoo`: levels are not rounded, and frequencies are half as high.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from cddfuse_jax.metrics.phase_congruency import phase_congruency
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
-from cddfuse_jax.metrics.windows import filtered, gaussian
+from cddfuse_jax.metrics.windows import filtered, gaussian, moments_by
 
 _FEATURE = 0.1  # phase congruency from which a pixel is one
 _TAPS, _SIGMA = 11, 1.5
@@ -47,8 +47,5 @@ def phase_congruency_preserved(fused: Plane, visible: Plane, infrared: Plane) ->
 def _correlation(first: Plane, second: Plane) -> Plane:
     """Local correlation; variances may come out below 0 by rounding, and count by their size."""
     window = gaussian(_TAPS, _SIGMA)
-    m1, m2 = filtered(first, window), filtered(second, window)
-    v1 = filtered(first * first, window) - m1 * m1
-    v2 = filtered(second * second, window) - m2 * m2
-    covariance = filtered(first * second, window) - m1 * m2
+    *_, v1, v2, covariance = moments_by(lambda image: filtered(image, window), first, second)
     return (covariance + _TINY) / (np.sqrt(np.abs(v1 * v2)) + _TINY)

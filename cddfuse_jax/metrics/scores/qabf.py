@@ -1,5 +1,6 @@
 """Qabf: how well the edges of both sources are preserved (Xydeas and Petrovic, 2000)."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,12 +13,15 @@ from cddfuse_jax.metrics.shapes import Float
 STRENGTH = (0.9994, 15.0, 0.5)
 ORIENTATION = (0.9879, 22.0, 0.8)
 _STRIP = 32  # rows worked on at a time, so that everything between stays in the cache
-
-
-@metric(
+QABF = functools.partial(
+    metric,
     "Qabf",
     unit="0 to 0.975",
     measures="edges of the sources that keep strength and direction",
+)
+
+
+@QABF(
     source="Xydeas and Petrovic 2000, as in the CDDFuse release",
     protocols=("release", "tang", "ivif_zoo"),
 )
@@ -32,29 +36,20 @@ def edge_preservation(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     0 where neither source has an edge, which with that padding means that both are black.
     """
-    return _weighted((fused, visible, infrared), "constant", _preserved_as_release)
+    return _weighted((fused, visible, infrared), "constant", lambda strength: strength)
 
 
-@metric(
-    "Qabf",
-    unit="0 to 0.975",
-    measures="edges of the sources that keep strength and direction",
-    source="Xydeas and Petrovic 2000, as in VIFB",
-    protocols=("vifb",),
-)
+@QABF(source="Xydeas and Petrovic 2000, as in VIFB", protocols=("vifb",))
 def edge_preservation_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qabf of the protocol `vifb`: as in the release, on images of 255 times their values.
 
     Only one thing depends on that scale: where both strengths are equal, G is that strength, and
     now so large that the edge passes as a perfect one (without any edge, G is 0).
     """
-    return _weighted((fused, visible, infrared), "constant", _preserved_as_vifb)
+    return _weighted((fused, visible, infrared), "constant", lambda strength: 255 * strength)
 
 
-@metric(
-    "Qabf",
-    unit="0 to 0.975",
-    measures="edges of the sources that keep strength and direction",
+@QABF(
     source="Xydeas and Petrovic 2000, three slips of the release put right",
     protocols=("corrected",),
     change="strength ratio 1 where both strengths are equal (release: the strength itself); "
@@ -68,22 +63,29 @@ def edge_preservation_corrected(fused: Plane, visible: Plane, infrared: Plane) -
     G is 1 where both strengths are equal; orientations that differ by pi are the same edge; the
     border is repeated outwards, so that the frame is no edge. 0 where both sources are flat.
     """
-    return _weighted((fused, visible, infrared), "edge", _preserved_corrected)
+    return _weighted((fused, visible, infrared), "edge", np.ones_like, modulo_pi=True)
 
 
 def _weighted(
     images: tuple[Plane, Plane, Plane],
     padding: Literal["constant", "edge"],
-    preserved: Callable[..., Float[np.ndarray, "strip w"]],
+    equal: Callable[[Plane], Plane],
+    modulo_pi: bool = False,
 ) -> float:
+    """Return the score; ``equal`` gives G where both strengths are the same, from that strength."""
     refuse_smaller_than(2, images[0], "Qabf")
     padded = [np.pad(image.astype(np.float32), 1, mode=padding) for image in images]
     kept = present = 0.0
     for top in range(0, images[0].shape[0], _STRIP):
         (g_fused, angle_fused), *sources = (_edges(p[top : top + _STRIP + 2]) for p in padded)
         for strength, angle in sources:
-            quality = preserved(strength, angle, g_fused, angle_fused)
-            quality *= strength
+            with np.errstate(invalid="ignore"):  # 0/0 is an equal strength
+                ratio = np.minimum(strength, g_fused) / np.maximum(strength, g_fused)
+            np.copyto(ratio, equal(g_fused), where=strength == g_fused)
+            difference = np.abs(angle - angle_fused)
+            if modulo_pi:
+                difference = np.minimum(difference, np.float32(np.pi) - difference)
+            quality = _quality(ratio, difference) * strength
             kept += float(quality.sum())
             present += float(strength.sum())
     return kept / present if present > 0 else 0.0
@@ -112,45 +114,6 @@ def _edges(
     down *= down
     across += down
     return np.sqrt(across, out=across), angle
-
-
-def _preserved_as_release(
-    g_source: Plane,
-    angle_source: Plane,
-    g_fused: Plane,
-    angle_fused: Plane,
-) -> Plane:
-    ratio = _ratio(g_source, g_fused)
-    np.copyto(ratio, g_fused, where=g_source == g_fused)
-    return _quality(ratio, np.abs(angle_source - angle_fused))
-
-
-def _preserved_as_vifb(
-    g_source: Plane,
-    angle_source: Plane,
-    g_fused: Plane,
-    angle_fused: Plane,
-) -> Plane:
-    ratio = _ratio(g_source, g_fused)
-    np.copyto(ratio, 255 * g_fused, where=g_source == g_fused)
-    return _quality(ratio, np.abs(angle_source - angle_fused))
-
-
-def _preserved_corrected(
-    g_source: Plane,
-    angle_source: Plane,
-    g_fused: Plane,
-    angle_fused: Plane,
-) -> Plane:
-    ratio = _ratio(g_source, g_fused)
-    np.copyto(ratio, 1, where=g_source == g_fused)
-    difference = np.abs(angle_source - angle_fused)
-    return _quality(ratio, np.minimum(difference, np.float32(np.pi) - difference))
-
-
-def _ratio(first: Plane, second: Plane) -> Plane:
-    with np.errstate(invalid="ignore"):  # 0/0 is an equal strength, which the caller fills in
-        return np.minimum(first, second) / np.maximum(first, second)
 
 
 def _quality(ratio: Plane, difference: Plane) -> Plane:

@@ -1,33 +1,22 @@
 """Scores by comparing the fused image with each source pixel by pixel: MSE, RMSE, PSNR."""
 
+import functools
 import math
 
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric
 
+MSE = functools.partial(metric, "MSE", better="lower", measures="mean squared error to the sources")
 
-@metric(
-    "MSE",
-    unit="grey levels²",
-    better="lower",
-    measures="mean squared error to the sources",
-    source="as in the CDDFuse release",
-    protocols=("release", "corrected"),
-)
+
+@MSE(unit="grey levels²", source="as in the CDDFuse release", protocols=("release", "corrected"))
 def mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MSE, squared grey levels: mean of the errors to visible and to infrared; lower is closer."""
     return _mse(fused, visible, infrared)
 
 
-@metric(
-    "MSE",
-    unit="of 1",
-    better="lower",
-    measures="mean squared error to the sources",
-    source="as in L. Tang's evaluation and IVIF_ZOO",
-    protocols=("tang", "ivif_zoo"),
-)
+@MSE(unit="of 1", source="as in L. Tang's evaluation and IVIF_ZOO", protocols=("tang", "ivif_zoo"))
 def mean_squared_error_of_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MSE of the protocols `tang` and `ivif_zoo`: the release's, of images divided by 255."""
     return _mse(fused, visible, infrared) / 255**2
@@ -63,13 +52,12 @@ def root_of_sum_over_pixels(fused: Plane, visible: Plane, infrared: Plane) -> fl
     return _root_of_sum(fused, visible, infrared)
 
 
-@metric(
-    "PSNR",
-    unit="dB",
-    measures="peak signal over the error to the sources",
-    source="as in the CDDFuse release",
-    protocols=("release",),
+PSNR = functools.partial(
+    metric, "PSNR", unit="dB", measures="peak signal over the error to the sources"
 )
+
+
+@PSNR(source="as in the CDDFuse release", protocols=("release",))
 def peak_signal_to_noise(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB: 10 log10(peak²/MSE) with the fused image's own maximum as peak, as the release.
 
@@ -79,10 +67,7 @@ def peak_signal_to_noise(fused: Plane, visible: Plane, infrared: Plane) -> float
     return _decibels(float(fused.max()), _mse(fused, visible, infrared))
 
 
-@metric(
-    "PSNR",
-    unit="dB",
-    measures="peak signal over the error to the sources",
+@PSNR(
     source="peak 255 instead of the release's",
     protocols=("corrected",),
     change="peak 255 instead of the fused image's own maximum",
@@ -93,9 +78,7 @@ def peak_signal_to_noise_255(fused: Plane, visible: Plane, infrared: Plane) -> f
     return _decibels(255.0, _mse(fused, visible, infrared))
 
 
-@metric(
-    "PSNR",
-    unit="dB",
+@PSNR(
     measures="peak signal over VIFB's RMSE to the sources",
     source="Jagalingam and Hegde 2015, as in VIFB",
     protocols=("vifb",),
@@ -108,13 +91,7 @@ def peak_signal_to_root_of_sum(fused: Plane, visible: Plane, infrared: Plane) ->
     return _decibels(255.0, _root_of_sum(fused, visible, infrared))
 
 
-@metric(
-    "PSNR",
-    unit="dB",
-    measures="peak signal over the error to the sources",
-    source="as in L. Tang's evaluation and IVIF_ZOO",
-    protocols=("tang", "ivif_zoo"),
-)
+@PSNR(source="as in L. Tang's evaluation and IVIF_ZOO", protocols=("tang", "ivif_zoo"))
 def peak_signal_to_noise_of_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB, of the protocols `tang` and `ivif_zoo`: peak 255, but the error of images 0-1.
 

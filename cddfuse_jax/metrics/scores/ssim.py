@@ -1,5 +1,7 @@
 """SSIM: local likeness to each source in mean, contrast and structure (Wang et al., 2004)."""
 
+import functools
+
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
@@ -7,16 +9,15 @@ from cddfuse_jax.metrics.windows import gaussian, moments, similarity
 
 _UNIFORM = 7  # scikit-image's window
 _GAUSSIAN = 11, 1.5  # taps and sigma of the paper's window
-MEASURES = "local likeness to each source in mean, contrast, structure"
-
-
-@metric(
+SSIM = functools.partial(
+    metric,
     "SSIM",
     unit="sum of 2",
-    measures=MEASURES,
-    source="Wang et al. 2004, as in the CDDFuse release",
-    protocols=("release",),
+    measures="local likeness to each source in mean, contrast, structure",
 )
+
+
+@SSIM(source="Wang et al. 2004, as in the CDDFuse release", protocols=("release",))
 def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM(fused, visible) + SSIM(fused, infrared), at most 2, as in the release.
 
@@ -28,10 +29,7 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _uniform(fused, visible, infrared, data_range=2)
 
 
-@metric(
-    "SSIM",
-    unit="sum of 2",
-    measures=MEASURES,
+@SSIM(
     source="Wang et al. 2004, the release's window with the right data range",
     protocols=("corrected",),
     change="data range 255 instead of 2, in float64 instead of float32",
@@ -43,13 +41,7 @@ def ssim_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _uniform(fused, visible, infrared, data_range=255)
 
 
-@metric(
-    "SSIM",
-    unit="sum of 2",
-    measures=MEASURES,
-    source="Wang et al. 2004, as in VIFB",
-    protocols=("vifb",),
-)
+@SSIM(source="Wang et al. 2004, as in VIFB", protocols=("vifb",))
 def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `vifb`, sum of two, at most 2: as the SSIM paper defines it.
 
@@ -58,13 +50,7 @@ def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _gaussian(fused, visible, infrared, data_range=255)
 
 
-@metric(
-    "SSIM",
-    unit="mean of 2",
-    measures=MEASURES,
-    source="Wang et al. 2004, as in L. Tang's evaluation",
-    protocols=("tang",),
-)
+@SSIM(unit="mean of 2", source="Wang et al. 2004, as in L. Tang's evaluation", protocols=("tang",))
 def ssim_1_mean(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `tang`, mean of two, at most 1: MATLAB's ssim of doubles 0-255.
 
@@ -74,13 +60,7 @@ def ssim_1_mean(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return ssim_1(fused, visible, infrared) / 2
 
 
-@metric(
-    "SSIM",
-    unit="sum of 2",
-    measures=MEASURES,
-    source="Wang et al. 2004, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@SSIM(source="Wang et al. 2004, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def ssim_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `ivif_zoo`: as in `vifb` with data range 1 instead of 255.
 

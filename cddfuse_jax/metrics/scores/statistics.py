@@ -1,5 +1,7 @@
 """Scores of the fused image alone, from its grey values and their differences: SD, SF, AG."""
 
+import functools
+
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
@@ -19,13 +21,18 @@ def standard_deviation(fused: Plane) -> float:
     return fused.std()
 
 
-@metric(
+SF = functools.partial(
+    metric,
     "SF",
     unit="grey levels",
     measures="differences between neighbouring pixels",
+    needs_sources=False,
+)
+
+
+@SF(
     source="Eskicioglu and Fisher 1995, as in the CDDFuse release",
     protocols=("release", "corrected", "tang", "ivif_zoo"),
-    needs_sources=False,
 )
 def spatial_frequency(fused: Plane) -> float:
     """SF, grey levels: sqrt(mean dx² + mean dy²) over neighbouring pixels; flat: 0.
@@ -36,15 +43,7 @@ def spatial_frequency(fused: Plane) -> float:
     return np.sqrt(sum(np.mean(d * d) if d.size else 0.0 for d in _differences(fused)))
 
 
-@metric(
-    "SF",
-    unit="grey levels",
-    measures="differences between neighbouring pixels",
-    source="Eskicioglu and Fisher 1995, as in VIFB",
-    protocols=("vifb",),
-    needs_sources=False,
-    channels="adjacent",
-)
+@SF(source="Eskicioglu and Fisher 1995, as in VIFB", protocols=("vifb",), channels="adjacent")
 def spatial_frequency_per_pixel(fused: Plane) -> float:
     """SF, grey levels, of the protocol `vifb`: sqrt((sum dx² + sum dy²)/HW); flat: 0.
 
@@ -54,13 +53,18 @@ def spatial_frequency_per_pixel(fused: Plane) -> float:
     return np.sqrt(sum(np.sum(d * d) for d in _differences(fused)) / fused.size)
 
 
-@metric(
+AG = functools.partial(
+    metric,
     "AG",
     unit="grey levels",
     measures="mean gradient of the fused image; noise raises it too",
+    needs_sources=False,
+)
+
+
+@AG(
     source="Cui et al. 2015, as in the CDDFuse release",
     protocols=("release", "corrected", "ivif_zoo"),
-    needs_sources=False,
 )
 def average_gradient(fused: Plane) -> float:
     """AG, grey levels per pixel: mean of sqrt((gx² + gy²)/2); flat: 0.
@@ -70,14 +74,7 @@ def average_gradient(fused: Plane) -> float:
     return _gradient_sum(fused) / fused.size
 
 
-@metric(
-    "AG",
-    unit="grey levels",
-    measures="mean gradient of the fused image; noise raises it too",
-    source="Cui et al. 2015, as in VIFB",
-    protocols=("vifb", "tang"),
-    needs_sources=False,
-)
+@AG(source="Cui et al. 2015, as in VIFB", protocols=("vifb", "tang"))
 def average_gradient_inner(fused: Plane) -> float:
     """AG of the protocols `vifb` and `tang`: the sum over all HW pixels, divided by (H-1)(W-1)."""
     height, width = fused.shape

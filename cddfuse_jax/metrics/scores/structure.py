@@ -1,5 +1,7 @@
 """Scores that weigh SSIM with either source place by place: Qw, Qe, Qy, Qc."""
 
+import functools
+
 import numpy as np
 import scipy  # whose parts are imported when first used
 
@@ -43,10 +45,15 @@ def piella_edges(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return _weighted(fused, visible, infrared) * _weighted(*edges)
 
 
-@metric(
+QY = functools.partial(
+    metric,
     "Qy",
     unit="-1 to 1",
     measures="likeness to both sources where they agree, to the better one where not",
+)
+
+
+@QY(
     source="Yang et al. 2008, gaussian window and constants as in Liu et al. 2012",
     protocols=("papers",),
 )
@@ -65,13 +72,7 @@ def yang(fused: Plane, visible: Plane, infrared: Plane) -> float:
     return np.where(_similar(sources) >= _ALIKE, mixed, np.maximum(first, second)).mean()
 
 
-@metric(
-    "Qy",
-    unit="-1 to 1",
-    measures="likeness to both sources where they agree, to the better one where not",
-    source="Yang et al. 2008, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@QY(source="Yang et al. 2008, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def yang_unnormalized(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """Qy of the protocol `ivif_zoo`: the same rule with other windows and constants.
 
@@ -138,12 +139,4 @@ def _similar(pair: Moments) -> Plane:
 
 
 def _prewitt(image: Plane) -> Plane:
-    ones, slope = (1.0, 1.0, 1.0), (-1.0, 0.0, 1.0)
-    across, down = (
-        scipy.ndimage.correlate1d(
-            scipy.ndimage.correlate1d(image, ones, axis=a, mode="constant"),
-            slope, axis=1 - a, mode="constant",
-        )
-        for a in (0, 1)
-    )  # fmt: skip
-    return np.hypot(across, down)
+    return np.hypot(*(scipy.ndimage.prewitt(image, axis, mode="constant") for axis in (0, 1)))

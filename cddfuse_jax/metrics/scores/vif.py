@@ -1,13 +1,13 @@
 """VIF: how much of each source's visual information survives in the fused image."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # whose parts are imported when first used
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.shapes import Float
-from cddfuse_jax.metrics.windows import gaussian
+from cddfuse_jax.metrics.windows import filtered, fitting, gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one gaussian per scale, its sigma a fifth of its width
 NOISE = 2.0  # variance of the visual noise, squared grey levels
@@ -15,10 +15,12 @@ _TINY = 1e-10
 SMALLEST = 41  # sides below this leave no 3x3 window at the last scale
 
 
-@metric(
-    "VIF",
-    unit="sum of 2",
-    measures="visual information of the sources that survives",
+VIF = functools.partial(
+    metric, "VIF", unit="sum of 2", measures="visual information of the sources that survives"
+)
+
+
+@VIF(
     source="Sheikh and Bovik 2006, pixel domain, as in the CDDFuse release",
     protocols=("release", "corrected", "tang"),
 )
@@ -34,16 +36,10 @@ def visual_information_fidelity(fused: Plane, visible: Plane, infrared: Plane) -
     """
     refuse_smaller_than(SMALLEST, fused, "VIF")
     windows = [gaussian(width, width / 5) for width in WINDOWS]
-    return _sum_of_two(np.stack([fused, visible, infrared]), windows, blur)
+    return _sum_of_two(np.stack([fused, visible, infrared]), windows, fitting)
 
 
-@metric(
-    "VIF",
-    unit="sum of 2",
-    measures="visual information of the sources that survives",
-    source="Sheikh and Bovik 2006, pixel domain, as in IVIF_ZOO",
-    protocols=("ivif_zoo",),
-)
+@VIF(source="Sheikh and Bovik 2006, pixel domain, as in IVIF_ZOO", protocols=("ivif_zoo",))
 def visual_information_fidelity_zeros(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """VIF of the protocol `ivif_zoo`, sum of two: zeros around, windows off their centre.
 
@@ -54,13 +50,13 @@ def visual_information_fidelity_zeros(fused: Plane, visible: Plane, infrared: Pl
         weights = np.exp(-(np.linspace(-(width + 1) / 2, width // 2, width) ** 2) / 2
                          / (width / 5) ** 2)  # fmt: skip
         windows.append(weights / weights.sum())
-    return _sum_of_two(np.stack([fused, visible, infrared]), windows, _blur_with_zeros)
+    return _sum_of_two(np.stack([fused, visible, infrared]), windows, filtered)
 
 
 def _sum_of_two(
     images: Float[np.ndarray, "3 h w"],
     windows: list[Float[np.ndarray, " _"]],
-    blur: Callable[..., Float[np.ndarray, "n h2 w2"]],
+    blur: Callable[..., Float[np.ndarray, "*n h2 w2"]],
 ) -> float:
     visible, infrared = images[1:]
     kept, present = np.zeros(2), np.zeros(2)
@@ -98,23 +94,3 @@ def channel(v1: Plane, v2: Plane, c: Plane) -> tuple[Plane, Plane, Plane]:
     # No gain where either image is flat or the two oppose each other; all of v2 is residue then.
     gain[(v1 < _TINY) | (v2 < _TINY) | (gain < 0)] = 0
     return gain, np.where(v1 < _TINY, 0, v1), np.maximum(v2 - gain * c, _TINY)
-
-
-def blur(
-    planes: Float[np.ndarray, "n h w"], window: Float[np.ndarray, " taps"]
-) -> Float[np.ndarray, "n h-taps+1 w-taps+1"]:
-    """Filter with the 2-D window ``outer(window, window)``, where it fits whole.
-
-    The window is separable, so two passes of N taps replace one of N².
-    """
-    margin = len(window) // 2
-    rows = scipy.ndimage.correlate1d(planes, window, axis=2)[:, :, margin:-margin]
-    return scipy.ndimage.correlate1d(rows, window, axis=1)[:, margin:-margin]
-
-
-def _blur_with_zeros(
-    planes: Float[np.ndarray, "n h w"], window: Float[np.ndarray, " taps"]
-) -> Float[np.ndarray, "n h w"]:
-    """Filter with ``outer(window, window)``, zeros around."""
-    rows = scipy.ndimage.correlate1d(planes, window, axis=2, mode="constant")
-    return scipy.ndimage.correlate1d(rows, window, axis=1, mode="constant")

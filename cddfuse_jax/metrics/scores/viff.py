@@ -3,8 +3,8 @@
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
-from cddfuse_jax.metrics.scores.vif import SMALLEST, WINDOWS, blur, channel
-from cddfuse_jax.metrics.windows import gaussian
+from cddfuse_jax.metrics.scores.vif import SMALLEST, WINDOWS, channel
+from cddfuse_jax.metrics.windows import fitting, gaussian
 
 NOISE = 0.005 * 255 * 255  # variance of the visual noise, squared grey levels
 WEIGHTS = (1 / 2.15, 0.0, 0.15 / 2.15, 1 / 2.15)  # of the scales
@@ -33,14 +33,14 @@ def visual_information_fidelity_for_fusion(fused: Plane, visible: Plane, infrare
     for scale, (width, weight) in enumerate(zip(WINDOWS, WEIGHTS)):
         window = gaussian(width, width / 5)
         if scale:
-            images = blur(images, window)[:, ::2, ::2]
+            images = fitting(images, window)[:, ::2, ::2]
         if weight == 0:
             continue
-        means = blur(images, window)
-        variances = np.maximum(blur(images * images, window) - means * means, 0)
+        means = fitting(images, window)
+        variances = np.maximum(fitting(images * images, window) - means * means, 0)
         kept, present, gains = [], [], []
         for k in (1, 2):
-            covariance = blur((images[k] * images[0])[None], window)[0] - means[k] * means[0]
+            covariance = fitting(images[k] * images[0], window) - means[k] * means[0]
             gain, v1, residue = channel(variances[k], variances[0], covariance)
             gains.append(gain)
             kept.append(np.log10(1 + gain * gain * v1 / (residue + NOISE)))
