@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory) -> Path:
-    """What `python -m build` makes: an sdist of a copy of the repository, and its wheel, unpacked."""
+    """The wheel, unpacked, of the sdist that `python -m build` makes of a copy of this one."""
     root = tmp_path_factory.mktemp("built")
     for name in ("cddfuse_jax", "configs"):
         ignored = shutil.ignore_patterns("__pycache__")
