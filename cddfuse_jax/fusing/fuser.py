@@ -48,43 +48,33 @@ class Fuser:
         fused = fuser(visible, infrared)
 
     The luma of both is fused, stretched to the whole range, and given the chroma of the one that
-    has colour (`images.colour`). The result is what ``python -m cddfuse_jax.fuse`` writes.
+    has colour (`images.colour`). The result is what ``cddfuse fuse`` writes. The attribute
+    ``weights`` says which weights these are: a name, and the start of their SHA-256. `InputError`
+    where there are none, or an option is not one of these.
 
     Args:
-        weights: The name of weights that come with the package ("ivf"), a .safetensors file, a .pth
-            file of the release, a training run's workdir, or the params themselves. A folder
-            named "ivf" is "./ivf".
-        residual: What the decoder adds to its output: "visible", "sum" of both (medical pairs with
-            infrared-visible weights) or "none" (medical weights). None takes what the weights were
-            trained with if that is recorded, else "visible".
+        weights: Weights that come with the package ("ivf"; a folder of that name is "./ivf"), a
+            .safetensors or .pth file, a training run's workdir, or params.
+        residual: What the decoder adds: "visible", "sum" (medical pairs with infrared-visible
+            weights) or "none" (medical weights); None: as the weights say, else "visible".
         color: Whose chroma is put back: "auto" (whichever is coloured, visible first), "visible",
             "infrared", or "none" for grey, which is the release's protocol.
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
         percentiles: Of grey images above 8 bits: what becomes black and white; by default of the
             pixels that are part of the scene (`images.ranges.kept`).
-        visible_range: The same for the visible image alone, as ``--range-vi`` takes it: two stored
-            values "7000:9000", or percentiles "1,99".
-        infrared_range: The same for the infrared image alone.
-        registration: A rig's registration, or the file of ``cddfuse register``: the infrared image
-            is resampled into the visible frame, and both are cropped to what both cameras see.
+        visible_range, infrared_range: The same for one side: two stored values "7000:9000", or
+            percentiles "1,99".
+        registration: A rig's, or the file of ``cddfuse register``: the infrared image is resampled
+            into the visible frame, and both are cropped to what both cameras see.
         fill: With such a file, do not crop: where only the visible camera sees, keep its image.
         model: The network that params given as ``weights`` are of; None for the release's.
         own: Files with the code of the weights' custom parts (docs/changing_the_network.md).
-        max_memory: What the process may hold, in bytes or as "8GiB"; larger images are fused in
-            strips, with the same result. None: half of what is free.
-        half_strips: Whether strips keep features in float16: half the memory, for a fifth of a grey
-            level of 255.
+        max_memory: Bytes, or as "8GiB"; images that would take more are fused in strips, with the
+            same result. None: half of what is free.
+        half_strips: Strips keep features in float16: half the memory, 0.2 grey levels of 255 off.
         precision: "float32" is the backend's (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products
             on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16.
-        device: Where it computes: one of JAX's devices, or as "cpu", "gpu:1"; None for the first,
-            and for all of them in `folder`.
-
-    Attributes:
-        weights: Which weights these are: a name, and the start of their SHA-256.
-
-    Raises:
-        InputError: no weights there, an unknown option, no such device, or no size as
-            ``max_memory``.
+        device: One of JAX's devices, or as "cpu", "gpu:1"; None for the first, in `folder` for all.
     """
 
     def __init__(
@@ -119,42 +109,27 @@ class Fuser:
         self.residual: Residual = residual or loaded.residual or "visible"
         self.color: Color = color
         self.stretch = stretch
-        if not isinstance(percentiles, Range):
-            given = parse_range(",".join(map(str, percentiles)), "percentiles")
-            percentiles = given._replace(always=False)
-        sides = {"visible_range": visible_range, "infrared_range": infrared_range}
-        first, second = (
-            percentiles if side is None else
-            side if isinstance(side, Range) else parse_range(side, name)
-            for name, side in sides.items()
-        )  # fmt: skip
-        self.ranges: tuple[Range, Range] = (first, second)
+        both = _range(percentiles, "percentiles")._replace(always=False)
+        self.ranges = (
+            both if visible_range is None else _range(visible_range, "visible_range"),
+            both if infrared_range is None else _range(infrared_range, "infrared_range"),
+        )
         if registration is not None and not isinstance(registration, Rig):
             registration = load_rig(registration, fill)
         self.registration: Rig | None = registration
         self.precision: Precision = precision
         self.device = named_device(device) if isinstance(device, str) else device
-        self._model = loaded.model
-        limit = None if max_memory is None else parse_size(str(max_memory))
-        self._make_fuse = functools.partial(
-            make_fuse,
-            loaded.model,
-            loaded.params,
-            self.residual,
-            limit,
-            precision,
-            half_strips=half_strips,
-            run=run_of(weights),
-        )
-        self._only_whole = functools.partial(
-            why_only_whole, loaded.model, loaded.params, run_of(weights)
-        )
-        self._fuse = self._make_fuse(device=self.device)
-        self._plan = functools.partial(plan_buckets, loaded.model.features, max_memory=limit)
+        self._network, self._run = (loaded.model, loaded.params), run_of(weights)
+        self._limit = None if max_memory is None else parse_size(str(max_memory))
+        self._fuse_on = functools.partial(
+            make_fuse, *self._network, self.residual, self._limit, precision,
+            half_strips=half_strips, run=self._run,
+        )  # fmt: skip
+        self._fuse = self._fuse_on(self.device)
         self._buckets: dict[tuple[int, int], tuple[int, int]] = {}
 
     def __repr__(self) -> str:
-        model = self._model
+        model = self._network[0]
         options = {name: getattr(self, name) for name in ("residual", "color", "stretch")}
         options |= {"precision": self.precision} | ({"device": self.device} if self.device else {})
         listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
@@ -171,7 +146,7 @@ class Fuser:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         self.device = named_device(state["device"]) if state["device"] else None
-        self._fuse = self._make_fuse(device=self.device)
+        self._fuse = self._fuse_on(self.device)
 
     def __call__(
         self, visible: ArrayLike | Image.Image, infrared: ArrayLike | Image.Image
@@ -181,8 +156,8 @@ class Fuser:
         Args:
             visible: HxW or HxWxC, uint8 or float in [0, 1], or a Pillow image; a batch is NxHxW or
                 NxHxWxC. C is 1 (grey), 3 (RGB) or 4 (alpha is dropped); three axes are one image if
-                the last has such a length. Other types and ranges are scaled as the command scales
-                such files. Masked pixels have no data, as those of a TIFF.
+                the last has such a length. Other types and ranges, and masked pixels, are treated
+                as in files.
             infrared: The same, as many, and of one size with it but for a ``registration``.
 
         Returns:
@@ -193,7 +168,11 @@ class Fuser:
             InputError: the shapes or values are none of these.
         """
         given = as_batches(visible, infrared)
-        pairs = [self._pictures(*pair) for pair in zip(*given.sides, strict=True)]
+        pairs = []
+        for pair in zip(*given.sides, strict=True):
+            both = zip(pair, self.ranges, strict=True)
+            first, second = (levels.picture(x, levels.limits_for(x, each)) for x, each in both)
+            pairs.append(fitted(first, second, self.registration)[0])
         grey = [(levels.network_input(a), levels.network_input(b)) for a, b in pairs]
         lumas = self.fuse_grey_batch(grey) if len(grey) > 1 else [self.fuse_grey(*grey[0])]
         results = [self.finished(luma, *pair) for luma, pair in zip(lumas, pairs, strict=True)]
@@ -201,13 +180,6 @@ class Fuser:
             results = [x if x.ndim == 3 else np.repeat(x[..., None], 3, -1) for x in results]
         fused = np.stack(results) if given.is_batch else results[0]
         return fused if given.as_floats else levels.to_8_bit(fused)
-
-    def _pictures(self, visible: Pixels, infrared: Pixels) -> tuple[Pixels, Pixels]:
-        first, second = (
-            levels.picture(pixels, levels.limits_for(pixels, given))
-            for pixels, given in zip((visible, infrared), self.ranges, strict=True)
-        )
-        return fitted(first, second, self.registration)[0]
 
     def luma(self, visible: Pixels, infrared: Pixels) -> Grey:
         """Return what the network makes of two images' luma: float32 in (0, 1), not stretched.
@@ -247,9 +219,7 @@ class Fuser:
         """Stretch a fused luma, by its own range or ``limits``, and put colour back.
 
         Two images of one value each make one of one value, without what padding does to borders.
-
-        Raises:
-            InputError: the luma is not finite.
+        `InputError` where the luma is not finite.
         """
         check_finite_output(luma)
         if levels.is_flat(visible) and levels.is_flat(infrared):
@@ -262,26 +232,20 @@ class Fuser:
     def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Prepare for many images of many sizes, so that at most six shapes are compiled for.
 
-        Without it, each size compiles when it first comes. With it, images are fused inside the
-        smallest shape that holds them: the same result, at the cost of the pixels between.
-
-        Args:
-            sizes: (height, width) of every image to come, repeated sizes too; replaces those of
-                an earlier call. Other sizes still compile by themselves, and so do all of a
-                network that `why_only_whole` keeps whole.
+        Images are then fused inside the smallest shape that holds them: the same result, at the
+        cost of the pixels between. ``sizes`` are (height, width) of every image to come, repeated
+        sizes too, and replace those of an earlier call. Other sizes still compile when they first
+        come, and so do all of a network that `why_only_whole` keeps whole.
         """
-        self._buckets = self._plan(sizes)
-        if self._buckets and self._only_whole():
+        model, params = self._network
+        self._buckets = plan_buckets(model.features, sizes, self._limit)
+        if self._buckets and why_only_whole(model, params, self._run):
             self._buckets = {}
 
     def on(self, device: jax.Device, sharing: int = 1) -> "Fuser":
-        """Return this fuser with its computing on a device.
-
-        ``sharing`` fusers work at a time in the memory that this one may use.
-        """
+        """Return this fuser on a device, where ``sharing`` of them work at a time in its memory."""
         fuser = copy.copy(self)
-        fuser._fuse = self._make_fuse(device=device, sharing=sharing)
-        fuser.device = device
+        fuser._fuse, fuser.device = self._fuse_on(device, sharing), device
         return fuser
 
     def fuse(self, jobs: Iterable[Job], treatment: Treatment = AS_THEY_ARE) -> Generator[Outcome]:
@@ -303,17 +267,12 @@ class Fuser:
         skip_existing: bool = False,
         progress: Callable[[Outcome], None] = lambda outcome: None,
     ) -> list[Outcome]:
-        """Fuse the pairs of two folders of files into a third, as the command does.
+        """Fuse the pairs of two folders into a third on all devices, as ``cddfuse fuse`` does.
 
-        All devices work. What has no description here is as ``cddfuse fuse`` takes it; ``progress``
-        is called with every outcome, in order.
-
-        Returns:
-            The outcomes (`pair_files.Outcome`): of each pair its file, or the error. Errors,
-            warnings and notes are printed, too.
-
-        Raises:
-            InputError: nothing to fuse, or an output exists or would replace an input.
+        The options are those of the command. Returned is an outcome (`pair_files.Outcome`) for each
+        pair: its file, or the error; ``progress`` is called with each, in order. Errors, warnings
+        and notes are printed, too. `InputError` as from the command: with nothing to fuse, or an
+        output that exists.
         """
         rule = rules.parse(pair)
         files = Files(Path(visible), Path(infrared), Path(out), rule, overwrite, skip_existing)
@@ -326,3 +285,9 @@ class Fuser:
             outcomes.append(outcome)
             progress(outcome)
         return outcomes
+
+
+def _range(given: Range | str | tuple[float, float], name: str) -> Range:
+    if isinstance(given, Range):
+        return given
+    return parse_range(given if isinstance(given, str) else ",".join(map(str, given)), name)
