@@ -43,16 +43,35 @@ def main() -> int:
     given = parser.parse_args()
     rule = rules.parse(given.pair)
 
-    from cddfuse_jax.data.checking import check_folders, print_findings
+    from cddfuse_jax.data.checking import check_folders
     from cddfuse_jax.rigs.rig import load_rig
 
     fit = load_rig(given.registration) if given.registration else given.resize
     findings = check_folders(given.vi, given.ir, fit, rule)
     for note in findings.about:
         report(f"note: {note}")
-    print_findings(findings)
+    _show(findings)
     report_notes(findings.notes)
     return 1 if findings.errors else 0
+
+
+def _show(findings) -> None:
+    """Print counts, then a line for everything that is wrong or looks odd (`checking.Findings`)."""
+    print(f"{findings.pairs} pairs")
+    for kind, count in sorted(findings.kinds.items(), key=lambda item: (item[0][0] != "v", item)):
+        print(f"  {count:5d}  {kind}")
+    common = findings.sizes.most_common(5)
+    more = len(findings.sizes) - len(common)
+    listed = ", ".join(f"{size} ({count})" for size, count in common)
+    if common:
+        print(f"  sizes: {listed}" + (f" and {more} more" if more else ""))
+        sides = [int(side) for size in findings.sizes for side in size.split("x")]
+        print(f"  shortest side: {min(sides)} pixels, so data.crop and --size can be at most that")
+    for line in findings.errors:
+        print(f"error: {line}")
+    for line in findings.warnings:
+        print(f"warning: {line}")
+    print(f"{len(findings.errors)} errors, {len(findings.warnings)} warnings")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cddfuse_jax import config as configs
-from cddfuse_jax.data.pipeline import batches, make_source
+from cddfuse_jax.data.pipeline import batches, open_sources
 from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.distributed import Address, joined
 from cddfuse_jax.training.optimizers import adam, learning_rate
@@ -70,7 +70,7 @@ def run(config, stages: str, way: str) -> dict[str, np.ndarray]:
     chosen = jax.devices()[: count or 1]
     devices = Devices(how, BATCH, accumulate, chosen)
     share = (jax.process_index(), jax.process_count())
-    dataset = batches(make_source(config.data), batch_size=BATCH, seed=3, crop=16, share=share)
+    dataset = batches(open_sources(config.data)[0], batch_size=BATCH, seed=3, crop=16, share=share)
     state = jax.device_put(initial_state(config.to_json()), devices.replicated)
     losses, result = [], {}
     for stage in (each for each in make_stages(config, model) if each.name in stages):

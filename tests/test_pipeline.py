@@ -14,6 +14,8 @@ from cddfuse_jax.errors import InputError
 class Numbered:
     """Pairs whose pixels say which pair (hundreds) and which pixel of 4x4 (units) they are."""
 
+    sizes = (("numbered", 4, 4),)
+
     def __init__(self, count=6):
         self.count = count
 
@@ -23,9 +25,6 @@ class Numbered:
     def __getitem__(self, index):
         image = 100 * index + np.arange(16, dtype=np.float32).reshape(4, 4, 1)
         return {"visible": image, "infrared": image + 0.5}
-
-    def sizes(self):
-        yield "numbered", 4, 4
 
 
 def owners_of(dataset, steps):

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from cddfuse_jax import Fuser, evaluate, fuse, register
 from cddfuse_jax import config as configs
-from cddfuse_jax.data.pipeline import make_source
+from cddfuse_jax.data.pipeline import open_sources
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
@@ -185,7 +185,7 @@ def test_a_rig_from_register_to_scores(pairs, tmp_path, monkeypatch, capsys):
     data = configs.release().data
     data.update(source="folders", visible=str(sides[1]), infrared=str(sides[3]))
     data.registration = str(file)
-    pair = make_source(data)[0]
+    pair = open_sources(data)[0][0]
     assert pair["visible"].shape == pair["infrared"].shape == (*rig.size, 1)
 
     with pytest.raises(InputError, match="is of visible and infrared images of 240x180 and 96x72"):

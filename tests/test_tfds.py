@@ -8,7 +8,7 @@ from PIL import Image
 from programs import ends
 
 from cddfuse_jax.data import msrs, tfds_builder
-from cddfuse_jax.data.pipeline import batches, make_source
+from cddfuse_jax.data.pipeline import batches, open_sources
 from cddfuse_jax.data.sources import FolderPairs
 from cddfuse_jax.data.stored_pairs import TfdsPairs
 from cddfuse_jax.errors import InputError
@@ -49,7 +49,7 @@ def test_the_dataset_gives_what_the_folder_gives(folder, directory):
         plain = FolderPairs(folder / split / "vi", folder / split / "ir")
         source = TfdsPairs(directory, split)
         assert len(source) == len(plain) == count
-        assert [size[1:] for size in source.sizes()] == [size[1:] for size in plain.sizes()]
+        assert [size[1:] for size in source.sizes] == [size[1:] for size in plain.sizes]
         for index in range(count):
             for name, image in plain[index].items():
                 assert source[index][name].dtype == np.float32
@@ -60,7 +60,7 @@ def test_the_dataset_gives_what_the_folder_gives(folder, directory):
 
 def test_it_trains_and_travels_without_tensorflow(directory):
     data = ConfigDict({"source": "tfds", "directory": str(directory), "split": "train"})
-    source = make_source(data)
+    source = open_sources(data)[0]
     source[0]
     dataset = batches(source, batch_size=4, seed=1, crop=16, flip=True)
     assert dataset[2]["visible"].shape == (4, 16, 16, 1)
@@ -76,7 +76,7 @@ def test_what_is_missing_is_named(folder, directory, tmp_path, capsys):
     with pytest.raises(InputError, match="no TFDS dataset with a split 'validation'"):
         TfdsPairs(directory, "validation")
     with pytest.raises(InputError, match=r"needs data\.directory"):
-        make_source(ConfigDict({"source": "tfds", "directory": "", "split": "train"}))
+        open_sources(ConfigDict({"source": "tfds", "directory": "", "split": "train"}))
     with pytest.raises(InputError, match="exists already"):
         msrs.build(folder, directory.parents[1])
     with pytest.raises(InputError, match="must hold train/vi and train/ir"):

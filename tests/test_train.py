@@ -150,7 +150,7 @@ def held_out_losses(workdir) -> dict[int, float]:
 def test_the_held_out_loss_is_that_of_the_running_mean_on_those_pairs(tiny_run, tiny_config):
     workdir, state = tiny_run
     training, held_out = make_sources(tiny_config)
-    assert (training.names(), held_out.names()) == (["0", "1", "3", "4"], ["2", "5"])
+    assert (training.names, held_out.names) == (["0", "1", "3", "4"], ["2", "5"])
     stage = make_stages(tiny_config, make_model(tiny_config))[1]
     loss = jax.jit(stage.loss)
     losses = []

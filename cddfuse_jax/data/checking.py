@@ -1,7 +1,6 @@
 """Looking through two folders of pairs: what is there, what is wrong, what looks odd."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,22 +101,3 @@ def _check_pair(images: ImagePair, findings: Findings) -> None:
     findings.warnings.extend(warnings_on(images))
     for note, file in notes_on(images).items():
         findings.notes[note].append(file)
-
-
-def print_findings(findings: Findings, show: Callable[[str], None] = print) -> None:
-    """Print counts, then a line for everything that is wrong or looks odd."""
-    show(f"{findings.pairs} pairs")
-    for kind, count in sorted(findings.kinds.items(), key=lambda item: (item[0][0] != "v", item)):
-        show(f"  {count:5d}  {kind}")
-    common = findings.sizes.most_common(5)
-    more = len(findings.sizes) - len(common)
-    listed = ", ".join(f"{size} ({count})" for size, count in common)
-    if common:
-        show(f"  sizes: {listed}" + (f" and {more} more" if more else ""))
-        sides = [int(side) for size in findings.sizes for side in size.split("x")]
-        show(f"  shortest side: {min(sides)} pixels, so data.crop and --size can be at most that")
-    for line in findings.errors:
-        show(f"error: {line}")
-    for line in findings.warnings:
-        show(f"warning: {line}")
-    show(f"{len(findings.errors)} errors, {len(findings.warnings)} warnings")

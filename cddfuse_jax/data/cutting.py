@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cddfuse_jax import console, files
-from cddfuse_jax.data.preparing import prepared
+from cddfuse_jax.data.sources import prepared
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.ranges import AUTO, Range
 from cddfuse_jax.pairs.find import find_pairs

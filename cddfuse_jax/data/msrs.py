@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cddfuse_jax.console import progress, report
+from cddfuse_jax.console import progress
 from cddfuse_jax.errors import InputError, WriteError, install, one_line
 from cddfuse_jax.images.levels import grey_8_bit, in_8_bits
-from cddfuse_jax.pairs.find import Pair, find_pairs
+from cddfuse_jax.pairs.find import Pair, Pairs, find_pairs
 from cddfuse_jax.pairs.read import read_pair
 
 try:
@@ -54,8 +54,8 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
         )
 
     def _split_generators(self, _) -> dict[str, Iterator]:
-        pairs = split_pairs(self.folder)
-        return {split: self._generate_examples(pairs[split], split) for split in pairs}
+        found = split_pairs(self.folder)
+        return {split: self._generate_examples(found[split].pairs, split) for split in found}
 
     def _generate_examples(self, pairs: list[Pair], split: str) -> Iterator[tuple[int, dict]]:
         for number, pair in enumerate(progress(pairs, f"writing {split}", unit="pair")):
@@ -75,20 +75,15 @@ class Msrs(tfds.core.GeneratorBasedBuilder if tfds else object):
             )
 
 
-def split_pairs(folder: str | Path) -> dict[str, list[Pair]]:
-    """Find the pairs of each split that the folder has; files without a partner are reported."""
+def split_pairs(folder: str | Path) -> dict[str, Pairs]:
+    """Find the pairs of each split that the folder has."""
     root, found = Path(folder), {}
     for split in SPLITS:
         if not (root / split).is_dir():
             continue
-        pairs = find_pairs(root / split / "vi", root / split / "ir")
-        for note in pairs.notes:
-            report(f"note: {note}")
-        for file in pairs.only_visible + pairs.only_infrared:
-            report(f"{file}: left out, it has no partner")
-        if not pairs.pairs:
+        found[split] = find_pairs(root / split / "vi", root / split / "ir")
+        if not found[split].pairs:
             raise InputError(f"{root / split}: no image in vi has the name of one in ir")
-        found[split] = pairs.pairs
     if not found:
         raise InputError(
             f"{root}: must hold train/vi and train/ir, and perhaps test/vi and test/ir"
@@ -105,7 +100,7 @@ def build(folder: str | Path, out: str | Path) -> Path:
     """
     if tfds is None:
         raise InputError(f"this needs TensorFlow Datasets: {install('tfds')}")
-    split_pairs(folder)
+    split_pairs(folder)  # refuses before anything is written
     builder = Msrs(folder=folder, data_dir=str(out), file_format="array_record")
     directory = Path(builder.data_path)
     if directory.exists():

@@ -10,14 +10,9 @@ from cddfuse_jax.config.fields import SOURCES
 from cddfuse_jax.data.augmentation import ALIKE, Augmentation, CameraVariation
 from cddfuse_jax.data.selection import Joined, Subset, every_nth, named, spread
 from cddfuse_jax.data.skipping import SkippingSource
-from cddfuse_jax.data.sources import (
-    FolderPairs,
-    Images,
-    Source,
-    SyntheticPairs,
-)
+from cddfuse_jax.data.sources import FolderPairs, Images, Source, SyntheticPairs
 from cddfuse_jax.data.stored_pairs import H5Patches, TfdsPairs
-from cddfuse_jax.errors import InputError, did_you_mean
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_local, listed
 from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
@@ -27,7 +22,7 @@ from cddfuse_jax.rigs.rig import load_rig
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
     """Open the pairs to train on, and those held out, that a config describes."""
     held_out = config.held_out
-    sources = _open(config.data, config.skip_bad_pairs)
+    sources = open_sources(config.data, config.skip_bad_pairs)
     source = Joined(sources)
     chosen = named(source, config.data.names) if config.data.names else set(range(len(source)))
     out = named(source, held_out.names) if held_out.names else set()
@@ -40,30 +35,21 @@ def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | No
     if held_out.visible or held_out.infrared:
         folders = config.copy_and_resolve_references().data
         folders.update(source="folders", visible=held_out.visible, infrared=held_out.infrared)
-        holding += _open(folders, config.skip_bad_pairs)
+        holding += open_sources(folders, config.skip_bad_pairs)
     kept = SkippingSource if config.skip_bad_pairs else (lambda source: source)
     return kept(training), kept(spread(Joined(holding), held_out.count)) if holding else None
-
-
-def make_source(data: ml_collections.ConfigDict) -> Source:
-    """Open the pairs that a config's ``data`` describes.
-
-    ``data.source`` is "folders" (it reads ``visible`` and ``infrared``, each a folder or several
-    as A,B, paired by ``pair``), "hdf5" (``file``), "tfds" (``directory``, ``split``) or
-    "synthetic" (``count``, ``height``, ``width``).
-
-    Raises:
-        InputError: the name is unknown, a path is not given, or the source refuses what it finds.
-    """
-    sources = _open(data)
-    return sources[0] if len(sources) == 1 else Joined(sources)
 
 
 def _selected(source: Source, indices: set[int]) -> Source:
     return source if len(indices) == len(source) else Subset(source, sorted(indices))
 
 
-def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Source]:
+def open_sources(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Source]:
+    """Open the pairs that a config's ``data`` describes: a source for each pair of folders.
+
+    Raises:
+        InputError: a path is not given, or the source refuses what it finds.
+    """
     match data.source:
         case "folders":
             visible, infrared = (listed(_given(data, side)) for side in ("visible", "infrared"))
@@ -88,8 +74,7 @@ def _open(data: ml_collections.ConfigDict, keep_bad: bool = False) -> list[Sourc
             return [TfdsPairs(_given(data, "directory"), _given(data, "split"))]
         case "synthetic":
             return [SyntheticPairs(data.count, data.height, data.width)]
-    hint = did_you_mean(str(data.source), SOURCES)
-    raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}{hint}")
+    raise InputError(f"data.source must be one of {', '.join(SOURCES)}, got {data.source!r}")
 
 
 def _given(data: ml_collections.ConfigDict, field: str) -> str:
@@ -112,7 +97,7 @@ def batches(
     *,
     batch_size: int,
     seed: int,
-    crop: int | None = None,
+    crop: int = 0,
     flip: bool = False,
     cameras: CameraVariation = ALIKE,
     crops_per_pair: int = 1,
@@ -128,7 +113,7 @@ def batches(
         source: Pairs of HxWx1 images.
         batch_size: Pairs per batch.
         seed: From 0 to 2**32 - 1.
-        crop: Side in pixels of a random square window; None or 0 takes images whole.
+        crop: Side in pixels of a random square window; 0 takes images whole.
         flip: Whether to mirror left-right and top-bottom, each with probability 1/2.
         cameras: How far the look of each image is varied.
         crops_per_pair: How often a pair comes in one epoch.
@@ -143,7 +128,6 @@ def batches(
             not fill one batch, or a number is out of range. Later, from ``[step]``: a file of the
             source cannot be read.
     """
-    crop = crop or 0
     part, parts = share
     if batch_size % parts:
         raise InputError(
@@ -193,7 +177,7 @@ def prefetch(
 
 def _check_sizes(source: Source, crop: int) -> None:
     first = None
-    for name, height, width in filter(None, source.sizes()):
+    for name, height, width in filter(None, source.sizes):
         first = first or (name, height, width)
         if crop and min(height, width) < crop:
             raise InputError(

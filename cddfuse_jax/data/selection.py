@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from cddfuse_jax.data.sources import Images, Size, Source
+from cddfuse_jax.data.sources import Images, Source
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.listing import unended
 
@@ -16,6 +16,8 @@ class Joined:
 
     def __init__(self, sources: Sequence[Source]):
         self.sources = sources
+        self.names = [name for source in sources for name in source.names]  # two may share some
+        self.sizes = [size for source in sources for size in source.sizes]
         self._ends = list(itertools.accumulate(map(len, sources)))
 
     def __len__(self) -> int:
@@ -25,36 +27,20 @@ class Joined:
         number = bisect.bisect_right(self._ends, index)
         return self.sources[number][index - (self._ends[number - 1] if number else 0)]
 
-    def names(self) -> list[str]:
-        """Return the name of every pair; two sources may share some."""
-        return [name for source in self.sources for name in source.names()]
-
-    def sizes(self) -> list[Size | None]:
-        """Return file, height and width of every pair, None where its header cannot be read."""
-        return [size for source in self.sources for size in source.sizes()]
-
 
 class Subset:
     """Some pairs of a source, by their numbers."""
 
     def __init__(self, source: Source, indices: Iterable[int]):
         self.source, self.indices = source, list(indices)
+        self.names = [source.names[index] for index in self.indices]
+        self.sizes = [source.sizes[index] for index in self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Images:
         return self.source[self.indices[index]]
-
-    def names(self) -> list[str]:
-        """Return the name of every pair."""
-        names = self.source.names()
-        return [names[index] for index in self.indices]
-
-    def sizes(self) -> list[Size | None]:
-        """Return file, height and width of every pair, None where its header cannot be read."""
-        sizes = self.source.sizes()
-        return [sizes[index] for index in self.indices]
 
 
 def named(source: Source, file: str | os.PathLike) -> set[int]:
@@ -63,7 +49,7 @@ def named(source: Source, file: str | os.PathLike) -> set[int]:
         lines = Path(file).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: no text file with a name a line ({error})") from None
-    found = [unended(name) for name in source.names()]
+    found = [unended(name) for name in source.names]
     known = set(found)
     wanted = {unended(line.strip()) for line in lines if line.strip()}
     wanted = {name if name in known else PurePath(name).name for name in wanted}

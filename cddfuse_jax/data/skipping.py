@@ -1,10 +1,9 @@
 """A source that replaces pairs which cannot be read, so that one bad file does not end a run."""
 
 import threading
-from collections.abc import Sequence
 
 from cddfuse_jax.console import report_error
-from cddfuse_jax.data.sources import Images, Size, Source
+from cddfuse_jax.data.sources import Images, Source
 from cddfuse_jax.errors import InputError
 
 
@@ -19,7 +18,7 @@ class SkippingSource:
     """
 
     def __init__(self, source: Source):
-        self.source = source
+        self.source, self.names, self.sizes = source, source.names, source.sizes
         self.skipped: set[int] = set()
         self._lock = threading.Lock()  # batches are read in threads
 
@@ -33,14 +32,6 @@ class SkippingSource:
             except InputError as error:
                 self._note(candidate, error)
         raise InputError(f"none of the {len(self)} pairs can be read")
-
-    def names(self) -> Sequence[str]:
-        """Return the name of every pair."""
-        return self.source.names()
-
-    def sizes(self) -> Sequence[Size | None]:
-        """Return file, height and width of every pair, None where its header cannot be read."""
-        return self.source.sizes()
 
     def _note(self, index: int, error: InputError) -> None:
         with self._lock:

@@ -1,43 +1,54 @@
 """Where pairs come from: two folders, or the procedural scenes; `stored_pairs` has the rest.
 
 A source has a length, and ``source[i]`` is a pair {"visible": HxWx1, "infrared": HxWx1}, float32 in
-[0, 1]. ``names()`` and ``sizes()`` cover every pair without reading any pixel.
+[0, 1]. What it says of its pairs it knows without reading any pixel.
 """
 
 import os
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float
 
 from cddfuse_jax.console import report
-from cddfuse_jax.data.preparing import prepared
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import levels
 from cddfuse_jax.images.ranges import AUTO, Range
 from cddfuse_jax.pairs.find import find_pairs, no_pairs
-from cddfuse_jax.pairs.read import read_pair, read_pair_size
+from cddfuse_jax.pairs.read import ImagePair, read_pair, read_pair_size
 from cddfuse_jax.pairs.rules import Rule
 from cddfuse_jax.rigs.rig import Rig
 
 Images = dict[str, np.ndarray]
 Size = tuple[str, int, int]  # what it is of, height, width
+Sizes = list[Size | None]
 
 
 class Source(Protocol):
-    """What `batches` needs of a source of pairs."""
+    """What `batches` needs of a source of pairs.
+
+    Attributes:
+        names: of every pair.
+        sizes: file (or what else it is), height and width of every pair; None where its header
+            cannot be read.
+    """
+
+    names: list[str]
+    sizes: Sizes
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Images: ...
 
-    def names(self) -> Sequence[str]:
-        """Return the name of every pair."""
-        ...
 
-    def sizes(self) -> Sequence[Size | None]:
-        """Return file, height and width of every pair, None where its header cannot be read."""
-        ...
+def prepared(images: ImagePair) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Return a pair as training reads it, in [0, 1]: of 8-bit files as the release prepares them.
+
+    Visible is luma, not rounded; infrared is what is fused: grey rounded to 8 bits of an 8-bit
+    file, luma at full depth of a deeper one.
+    """
+    return levels.luma(images.visible.pixels), levels.network_input(images.infrared.pixels)
 
 
 class FolderPairs:
@@ -67,7 +78,7 @@ class FolderPairs:
     ):
         self._rig, self._ranges = rig, ranges
         found = find_pairs(visible, infrared, rule)
-        self.pairs = found.pairs
+        self.pairs, self.names = found.pairs, [pair.name for pair in found.pairs]
         alone = [str(file) for file in found.only_visible + found.only_infrared]
         if not self.pairs:
             raise InputError(no_pairs(visible, infrared, len(alone), rule))
@@ -76,15 +87,15 @@ class FolderPairs:
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
-        self._sizes: list[Size | None] = []
+        self.sizes: Sizes = []
         for pair in self.pairs:
             try:
-                self._sizes.append((str(pair.visible), *read_pair_size(pair, fit=rig)))
+                self.sizes.append((str(pair.visible), *read_pair_size(pair, fit=rig)))
             except InputError:
                 if not keep_bad:
                     raise
-                self._sizes.append(None)
-        if not any(self._sizes):
+                self.sizes.append(None)
+        if not any(self.sizes):
             raise InputError(f"none of the {len(self.pairs)} pairs in {visible} can be read")
 
     def __len__(self) -> int:
@@ -92,43 +103,28 @@ class FolderPairs:
 
     def __getitem__(self, index: int) -> Images:
         visible, infrared = prepared(read_pair(self.pairs[index], self._rig, self._ranges))
-        size = self._sizes[index]
+        size = self.sizes[index]
         if size is None or visible.shape != size[1:]:
             raise InputError(f"{self.pairs[index].visible}: changed since the start of this run")
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
 
-    def names(self) -> list[str]:
-        """Return the pairs' names, without ending."""
-        return [pair.name for pair in self.pairs]
-
-    def sizes(self) -> list[Size | None]:
-        """Return visible file, height and width of every pair, as in the headers at the start."""
-        return self._sizes
-
 
 class SyntheticPairs:
-    """Procedural scenes, all of one size; different seeds share no scene."""
+    """Procedural scenes, all of one size."""
 
-    def __init__(self, count: int, height: int, width: int, seed: int = 0):
-        if min(count, height, width) < 1 or seed < 0:
+    def __init__(self, count: int, height: int, width: int):
+        if min(count, height, width) < 1:
             raise InputError(
-                "synthetic pairs need count, height and width of at least 1 and a seed of at "
-                f"least 0, got count {count}, height {height}, width {width}, seed {seed}"
+                "synthetic pairs need data.count, data.height and data.width of at least 1, got "
+                f"{count}, {height} and {width}"
             )
-        self.count, self.height, self.width, self.seed = count, height, width, seed
+        self.names = [str(index) for index in range(count)]
+        self.sizes: Sizes = [("procedural scenes", height, width)] * count
+        self._shape = height, width
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Images:
-        scene = (self.seed << 32) + index
-        visible, infrared = synthetic_pair(scene, self.height, self.width)
+        visible, infrared = synthetic_pair(index, *self._shape)
         return {"visible": visible[..., None], "infrared": infrared[..., None]}
-
-    def names(self) -> list[str]:
-        """Return the scenes' numbers."""
-        return [str(index) for index in range(self.count)]
-
-    def sizes(self) -> list[Size]:
-        """Return the one size that all scenes have, for each."""
-        return [("procedural scenes", self.height, self.width)] * self.count

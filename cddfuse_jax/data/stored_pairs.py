@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from cddfuse_jax.data.cutting import INFRARED_GROUP, VISIBLE_GROUP
-from cddfuse_jax.data.sources import Images, Size
+from cddfuse_jax.data.sources import Images, Sizes
 from cddfuse_jax.errors import InputError, install, one_line
 from cddfuse_jax.images.levels import luma
 
@@ -21,7 +21,6 @@ class H5Patches:
     """Patches in the release's HDF5 format, in the order of their numbers.
 
     Groups ``vis_patchs`` and ``ir_patchs``, in each one dataset "0", "1", ... of 1xHxW floats.
-    Every process opens the file for itself, when it first reads from it.
 
     Raises:
         InputError: the file is missing, no HDF5, or not of that format. Later, from ``source[i]``:
@@ -34,7 +33,7 @@ class H5Patches:
         self._process: int | None = None
         try:
             with h5py.File(self.path, "r") as opened:
-                self.keys, self._sizes = self._inspect(opened)
+                self.names, self.sizes = self._inspect(opened)
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such file") from None
         except InputError:
@@ -48,7 +47,7 @@ class H5Patches:
                 ) from None
             raise InputError(f"{self.path}: no HDF5 file that can be read ({reason})") from None
 
-    def _inspect(self, opened: h5py.File) -> tuple[list[str], list[tuple[str, int, int]]]:
+    def _inspect(self, opened: h5py.File) -> tuple[list[str], Sizes]:
         groups = [opened.get(name) for name in (VISIBLE_GROUP, INFRARED_GROUP)]
         if not all(isinstance(group, h5py.Group) for group in groups):
             raise InputError(
@@ -65,7 +64,7 @@ class H5Patches:
         if not all(key.isdecimal() for key in visible):
             raise InputError(f"{self.path}: patches must be numbered 0, 1, ... in each group")
         keys = sorted(visible, key=int)
-        sizes = []
+        sizes: Sizes = []
         for key in keys:
             shapes: list[tuple[int, ...]] = [getattr(group[key], "shape", ()) for group in groups]
             if shapes[0] != shapes[1] or len(shapes[0]) != 3 or shapes[0][0] != 1:
@@ -79,10 +78,10 @@ class H5Patches:
         return keys, sizes
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Images:
-        key = self.keys[index]
+        key = self.names[index]
         try:
             visible, infrared = (
                 np.asarray(self._opened()[group][key], np.float32)[0, :, :, None]
@@ -100,14 +99,6 @@ class H5Patches:
                 )
         return {"visible": visible, "infrared": infrared}
 
-    def names(self) -> list[str]:
-        """Return the patches' numbers."""
-        return self.keys
-
-    def sizes(self) -> list[Size]:
-        """Return name, height and width of every patch."""
-        return self._sizes
-
     def _opened(self) -> h5py.File:
         # A handle must not cross a fork.
         if self._process != os.getpid():
@@ -121,8 +112,7 @@ class H5Patches:
 class TfdsPairs:
     """A split of a TFDS dataset, as `cddfuse_jax.data.tfds_builder` writes it.
 
-    Images are read as `FolderPairs` reads the files that they were written from. Every process
-    opens the dataset for itself, when it first reads from it.
+    Images are read as `FolderPairs` reads the files that they were written from.
 
     Raises:
         InputError: TFDS is not installed, or there is no such dataset or split.
@@ -133,7 +123,7 @@ class TfdsPairs:
         self._pairs: Any = None
         self._process: int | None = None
         try:
-            self._sizes = [
+            self.sizes: Sizes = [
                 (example["name"].decode(), int(example["height"]), int(example["width"]))
                 for example in self._open(skip=("visible", "infrared"))
             ]
@@ -148,8 +138,10 @@ class TfdsPairs:
                 "make one with python -m cddfuse_jax.data.tfds_builder"
             ) from None
 
+        self.names = [size[0] for size in self.sizes if size]
+
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self.sizes)
 
     def __getitem__(self, index: int) -> Images:
         if self._process != os.getpid():
@@ -157,14 +149,6 @@ class TfdsPairs:
         example = self._pairs[index]
         infrared = example["infrared"].astype(np.float32) / np.float32(255)
         return {"visible": luma(example["visible"])[..., None], "infrared": infrared}
-
-    def names(self) -> list[str]:
-        """Return the pairs' names, as they are stored with the images."""
-        return [name for name, _, _ in self._sizes]
-
-    def sizes(self) -> list[Size]:
-        """Return name, height and width of every pair, as they are stored with the images."""
-        return self._sizes
 
     def _open(self, skip: tuple[str, ...] = ()):
         import tensorflow_datasets as tfds  # an extra, and slow to import

@@ -5,27 +5,12 @@ give off. Outlines are shared; texture and lamps are seen in visible light only,
 show in infrared only. Positions and lengths are in image heights, x to the right and y down.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import scipy  # whose parts are imported when first used
 
 
-class Scene(NamedTuple):
-    """Both images of a scene, float32 HxW in [0, 1], and the boolean HxW mask of warm targets."""
-
-    visible: np.ndarray
-    infrared: np.ndarray
-    targets: np.ndarray
-
-
 def synthetic_pair(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the pair of a seed: (visible, infrared), float32 HxW in [0, 1]."""
-    return synthetic_scene(seed, height, width)[:2]
-
-
-def synthetic_scene(seed: int, height: int, width: int) -> Scene:
-    """Return the pair of a seed together with the mask of its people and vehicles."""
     canvas = _Canvas(np.random.default_rng(seed), height, width)
     rng, span, horizon = canvas.rng, canvas.span, canvas.rng.uniform(0.3, 0.45)
     _sky_and_ground(canvas, horizon)
@@ -40,29 +25,29 @@ def synthetic_scene(seed: int, height: int, width: int) -> Scene:
     images = 1 - np.exp(-2.4 * light), scipy.ndimage.gaussian_filter(canvas.warmth, 0.7)
     noisy = [x + 0.01 * rng.standard_normal(x.shape, np.float32) for x in images]
     visible, infrared = np.clip(noisy, 0, 1, dtype=np.float32)
-    return Scene(visible, infrared, canvas.targets > 0.5)
+    return visible, infrared
 
 
 class _Canvas:
     """The scene before the cameras, in layers of HxW float32.
 
     reflectance: share of light that comes back. warmth: what the infrared camera shows. emission:
-    light given off, as a share of full daylight. targets: 1 on people and vehicles.
+    light given off, as a share of full daylight.
     """
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.rng, self.height, self.span = rng, height, width / height
         self.y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         self.x = ((np.arange(width, dtype=np.float32) + 0.5) / height)[None]
-        self.layers = np.zeros((4, height, width), np.float32)
-        self.reflectance, self.warmth, self.emission, self.targets = self.layers
+        self.layers = np.zeros((3, height, width), np.float32)
+        self.reflectance, self.warmth, self.emission = self.layers
         # Day, dusk or night; the dark ones more often, since there infrared helps.
         low, high = ((0.75, 1.0), (0.3, 0.5), (0.12, 0.22))[rng.choice(3, p=(0.3, 0.3, 0.4))]
         self.daylight = rng.uniform(low, high)
         self.lit = self.daylight < 0.6  # lamps and windows are
 
     def box(self, x0, y0, x1, y1, surface, radius=0.0) -> None:
-        """Paint a rounded rectangle with a surface: reflectance, warmth, emission, target."""
+        """Paint a rounded rectangle with a surface: reflectance, warmth, emission."""
         edge = 1 / self.height
         rows = slice(*np.searchsorted(self.y[:, 0], (y0 - edge, y1 + edge)))
         columns = slice(*np.searchsorted(self.x[0], (x0 - edge, x1 + edge)))
@@ -88,31 +73,31 @@ def _sky_and_ground(canvas: _Canvas, horizon: float) -> None:
     """Paint clouds, soil with grain that visible light alone shows, and a road."""
     rng, y, clouds = canvas.rng, canvas.y, canvas.noise(0.2)
     bright = (0.55 + 0.5 * y / horizon + 0.15 * clouds) * canvas.daylight
-    canvas.paint(y < horizon, (0, 0.08 + 0.12 * y / horizon + 0.03 * clouds, bright, 0))
+    canvas.paint(y < horizon, (0, 0.08 + 0.12 * y / horizon + 0.03 * clouds, bright))
     grain, depth = canvas.noise(0.02), np.maximum(y - horizon, 0) / (1 - horizon)
     soil = rng.uniform(0.25, 0.4) + (0.08 + 0.2 * depth) * grain
-    canvas.paint(y >= horizon, (soil, rng.uniform(0.28, 0.4) + 0.06 * clouds, 0, 0))
+    canvas.paint(y >= horizon, (soil, rng.uniform(0.28, 0.4) + 0.06 * clouds, 0))
     aside = np.abs(canvas.x - canvas.span * rng.uniform(0.3, 0.7)) - 0.02 - 0.5 * depth
     road = np.clip(-aside * canvas.height + 0.5, 0, 1) * (y >= horizon)
-    canvas.paint(road, (rng.uniform(0.16, 0.28) + 0.05 * grain, rng.uniform(0.42, 0.55), 0, 0))
+    canvas.paint(road, (rng.uniform(0.16, 0.28) + 0.05 * grain, rng.uniform(0.42, 0.55), 0))
 
 
 def _building(canvas: _Canvas, x0: float, x1: float, horizon: float) -> None:
     """Paint a wall with stains, and windows, which mirror the cold sky in infrared."""
     rng, top = canvas.rng, horizon - canvas.rng.uniform(0.12, 0.3)
     wall, warm = rng.uniform(0.2, 0.6) + 0.08 * canvas.noise(0.03), rng.uniform(0.35, 0.55)
-    canvas.box(x0, top, x1, horizon + 0.03, (wall, warm, 0, 0))
+    canvas.box(x0, top, x1, horizon + 0.03, (wall, warm, 0))
     for x in np.arange(x0 + 0.03, x1 - 0.06, 0.08):
         for y in np.arange(top + 0.03, horizon - 0.05, 0.1):
             shining = 0.75 * (canvas.lit and rng.random() < 0.3)
-            canvas.box(x, y, x + 0.045, y + 0.06, (0.1, warm - 0.2, shining, 0))
+            canvas.box(x, y, x + 0.045, y + 0.06, (0.1, warm - 0.2, shining))
 
 
 def _post(canvas: _Canvas, x: float, foot: float) -> None:
     """Paint a cold post, whose lamp burns when it is dark."""
     top = max(foot - canvas.rng.uniform(0.3, 0.42), 0.03)
-    canvas.box(x - 0.007, top, x + 0.007, foot, (0.65, 0.1, 0, 0))
-    lamp = (0.7, 0.75 if canvas.lit else 0.2, 1.2 * canvas.lit, 0)
+    canvas.box(x - 0.007, top, x + 0.007, foot, (0.65, 0.1, 0))
+    lamp = (0.7, 0.75 if canvas.lit else 0.2, 1.2 * canvas.lit)
     canvas.box(x - 0.025, top - 0.01, x + 0.025, top + 0.015, lamp, 0.01)
 
 
@@ -147,4 +132,4 @@ def _parts(canvas: _Canvas, x: float, foot: float, size: float, parts) -> None:
     """Paint boxes of left, right, top, bottom, radius (in sizes), reflectance, warmth, emission."""
     for left, right, top, bottom, radius, *surface in parts:
         sides = (x + left * size, foot - top * size, x + right * size, foot - bottom * size)
-        canvas.box(*sides, (*surface, 1), radius * size)
+        canvas.box(*sides, surface, radius * size)

@@ -8,7 +8,7 @@ MSRS holds train/{vi,ir} and test/{vi,ir}. Then train with --config.data.source=
 
 from pathlib import Path
 
-from cddfuse_jax.console import ArgumentParser, run
+from cddfuse_jax.console import ArgumentParser, report, run
 
 
 def main() -> None:
@@ -23,8 +23,14 @@ def main() -> None:
 
     from cddfuse_jax.data.msrs import build, split_pairs
 
+    found = split_pairs(given.data)
+    for pairs in found.values():
+        for note in pairs.notes:
+            report(f"note: {note}")
+        for file in pairs.only_visible + pairs.only_infrared:
+            report(f"{file}: left out, it has no partner")
     directory = build(given.data, given.out)
-    counts = ", ".join(f"{len(p)} {split}" for split, p in split_pairs(given.data).items())
+    counts = ", ".join(f"{len(pairs.pairs)} {split}" for split, pairs in found.items())
     print(f"{directory}: {counts} pairs; train with --config.data.source=tfds")
 
 

@@ -29,7 +29,7 @@ class HeldOut:
 
     def __init__(self, source: Source, crop: int, precision: Precision):
         self.source = source
-        sides = (min(size[1:]) for size in source.sizes() if size is not None)
+        sides = (min(size[1:]) for size in source.sizes if size is not None)
         self.crop = min([crop, *sides])
         self._precision = precision
         self._compiled: dict[str, Any] = {}

@@ -83,7 +83,7 @@ def train_and_evaluate(
         "steps_per_epoch": epoch,
         "pairs": len(source),
         "held out": len(held_out_source or ()),
-        "held out names": held_out_source.names() if held_out_source else [],
+        "held out names": held_out_source.names if held_out_source else [],
         "own": digests(code),
     }
 
