@@ -30,8 +30,6 @@ def test_a_pair_taken_apart(tiny_params):
     assert_agrees(np.stack([parts.base[:2], parts.detail[:2]]), means, tiny_params, pair)
     np.testing.assert_array_equal(parts.images[:2], pair[..., 0])
     assert_fused(parts.images[2], model, tiny_params, visible, infrared)
-    assert 1e-9 < parts.inverse_error < 1e-3
-    assert parts.inverse_error_float64 < 1e-12
     drawn = grid(parts)
     assert drawn.shape == (3 * 40 + 2 * GAP, 3 * 56 + 2 * GAP)
     for panel, image in ((drawn[:40, :56], visible), (drawn[-40:, :56], parts.images[2])):

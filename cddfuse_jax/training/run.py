@@ -15,8 +15,9 @@ from cddfuse_jax.data.augmentation import CameraVariation
 from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
 from cddfuse_jax.models.precision import computed
 from cddfuse_jax.training.checkpoints import Checkpoints
+from cddfuse_jax.training.decomposing import decompose
 from cddfuse_jax.training.distributed import is_first
-from cddfuse_jax.training.feature_pictures import decomposition_picture
+from cddfuse_jax.training.feature_pictures import grid
 from cddfuse_jax.training.held_out import HeldOut
 from cddfuse_jax.training.log import TrainLog
 from cddfuse_jax.training.parallel import Devices
@@ -125,10 +126,10 @@ def train_and_evaluate(
     profile = Profile(workdir / "profile", profile_steps if is_first() else None)
 
     def picture(state: TrainState) -> Path:
-        pair = {name: image[:320, :320] for name, image in source[0].items()}
+        pair = {name: image[:320, :320, 0] for name, image in source[0].items()}
         exact, params = model.clone(dtype=None), jax.device_get(state.fusing_params)
-        drawn = decomposition_picture(exact, params, **pair, residual=config.residual)
-        return log.picture(int(state.step), drawn)
+        parts = decompose(exact, params, **pair, residual=config.residual)
+        return log.picture(int(state.step), grid(parts))
 
     step, stopping, steps = start, False, prefetch(dataset, start)
     with log, contextlib.closing(profile):
