@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cddfuse_jax import huge_pages, signals
@@ -114,12 +114,18 @@ def report_error(line: str) -> None:
     report_per_process(f"error: {escaped(line)}")
 
 
-def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
-    """Print one line per note, with how many images and which of them it is about."""
+def note_lines(notes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield one line per note, with how many images and which of them it is about."""
     for note, names in notes.items():
         more = ", ..." if len(names) > 3 else ""
         images = "1 image" if len(names) == 1 else f"{len(names)} images"
-        report_per_process(f"note: {images}: {note} ({', '.join(names[:3])}{more})")
+        yield f"{images}: {note} ({', '.join(names[:3])}{more})"
+
+
+def report_notes(notes: Mapping[str, Sequence[str]]) -> None:
+    """Print `note_lines`."""
+    for line in note_lines(notes):
+        report_per_process(f"note: {line}")
 
 
 def _write(line: str) -> None:

@@ -1,9 +1,10 @@
 """Runs scored on the scenes that all of them have, ranked, and the report of it."""
 
 import contextlib
+from collections import defaultdict
 from pathlib import Path
 
-from cddfuse_jax.console import report
+from cddfuse_jax.console import note_lines, report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation import DEFAULT_BASELINES, REPORT_FILES
 from cddfuse_jax.evaluation.latex import check_columns, latex_table
@@ -40,27 +41,17 @@ def evaluate(
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
-    Writes scores.csv, means.csv, summary.json and report.html. Leftovers, files that cannot be
-    scored and what was changed in reading get one line each on standard error. A scene
-    that fails in any run is in no row's mean, so that all rows are over the same images. Nothing
-    is written before all is scored, and then all files or none.
+    Writes scores.csv, means.csv, summary.json and report.html to ``out``, and a table of means to
+    the file ``latex``. Leftovers, files that cannot be scored and what was changed in reading get
+    one line each on standard error. A scene that fails in any run is in no row's mean, so that all
+    rows are over the same images. Nothing is written before all is scored, and then all files or
+    none.
 
-    Args:
-        runs: what to score; names differ.
-        visible: folder of the visible images (for medical pairs: of MRI).
-        infrared: folder of the infrared images (for medical pairs: of CT, PET or SPECT).
-        out: folder of the report, made if missing.
-        protocol: a name in `PROTOCOLS`.
-        baselines: names in `BASELINES`.
-        dataset: a name in `PUBLISHED`, whose published rows are shown; or None.
-        workers: processes; None for one per CPU. See `score_scenes`.
-        names: the scores to compute; None for all of the protocol.
-        reference: the run that all others are compared with; None for the first of several runs.
-        latex: a file to write the table of means to, as journals print it; or None.
-        columns: the scores of that table; () for the terminal's, eight at most.
-        overwrite: whether a report that is in ``out`` is replaced.
-        rule: how the sources' names go together, see `pairs.find.find_pairs`.
-        rig: the registration with which the images were fused; None for sources of one size.
+    ``protocol``, ``baselines`` and ``dataset`` are names in `PROTOCOLS`, `BASELINES` and
+    `PUBLISHED`; ``names`` the scores to compute, None for all of the protocol; ``reference`` the
+    run that all others are compared with, None for the first of several; ``columns`` the scores of
+    the table in LaTeX, () for the terminal's, eight at most; ``rule`` how the sources' names go
+    together; ``rig`` the registration with which the images were fused.
 
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored; or a
@@ -94,7 +85,11 @@ def evaluate(
     scored = [outcome for outcome in outcomes if not outcome.errors]
     if not scored:
         raise InputError(f"none of {len(outcomes)} images could be scored, see above")
-    notes = _notes_on_files(scored) + _remarks(runs, scored, protocol, dataset)
+    about = defaultdict(list)
+    for outcome in scored:
+        for note, name in outcome.notes:
+            about[note].append(name)
+    notes = [*note_lines(about), *_remarks(runs, scored, protocol, dataset)]
     for line in notes:
         report(f"note: {line}")
     found = {outcome.name for outcome in scored}
@@ -136,19 +131,6 @@ def _check_runs(runs: list[Run], reference: str | None) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"runs need names that differ, two are {name!r}; give NAME=DIR")
-
-
-def _notes_on_files(scored: list[SceneScores]) -> list[str]:
-    """One line per note, with how many files it is about and the first of them."""
-    about: dict[str, list[str]] = {}
-    for outcome in scored:
-        for note, name in outcome.notes:
-            about.setdefault(note, []).append(name)
-    lines = []
-    for note, names in about.items():
-        count = "1 image" if len(names) == 1 else f"{len(names)} images"
-        lines.append(f"{count}: {note} ({', '.join(names[:3])}{', ...' if names[3:] else ''})")
-    return lines
 
 
 def _remarks(

@@ -25,8 +25,8 @@ def rank(rows: list[Row], metrics: dict[str, Metric], reference: str | None) -> 
     ranks: dict[str, dict[str, float]] = {row.label: {} for row in scored}
     for name, metric in metrics.items():
         means = [row.means[name] * (-1 if metric.higher_is_better else 1) for row in scored]
-        for row, position in zip(scored, _ranks(means), strict=True):
-            ranks[row.label][name] = position
+        for row, position in zip(scored, scipy.stats.rankdata(means), strict=True):
+            ranks[row.label][name] = float(position)
     return Ranking(
         reference,
         ranks,
@@ -34,10 +34,6 @@ def rank(rows: list[Row], metrics: dict[str, Metric], reference: str | None) -> 
         {row.label: _intervals(row.label, metrics, values) for row in scored},
         _comparisons(scored, metrics, values, reference) if reference else [],
     )
-
-
-def _ranks(values: list[float]) -> list[float]:
-    return [float(x) for x in scipy.stats.rankdata(values)]
 
 
 def _intervals(label: str, metrics, values) -> dict[str, tuple[float, float]]:

@@ -129,14 +129,8 @@ def _row(name: str, kind: str, source: str, seeds: list[list[dict[str, float]]])
 def published_rows(dataset: str, protocol: Protocol) -> list[Row]:
     """Rows published for a key of `PUBLISHED`, in the scores that ``protocol`` does not change."""
     same = {n for n, metric in protocol.metrics.items() if "release" in metric.protocols}
-    return [
-        Row(
-            row.method,
-            "published",
-            row.source,
-            {score: value for score, value in row.scores.items() if score in same},
-            {},
-            [],
-        )
-        for row in PUBLISHED[dataset].rows
-    ]
+    rows = []
+    for row in PUBLISHED[dataset].rows:
+        means = {score: value for score, value in row.scores.items() if score in same}
+        rows.append(Row(row.method, "published", row.source, means, {}, []))
+    return rows

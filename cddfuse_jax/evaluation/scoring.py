@@ -57,15 +57,11 @@ def score_scenes(
 ) -> list[SceneScores]:
     """Score all scenes, in their order, with a progress bar.
 
-    Args:
-        scenes: what `find_scenes` found.
-        protocol: a name in `PROTOCOLS`.
-        baselines: names in `BASELINES`, scored on the same scenes.
-        workers: processes; default: one per CPU that this process may use. 1 scores in this
-            process. Others are spawned, since this process may hold threads (JAX) that a fork
-            would break; a script that calls this needs ``if __name__ == "__main__":``.
-        names: the scores to compute; default: all of the protocol.
-        rig: brings the infrared images into the visible frame.
+    ``protocol`` and ``baselines`` are names in `PROTOCOLS` and `BASELINES`, ``names`` the scores to
+    compute, by default all of the protocol; ``rig`` brings infrared images into the visible frame.
+    ``workers`` are processes, by default one per CPU that this process may use; 1 scores in this
+    process. Others are spawned, since this process may hold threads (JAX) that a fork would break:
+    a script that calls this needs ``if __name__ == "__main__":``.
     """
     names = names or tuple(PROTOCOLS[protocol].metrics)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -108,9 +104,6 @@ def _interrupts_blocked() -> Iterator[None]:
 
     The signal mask is inherited; a Ctrl-C in the meantime arrives here when the block ends.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -144,7 +137,8 @@ def score_scene(
             (pair.visible, pair.infrared), (visible, infrared), result.notes
         )
         for name in baselines:
-            split = planes((_widest(visible, infrared), visible, infrared), chosen.colour)
+            widest = max(visible, infrared, key=np.ndim)  # in colour if any is
+            split = planes((widest, visible, infrared), chosen.colour)
             made = {id(each): (BASELINES[name](*each[1:]), *each[1:]) for each in split}
             result.baselines[name] = score_planes(metrics, [made[id(each)] for each in split])
     except InputError as error:
@@ -187,13 +181,8 @@ def _noted(photo: Photo, path: Path, notes: list[tuple[str, str]]) -> np.ndarray
     notes += [(note, label) for note in photo.notes]
     pixels = levels.in_8_bits(photo.pixels)
     if pixels.min() == pixels.max():
-        notes.append(
-            (
-                f"every pixel is {pixels.min()}; scores are the values defined for a flat image "
-                "(docs/scores.md), not NaN",
-                name,
-            )
-        )
+        flat = f"every pixel is {pixels.min()}; scores are the values defined for a flat image "
+        notes.append((f"{flat}(docs/scores.md), not NaN", name))
     return pixels
 
 
@@ -213,10 +202,6 @@ def _same_size(
         note = "sizes differ by one pixel, cropped to what all share from the top left"
         notes.append((note, f"{files[0].parent.name}/{files[0].name}"))
     return tuple(image[:height, :width] for image in images)
-
-
-def _widest(*images: np.ndarray) -> np.ndarray:
-    return max(images, key=lambda image: image.ndim)
 
 
 def _naming(name: str, error: InputError) -> str:

@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from cddfuse_jax._version import __version__
 from cddfuse_jax.evaluation.ranking import Ranking
@@ -158,7 +159,7 @@ def write_summary(path: Path, evaluation: Evaluation) -> None:
         "pairs": evaluation.pairs,
         "rows": [_summary_of(row, ranking) for row in evaluation.rows],
         "reference": ranking.reference,
-        "comparisons": [_finite(c._asdict()) for c in ranking.comparisons],
+        "comparisons": [c._asdict() for c in ranking.comparisons],
         "not_scored": {"leftovers": evaluation.leftovers, "errors": evaluation.errors},
         "notes": evaluation.notes,
         "units": {name: metric.unit for name, metric in evaluation.metrics.items()},
@@ -166,7 +167,7 @@ def write_summary(path: Path, evaluation: Evaluation) -> None:
         "sources": {name: metric.source for name, metric in evaluation.metrics.items()},
         "versions": versions(),
     }
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(summary), indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", errors=ODD)
 
 
@@ -176,28 +177,26 @@ def _summary_of(row: Row, ranking: Ranking) -> dict:
         "kind": row.kind,
         "source": row.source,
         "seeds": len(row.images),
-        "means": _finite(row.means),
-        "intervals": {s: list(_finite(dict(enumerate(x))).values())
-                      for s, x in ranking.intervals.get(row.label, {}).items()},
+        "means": row.means,
+        "intervals": ranking.intervals.get(row.label, {}),
         "ranks": ranking.ranks.get(row.label, {}),
         "mean_rank": ranking.mean_ranks.get(row.label),
-        "deviations_over_seeds": _finite(row.deviations),
+        "deviations_over_seeds": row.deviations,
         "means_per_seed": [
-            _finite({s: fmean(image[s] for image in images) for s in row.means})
-            for images in row.images
+            {s: fmean(image[s] for image in images) for s in row.means} for images in row.images
         ],
-    }  # fmt: skip
+    }
 
 
-def _finite(values: dict) -> dict:
-    """Write infinity as "inf" and what could not be tested as null: JSON knows neither."""
-
-    def plain(x):
-        if not isinstance(x, float) or math.isfinite(x):
-            return x
-        return None if math.isnan(x) else str(x)
-
-    return {name: plain(x) for name, x in values.items()}
+def _plain(x: Any) -> Any:
+    """Return infinities as "inf" and NaN, what could not be tested, as null: JSON knows neither."""
+    if isinstance(x, dict):
+        return {name: _plain(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_plain(value) for value in x]
+    if not isinstance(x, float) or math.isfinite(x):
+        return x
+    return None if math.isnan(x) else str(x)
 
 
 def _number(x: float) -> str:

@@ -53,19 +53,12 @@ def score_set(
     residual: Residual | None = None,
     protocol: str = "release",
 ) -> SetScores:
-    """Fuse a test set with weights and score it, in ``out``.
+    """Fuse a test set of `TEST_SETS`, whose images are in ``sides``, with weights and score it.
 
-    What an interrupted call has fused is not fused again.
-
-    Args:
-        name: a key of `TEST_SETS`.
-        sides: folders of visible (MRI) and infrared images.
-        weights: several differ by seed alone and become mean ± standard deviation.
-        out: takes fused_0, ... and the report.
-        label: what to call the row.
-        authors: a folder of others' fused images, scored too; or None.
-        residual: None takes "none" for weights trained so, else what fits the set.
-        protocol: a name in `PROTOCOLS`.
+    Several weights differ by seed alone and become mean ± standard deviation in the row ``label``.
+    ``out`` takes fused_0, ... and the report; what an interrupted call has fused is not fused
+    again. ``authors`` is a folder of others' fused images, scored too. Without ``residual`` weights
+    that were trained with none have none, and others what fits the set.
 
     Raises:
         InputError: weights or images cannot be used, or ``out`` holds images of other weights.

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from flax import traverse_util
+
 from cddfuse_jax.errors import InputError, did_you_mean
 from cddfuse_jax.models.cddfuse import MODULES
 
@@ -28,29 +30,20 @@ def frozen_parts(text: str, params: Tree) -> tuple[str, ...]:
 
 def trained_part(module: str, params: Tree, frozen: Sequence[str]) -> Tree:
     """Return a module's params without those below the ``frozen`` paths, {} where none is left."""
-
-    def without(tree: Any, place: str) -> Any:
-        if not isinstance(tree, dict):
-            return tree
-        kept = {}
-        for name, branch in tree.items():
-            if (path := f"{place}/{name}") not in frozen:
-                part = without(branch, path)
-                if not isinstance(part, dict) or part:
-                    kept[name] = part
-        return kept
-
-    return {} if module in frozen else without(params, module)
-
-
-def replaced(params: Any, trained: Any) -> Any:
-    """Return ``params`` with the leaves that are in ``trained``; all others are the same arrays."""
-    if not isinstance(trained, dict):
-        return trained
-    return {
-        name: replaced(branch, trained[name]) if name in trained else branch
-        for name, branch in params.items()
+    leaves = traverse_util.flatten_dict({module: params}, sep="/")
+    kept = {
+        path: leaf
+        for path, leaf in leaves.items()
+        if not any(f"{path}/".startswith(f"{part}/") for part in frozen)
     }
+    return traverse_util.unflatten_dict(kept, sep="/").get(module, {})
+
+
+def replaced(params: Tree, trained: Tree) -> Tree:
+    """Return ``params`` with the leaves that are in ``trained``; all others are the same arrays."""
+    return traverse_util.unflatten_dict(
+        traverse_util.flatten_dict(params) | traverse_util.flatten_dict(trained)
+    )
 
 
 def trained_modules(params: Tree, frozen: Sequence[str]) -> tuple[str, ...]:

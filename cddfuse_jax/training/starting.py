@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from cddfuse_jax.config import release
@@ -17,8 +18,6 @@ from cddfuse_jax.training.recipe import make_stages
 from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps, sizes_of
 from cddfuse_jax.weights.custom_network import PARTS
-
-Leaves = dict[tuple[str, ...], Any]
 
 
 def with_sizes(config: ConfigDict, workdir: Path) -> ConfigDict:
@@ -78,8 +77,8 @@ def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
     random = functools.partial(init_params, model, jax.random.key(config.seed))
     if not config.init_from:
         return random()
-    given = _leaves(load_params(config.init_from))
-    wanted = _leaves(jax.eval_shape(random))
+    given = traverse_util.flatten_dict(load_params(config.init_from))
+    wanted = traverse_util.flatten_dict(jax.eval_shape(random))
     fits = {
         path
         for path, leaf in wanted.items()
@@ -104,19 +103,9 @@ def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
             f"note: {len(fits)} of {len(wanted)} arrays start from {config.init_from}; random: "
             f"{_places(wanted.keys() - fits)}; left out of it: {_places(unused)}"
         )
-    start = random() if len(fits) < len(wanted) else jax.eval_shape(random)
-
-    def chosen(path, leaf):
-        place = tuple(key.key for key in path)
-        return jnp.asarray(given[place], leaf.dtype) if place in fits else leaf
-
-    return jax.tree_util.tree_map_with_path(chosen, start)
-
-
-def _leaves(params: Any) -> Leaves:
-    return {
-        tuple(key.key for key in path): leaf for path, leaf in jax.tree.leaves_with_path(params)
-    }
+    start = traverse_util.flatten_dict(random()) if len(fits) < len(wanted) else {}
+    taken = {path: jnp.asarray(given[path], wanted[path].dtype) for path in fits}
+    return traverse_util.unflatten_dict(start | taken)
 
 
 def _places(paths: Any) -> str:

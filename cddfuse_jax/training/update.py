@@ -115,21 +115,20 @@ def update(
     (total, parts), gradients = batch_gradient(
         state.params, visible, infrared, stage=stage, accumulate=accumulate, axis=axis
     )
-    params, opt_state = dict(state.params), dict(state.opt_state)
+    params, opt_state = state.params, dict(state.opt_state)
     metrics = {"total": total, **parts}
     for module, gradient in gradients.items():
         metrics[f"grad_norm/{module}"] = optax.tree.norm(gradient)
         metrics[f"lr/{module}"] = optimizers[module].rate(update_count(opt_state[module]))
         before = trained_part(module, params[module], stage.frozen)
         updates, opt_state[module] = optimizers[module].update(gradient, opt_state[module], before)
-        params[module] = replaced(params[module], optax.apply_updates(before, updates))
+        params = replaced(params, {module: optax.apply_updates(before, updates)})
     mean = state.ema
     if mean is not None:
         rate = jnp.maximum(1 - ema, 9 / (10 + state.step))
         for module in MODULES:  # a mean of equal numbers is not always that number
             new, old = (trained_part(module, x[module], stage.frozen) for x in (params, mean))
-            moved = replaced(mean[module], optax.incremental_update(new, old, rate))
-            mean = mean | {module: moved}
+            mean = replaced(mean, {module: optax.incremental_update(new, old, rate)})
     after = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema=mean)
     return after, metrics
 

@@ -10,6 +10,7 @@ from typing import Any
 import flax.errors
 import jax
 import numpy as np
+from flax import traverse_util
 
 from cddfuse_jax import custom_code
 from cddfuse_jax.console import report
@@ -135,26 +136,15 @@ def check_fit(path: Path, model: CDDFuse, params: Any) -> None:
         )
 
 
-def flattened(params: Mapping[str, Any], place: str = "") -> dict[str, np.ndarray]:
+def flattened(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return params by their paths, as "encoder/base/kernel"."""
-    found: dict[str, np.ndarray] = {}
-    for name, branch in params.items():
-        if isinstance(branch, Mapping):
-            found |= flattened(branch, f"{place}{name}/")
-        else:
-            found[f"{place}{name}"] = np.ascontiguousarray(branch, np.float32)
-    return found
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return {path: np.ascontiguousarray(leaf, np.float32) for path, leaf in flat.items()}
 
 
-def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def nested(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Undo `flattened`."""
-    params: dict[str, Any] = {}
-    for path, tensor in tensors.items():
-        *folders, last = path.split("/")
-        branch = params
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-            if not isinstance(branch, dict):
-                raise InputError(f"a tensor {escaped(path)} lies within another one")
-        branch[last] = tensor
-    return params
+    try:
+        return traverse_util.unflatten_dict(tensors, sep="/")
+    except (IndexError, TypeError, ValueError):
+        raise InputError("one of its tensors lies within another one") from None

@@ -15,21 +15,13 @@ class Shipped(NamedTuple):
     description: str
 
 
-def _next_to_this(name: str) -> Path:
-    return Path(__file__).with_name(name)
-
-
 SHIPPED = {
-    "ivf": Shipped(
-        _next_to_this("ivf.safetensors"), "infrared-visible; trained on MSRS and RoadScene"
-    ),
-    "mif": Shipped(
-        _next_to_this("mif.safetensors"),
-        "MRI with CT, PET or SPECT; trained on Harvard's brain atlas",
-    ),
-    "small": Shipped(
-        _next_to_this("small.safetensors"), "infrared-visible, an 18th of the size: previews, video"
-    ),
+    name: Shipped(Path(__file__).with_name(f"{name}.safetensors"), description)
+    for name, description in (
+        ("ivf", "infrared-visible; trained on MSRS and RoadScene"),
+        ("mif", "MRI with CT, PET or SPECT; trained on Harvard's brain atlas"),
+        ("small", "infrared-visible, an 18th of the size: previews, video"),
+    )
 }
 DEFAULT = "ivf"
 

@@ -120,10 +120,3 @@ def to_torch(array: np.ndarray, layout: str) -> np.ndarray:
     if layout == POINTWISE:
         return array.T[:, :, None, None]
     return array.transpose(3, 2, 0, 1) if layout == CONV else array
-
-
-def leaf(tree, path):
-    """Return what lies in nested mappings at a path of keys."""
-    for name in path:
-        tree = tree[name]
-    return tree

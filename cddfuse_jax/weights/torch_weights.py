@@ -6,16 +6,12 @@ import os
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from cddfuse_jax.errors import InputError, escaped
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights.pth_file import SAVE, StoredTensor, read_pth
-from cddfuse_jax.weights.torch_names import (
-    from_torch,
-    leaf,
-    name_table,
-    to_torch,
-)
+from cddfuse_jax.weights.torch_names import from_torch, name_table, to_torch
 
 MODULES = {"DIDF_Encoder", "DIDF_Decoder", "BaseFuseLayer", "DetailFuseLayer"}
 WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "weights", "net")
@@ -59,22 +55,20 @@ def to_params(path: str | os.PathLike, content: dict[str, Any]) -> dict[str, Any
         )
         listed = (f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items())
         raise InputError(f"{path}: not CDDFuse weights; {'; '.join(listed)}")
-    params: dict[str, Any] = {}
+    params: dict[tuple[str, ...], np.ndarray] = {}
     for entry in name_table(model):
         with np.errstate(over="ignore"):  # infinities are the caller's to refuse
             array = tensors[entry.torch_module, entry.torch_key].array().astype(np.float32)
-        node = params
-        for name in entry.path[:-1]:
-            node = node.setdefault(name, {})
-        node[entry.path[-1]] = np.ascontiguousarray(from_torch(array, entry.layout))
-    return params
+        params[entry.path] = np.ascontiguousarray(from_torch(array, entry.layout))
+    return traverse_util.unflatten_dict(params)
 
 
 def state_dicts(params: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
     """Return params as the release saves them: four state dicts of float32, keys ``module.…``."""
     result: dict[str, dict[str, np.ndarray]] = {}
+    leaves = traverse_util.flatten_dict(params)
     for entry in name_table(CDDFuse.from_params(params)):
-        array = to_torch(np.asarray(leaf(params, entry.path), np.float32), entry.layout)
+        array = to_torch(np.asarray(leaves[entry.path], np.float32), entry.layout)
         tensors = result.setdefault(entry.torch_module, {})
         tensors[f"module.{entry.torch_key}"] = np.ascontiguousarray(array)
     return result
