@@ -14,9 +14,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from PIL import Image
 
 from cddfuse_jax import config as configs
+from cddfuse_jax.images.image_files import read_grey
+from cddfuse_jax.pairs.find import find_pairs
 from cddfuse_jax.training.losses import decomposition
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.weights.any_format import load
@@ -54,21 +55,10 @@ RUN = {
 
 def windows(folder: Path, sides: tuple[str, str]):
     """Yield the centre windows, (2, SIDE, SIDE, 1) in [0, 1], of the pairs of a test set."""
-    visible, infrared = (
-        {file.stem: file for file in sorted((folder / side).iterdir())} for side in sides
-    )
-    for name in sorted(visible.keys() & infrared.keys()):
-        both = []
-        for file in (visible[name], infrared[name]):
-            grey = read_grey(file)
-            top, left = ((side - SIDE) // 2 for side in grey.shape)
-            both.append(grey[top : top + SIDE, left : left + SIDE])
-        yield np.stack(both)[..., None]
-
-
-def read_grey(file: Path) -> np.ndarray:
-    """Return the luma of an image file in [0, 1]."""
-    return np.asarray(Image.open(file).convert("L"), np.float32) / 255
+    for pair in find_pairs(*(folder / side for side in sides)).pairs:
+        grey = np.float32([read_grey(file) for file in pair[1:]]) / 255
+        top, left = ((side - SIDE) // 2 for side in grey.shape[1:])
+        yield grey[:, top : top + SIDE, left : left + SIDE, None]
 
 
 def measured(weights, data: Path, sets) -> dict:
@@ -96,12 +86,10 @@ def measured(weights, data: Path, sets) -> dict:
 def trained(data: Path, work: Path) -> dict:
     """Train both stages, and a second stage II with the base term; return what they correlate."""
     config = configs.release()
-    for field, value in RUN.items():
-        group, _, last = field.rpartition(".")
-        (config[group] if group else config)[last] = value
-    folders = {side: str(data / "RoadScene_train" / name) for side, name in
-               (("visible", "vi"), ("infrared", "ir"))}  # fmt: skip
-    config.data.update(folders)
+    config.update_from_flattened_dict(RUN)
+    config.data.visible, config.data.infrared = (
+        str(data / "RoadScene_train" / side) for side in ("vi", "ir")
+    )
     state = train_and_evaluate(config, work / "plain")
     middle = work / "plain" / "checkpoints" / str(int(state.step) // 2)
     config.init_from, config.reconstruction_epochs = str(middle), 0

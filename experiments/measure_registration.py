@@ -42,12 +42,8 @@ def moved(image: np.ndarray, right: int, down: int) -> np.ndarray:
 
 def measure(root: Path, sides: tuple[str, str]) -> dict:
     """Measure one set."""
-    as_is, seconds, found, right_shift = (
-        [],
-        [],
-        dict.fromkeys(LENGTHS, 0),
-        dict.fromkeys(LENGTHS, 0),
-    )
+    as_is, seconds = [], []
+    found, right_shift = dict.fromkeys(LENGTHS, 0), dict.fromkeys(LENGTHS, 0)
     pairs = find_pairs(root / sides[0], root / sides[1]).pairs
     for number, pair in enumerate(progress(pairs, root.name, unit="pair")):
         visible, infrared = (network_input(photo.pixels) for photo in read_pair(pair))
