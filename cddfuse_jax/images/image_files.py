@@ -121,13 +121,6 @@ def read_grey(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     return levels.grey_8_bit(read_image(path, fused))
 
 
-def read_luma(path: str | os.PathLike) -> np.ndarray:
-    """Read luma as the release's patch preparation does: float32 HxW in [0, 1], never rounded."""
-    photo = read_photo(path)
-    with naming(path):
-        return levels.luma(photo.pixels, photo.limits)
-
-
 def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, int]:
     """Read an image's (height, width) from its header, without decoding the pixels."""
     with _opened(path) as (file, start):
