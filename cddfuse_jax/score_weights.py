@@ -15,6 +15,7 @@ from pathlib import Path
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.test_sets import TEST_SETS
+from cddfuse_jax.metrics.protocols import PROTOCOLS
 from cddfuse_jax.models import RESIDUALS
 
 
@@ -61,12 +62,7 @@ def _parser() -> ArgumentParser:
         help="default: none for weights trained so, else visible for infrared-visible sets and sum "
         "for medical ones")  # fmt: skip
     add("--name", default="cddfuse-jax", help="what to call the row; default: %(default)s")
-    add(
-        "--protocol",
-        default="release",
-        metavar="NAME",
-        help="as for evaluate; default: %(default)s",
-    )
+    add("--protocol", default="release", choices=PROTOCOLS, help="default: %(default)s")
     return parser
 
 
@@ -79,9 +75,7 @@ def main() -> int:
         raise InputError("say where the test sets are: --data DIR, or --set SET=DIR")
 
     from cddfuse_jax.devices import prepare
-    from cddfuse_jax.metrics.protocols import protocol_named
 
-    protocol_named(given.protocol)  # before anything is fused
     prepare()
     return _reproduce(given) if given.release else _score(given)
 

@@ -230,5 +230,5 @@ def test_sets_of_others_are_found_and_their_pairs_checked(
 def test_a_protocol_that_there_is_not_is_refused_before_anything_is_fused(tmp_path, capsys):
     paths = [f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]
     assert ends(score_weights.main, "--weights=small", "--protocol=foo", *paths) == 2
-    assert "protocol 'foo' is unknown; choose from release, " in capsys.readouterr().err
+    assert "argument --protocol: invalid choice: 'foo'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

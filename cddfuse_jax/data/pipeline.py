@@ -18,6 +18,8 @@ from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.rigs.rig import load_rig
 
+AHEAD = 4  # batches that wait ready
+
 
 def make_sources(config: ml_collections.ConfigDict) -> tuple[Source, Source | None]:
     """Open the pairs to train on, and those held out, that a config describes."""
@@ -106,19 +108,9 @@ def batches(
     """Build endless batches: ``batches(...)[step]`` is batch number ``step``.
 
     An epoch holds every pair crops_per_pair times in random order, and drops what does not fill a
-    batch. Each epoch has other orders, crops and flips, all from the seed, so that a batch
-    depends on nothing but (seed, step).
-
-    Args:
-        source: Pairs of HxWx1 images.
-        batch_size: Pairs per batch.
-        seed: From 0 to 2**32 - 1.
-        crop: Side in pixels of a random square window; 0 takes images whole.
-        flip: Whether to mirror left-right and top-bottom, each with probability 1/2.
-        cameras: How far the look of each image is varied.
-        crops_per_pair: How often a pair comes in one epoch.
-        share: (i, n) gives part i of n of every batch and reads no other: the parts, in order, are
-            the batch that (0, 1) gives.
+    batch. Each epoch has other orders, and crops and flips (`Augmentation`), all from the seed, 0
+    to 2**32 - 1, so that a batch depends on nothing but (seed, step). ``share`` (i, n) gives part i
+    of n of every batch and reads no other: the parts, in order, are the batch that (0, 1) gives.
 
     Returns:
         A dataset of {"visible", "infrared"}, each (batch_size / n, h, w, 1) float32 in [0, 1].
@@ -157,21 +149,14 @@ def batches(
 def prefetch(
     dataset: grain.MapDataset[Images],
     start_step: int = 0,
-    *,
     threads: int | None = None,
-    ahead: int = 4,
 ) -> Iterator[Images]:
     """Iterate over dataset[start_step], dataset[start_step + 1], ... reading ahead in threads.
 
-    Args:
-        dataset: What `batches` returns.
-        start_step: Number of the first batch.
-        threads: How many batches are made at a time; by default half as many as there are cores,
-            from 2 to 16.
-        ahead: How many batches wait ready at most.
+    As many ``threads`` make a batch each, by default half as many as there are cores, from 2 to 16.
     """
     threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 16)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(ahead, threads))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(AHEAD, threads))
     return iter(dataset.slice(slice(start_step, None)).to_iter_dataset(options))
 
 

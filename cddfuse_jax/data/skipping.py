@@ -6,6 +6,8 @@ from cddfuse_jax.console import report_error
 from cddfuse_jax.data.sources import Images, Source
 from cddfuse_jax.errors import InputError
 
+_NOTING = threading.Lock()  # batches are read in threads
+
 
 class SkippingSource:
     """Another source in which a pair that cannot be read is replaced by the next that can.
@@ -20,7 +22,6 @@ class SkippingSource:
     def __init__(self, source: Source):
         self.source, self.names, self.sizes = source, source.names, source.sizes
         self.skipped: set[int] = set()
-        self._lock = threading.Lock()  # batches are read in threads
 
     def __len__(self) -> int:
         return len(self.source)
@@ -34,14 +35,8 @@ class SkippingSource:
         raise InputError(f"none of the {len(self)} pairs can be read")
 
     def _note(self, index: int, error: InputError) -> None:
-        with self._lock:
+        with _NOTING:
             if index not in self.skipped:
                 self.skipped.add(index)
                 count = len(self.skipped)
                 report_error(f"{error}; replaced by the next pair ({count} skipped so far)")
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_lock": None}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state | {"_lock": threading.Lock()})

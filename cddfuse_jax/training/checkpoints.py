@@ -31,13 +31,7 @@ class CheckpointError(InputError):
 
 
 class Best(NamedTuple):
-    """The checkpoint with the lowest loss on held-out pairs.
-
-    Attributes:
-        step: its step.
-        stage: the stage that the loss is of; losses of two stages do not compare.
-        loss: the total.
-    """
+    """The checkpoint with the lowest loss on held-out pairs; those of two stages do not compare."""
 
     step: int
     stage: str
@@ -91,11 +85,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Write the state under its step, and ``meta`` as JSON.
-
-        Raises:
-            CheckpointError: it could not be written; the checkpoints before it are untouched.
-        """
+        """Write the state under its step, and ``meta`` as JSON; else raise `CheckpointError`."""
         step, last = int(state.step), self.latest_step()
         if step == last:
             return
@@ -123,14 +113,10 @@ class Checkpoints:
     def restore_newest(
         self, like: TrainState, check: Callable[[dict[str, Any]], None]
     ) -> TrainState | None:
-        """Return the newest state that is whole; damaged ones are renamed STEP.broken and reported.
+        """Return the newest whole state, or None; report damaged ones, renamed STEP.broken.
 
-        Args:
-            like: has the state's shapes, and the shardings it is to have.
-            check: given ``meta``, raises `InputError` if this checkpoint is not to be used.
-
-        Returns:
-            The state, or None if there is no whole one.
+        ``like`` is as in `restore`; ``check`` raises `InputError` if a checkpoint of that ``meta``
+        is not to be used.
         """
         while (step := self.latest_step()) is not None:
             state, damage = None, ""

@@ -28,15 +28,8 @@ class TrainLog:
     not wait for the host; `flush` reads what is left. Of several processes one ``writes``, but all
     read, so that all end at the same update when its metrics are not finite.
 
-    Args:
-        workdir: takes the scalars and images.
-        epoch: updates in an epoch.
-        total: updates of the whole run.
-        start: updates made already.
-        every: how many updates a scalar of speed is the mean of.
-        pairs: in a batch.
-        devices: that share a batch.
-        writes: whether this process does.
+    Updates are counted: ``epoch`` of an epoch, ``total`` of the whole run, ``start`` made already,
+    ``every`` that a scalar of speed is the mean of. A batch has ``pairs``, shared by ``devices``.
     """
 
     def __init__(
@@ -87,11 +80,7 @@ class TrainLog:
         self._read(previous)
 
     def flush(self) -> None:
-        """Read the metrics of the last update.
-
-        Raises:
-            NonFiniteError: they are not finite.
-        """
+        """Read the metrics of the last update; `NonFiniteError` where they are not finite."""
         previous, self._pending = self._pending, None
         self._read(previous)
 

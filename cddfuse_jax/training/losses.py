@@ -16,8 +16,6 @@ from cddfuse_jax.models.convolutions import AnyArray, summing_dtype
 from cddfuse_jax.training.own_loss import OwnLoss, Parts
 
 OfWholeBatch = Callable[[Parts], Parts]
-
-
 RELEASE = LossWeights()
 
 
@@ -34,16 +32,9 @@ def reconstruction_loss(
     """Stage I: each modality is encoded and decoded on its own.
 
     5·SSIM + MSE of each modality, 2·decomposition, and 5·L1 between the spatial gradients of the
-    visible image and its reconstruction.
-
-    Args:
-        params: the network's; those of the fusion layers are not used and may be absent.
-        visible: images in [0, 1], h and w at least 6 for SSIM's reflected border.
-        infrared: images in [0, 1].
-        weights: the coefficients.
-        residual: whether the decoder adds the image that it reconstructs.
-        model: the network; by default the one that ``params`` fit.
-        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
+    visible image and its reconstruction. Images are in [0, 1], h and w at least 6 for SSIM's
+    reflected border. ``params`` of the fusion layers are not used and may be absent. With
+    ``residual`` the decoder adds the image that it reconstructs. The rest is as in `fusion_loss`.
 
     Returns:
         The total and its parts by name, unweighted.
@@ -86,17 +77,9 @@ def fusion_loss(
     """Stage II: the fused image follows the brighter image and the stronger gradient.
 
     L1(max(v, i), f) + 10·L1(max(|∇v|, |∇i|), |∇f|) + 2·decomposition, and `signed_gradient_loss`
-    where ``weights`` ask for it, and the user's parts.
-
-    Args:
-        params: the network's.
-        visible: images in [0, 1].
-        infrared: images in [0, 1].
-        weights: the coefficients.
-        residual: what the decoder adds, as in `CDDFuse.fuse`.
-        model: the network; by default the one that ``params`` fit.
-        own: the user's parts, see `own_loss`.
-        of_whole_batch: as in `decomposition`, when these images are a share of a batch.
+    where ``weights``, the coefficients, ask for it, and the user's parts, ``own`` (`own_loss`).
+    Images are in [0, 1]. ``residual`` is what the decoder adds; ``model`` by default the network
+    that ``params`` fit; ``of_whole_batch`` as in `decomposition`, for a share of a batch.
 
     Returns:
         The total and its parts by name, unweighted.

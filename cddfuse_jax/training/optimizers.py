@@ -13,13 +13,7 @@ _MUON_RMS = 0.2  # of its step before the rate, about that of Adam's (Liu et al.
 
 
 class Optimizer(NamedTuple):
-    """One module's optimiser: an `optax.GradientTransformation` that also reports its rate.
-
-    Attributes:
-        init: params to state.
-        update: (gradient, state, params) to (updates, state).
-        rate: learning rate by the count of the module's own updates so far.
-    """
+    """One module's optimiser: `optax.GradientTransformation`, and its rate by its own updates."""
 
     init: optax.TransformInitFn
     update: optax.TransformUpdateFn

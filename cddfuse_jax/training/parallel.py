@@ -21,13 +21,8 @@ class Devices:
     """All devices of all processes in one row, in which a batch is split and a state is repeated.
 
     The first rows of a batch go to the first process's first device, and so on, so that device
-    number i gets the same rows however many processes share the devices.
-
-    Args:
-        parallel: "shard_map" or "pmap".
-        batch_size: of all devices together.
-        accumulate: microbatches that a device's share is computed in.
-        devices: which to use; by default all there are.
+    number i gets the same rows however many processes share the devices. ``parallel`` is
+    "shard_map" or "pmap"; ``devices`` are by default all there are.
 
     Attributes:
         mesh: the row of devices.

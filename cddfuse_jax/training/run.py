@@ -34,19 +34,13 @@ def train_and_evaluate(
     should_stop: Callable[[int], bool] = lambda step: False,
     profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Train both stages, from the newest checkpoint in ``workdir`` if there is one.
+    """Train both stages, from the newest checkpoint in ``workdir``; return the last state.
 
-    Args:
-        config: see `config.release`.
-        workdir: takes ``checkpoints``, ``tensorboard`` and ``pictures``.
-        should_stop: asked after each update, with the count of updates so far, whether to save and
-            return. A run stopped so and started again ends bit for bit as one never stopped. With
-            several processes, all must say the same.
-        profile_steps: the first and the last update, counted from 1, of a trace that is written to
-            ``workdir/profile``.
-
-    Returns:
-        The last state.
+    ``workdir`` takes ``checkpoints``, ``tensorboard`` and ``pictures``, and in ``profile`` a trace
+    of the updates from the first to the last of ``profile_steps``, counted from 1. ``should_stop``
+    is asked after each update, with the count of updates so far, whether to save and return; with
+    several processes, all must say the same. A run stopped so and started again ends bit for bit
+    as one never stopped.
 
     Raises:
         InputError: the config or the data cannot be used, or disagrees with the checkpoint.

@@ -96,17 +96,11 @@ def update(
 ) -> tuple[TrainState, Parts]:
     """Make one update: each of the stage's modules clips and steps on its own.
 
-    Args:
-        state: the state before.
-        visible: images in [0, 1]; with ``axis``, this device's share of the batch.
-        infrared: images in [0, 1], the same share.
-        stage: the loss, and the modules that train.
-        optimizers: one for each module, see `optimizers.adam` and `optimizers.muon`.
-        ema: decay of the running mean of the params, for a state that keeps one: after update t
-            (from 0) it moves by max(1 - ema, 9 / (10 + t)) of the way to them, so that the
-            first updates do not weigh on it.
-        accumulate: in how many microbatches, which must divide n, the gradient is computed.
-        axis: name of the mapped axis of devices, all of which make this update of equal shares.
+    Images are in [0, 1]. ``ema`` is the decay of the running mean of the params, for a state that
+    keeps one: after update t (from 0) it moves by max(1 - ema, 9 / (10 + t)) of the way to them, so
+    that the first updates do not weigh on it. ``accumulate`` is in how many microbatches, which
+    must divide n, the gradient is computed. ``axis`` names the mapped axis of devices, all of which
+    make this update, of equal shares of the batch.
 
     Returns:
         The state after, and by name: ``total``, the loss parts, and for each trained module
@@ -148,8 +142,6 @@ def batch_gradient(
     the correlations of the whole batch (see `losses.decomposition`); with these known, the mean of
     the microbatches' gradients is exact. Devices send two correlations in the middle of a step
     and, in one reduction at its end, the gradient of the stage's modules with the loss parts.
-
-    Args: as in `update`.
 
     Returns:
         ((total, parts), gradient by module), equal on all devices.

@@ -92,12 +92,9 @@ def note_changes(weights: Any, before: Mapping[str, str], names: Iterable[str]) 
 
 
 def built(path: Path, meta: Mapping[str, Any], own: Iterable[Any]) -> CDDFuse:
-    """Return the network of a config, with its code from the files that the user named.
+    """Return the network of the config in ``meta``, with its code from the files of ``own``.
 
-    Args:
-        path: of the weights.
-        meta: of the weights, with the run's config.
-        own: files of code to take in place of those in the config, by their names.
+    Those take the place of the files in the config that have their names.
     """
     sizes = dict(meta["config"]["model"])
     given, own = {part: str(sizes[part]) for part in PARTS if sizes.get(part)}, list(own)

@@ -30,10 +30,8 @@ class RefusedError(Exception):
 def loads(data: bytes, find: Callable[[str, str], Any], storage_of: Callable[[Any], Any]) -> Any:
     """Return what a pickle holds.
 
-    Args:
-        data: the pickle.
-        find: given module and name, returns what may be called, or raises `RefusedError`.
-        storage_of: given a persistent id, returns its storage.
+    ``find`` returns what may be called, by module and name, or raises `RefusedError`;
+    ``storage_of`` returns the storage of a persistent id.
 
     Raises:
         RefusedError: it is too long, or needs what no state dict needs.
