@@ -42,8 +42,6 @@ from cddfuse_jax.weights.shipped import DEFAULT
 class Fuser:
     """Fuses visible and infrared images (or MRI and CT, PET, SPECT).
 
-    ::
-
         fuser = Fuser()  # or Fuser("CDDFuse_IVF.pth")
         fused = fuser(visible, infrared)
 
@@ -62,15 +60,14 @@ class Fuser:
         stretch: Whether the fused luma is stretched from (min, max) to (0, 1), as in the release.
         percentiles: Of grey images above 8 bits: what becomes black and white; by default of the
             pixels that are part of the scene (`images.ranges.kept`).
-        visible_range, infrared_range: The same for one side: two stored values "7000:9000", or
-            percentiles "1,99".
+        visible_range, infrared_range: The same of one side: values "7000:9000", percentiles "1,99".
         registration: A rig's, or the file of ``cddfuse register``: the infrared image is resampled
             into the visible frame, and both are cropped to what both cameras see.
         fill: With such a file, do not crop: where only the visible camera sees, keep its image.
         model: The network that params given as ``weights`` are of; None for the release's.
         own: Files with the code of the weights' custom parts (docs/changing_the_network.md).
-        max_memory: Bytes, or as "8GiB"; images that would take more are fused in strips, with the
-            same result. None: half of what is free.
+        max_memory: Bytes, or as "8GiB"; what would take more is fused in strips, with the same
+            result. None: half of what is free.
         half_strips: Strips keep features in float16: half the memory, 0.2 grey levels of 255 off.
         precision: "float32" is the backend's (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products
             on TPUs), "highest" is exact everywhere, "bf16" computes features in bfloat16.
@@ -109,10 +106,10 @@ class Fuser:
         self.residual: Residual = residual or loaded.residual or "visible"
         self.color: Color = color
         self.stretch = stretch
-        both = _range(percentiles, "percentiles")._replace(always=False)
+        both = parse_range(percentiles, "percentiles")
         self.ranges = (
-            both if visible_range is None else _range(visible_range, "visible_range"),
-            both if infrared_range is None else _range(infrared_range, "infrared_range"),
+            both if visible_range is None else parse_range(visible_range, "visible_range"),
+            both if infrared_range is None else parse_range(infrared_range, "infrared_range"),
         )
         if registration is not None and not isinstance(registration, Rig):
             registration = load_rig(registration, fill)
@@ -163,9 +160,7 @@ class Fuser:
         Returns:
             HxW, or HxWx3 if colour was put back; for a batch NxHxW or NxHxWx3, in colour if any of
             its pairs is. float32 in [0, 1] if either image is of a float type, else uint8.
-
-        Raises:
-            InputError: the shapes or values are none of these.
+            Shapes and values that are none of these raise `InputError`.
         """
         given = as_batches(visible, infrared)
         pairs = []
@@ -197,10 +192,7 @@ class Fuser:
     def fuse_grey_batch(
         self, pairs: Sequence[tuple[Grey, Grey]], count: int = 0
     ) -> Float[np.ndarray, "_n h w"]:
-        """Return `fuse_grey` of each pair, all of one size, computed as one batch.
-
-        It is filled up to ``count``, so that fewer share what is compiled for as many.
-        """
+        """Return `fuse_grey` of pairs of one size, as a batch that is filled up to ``count``."""
         for pair in pairs:
             check_sizes(*pair)
         if len({pair[0].shape for pair in pairs}) > 1:
@@ -218,8 +210,8 @@ class Fuser:
     ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]:
         """Stretch a fused luma, by its own range or ``limits``, and put colour back.
 
-        Two images of one value each make one of one value, without what padding does to borders.
-        `InputError` where the luma is not finite.
+        Two flat images make a flat one, without what padding does to borders. A luma that is not
+        finite raises `InputError`.
         """
         check_finite_output(luma)
         if levels.is_flat(visible) and levels.is_flat(infrared):
@@ -232,10 +224,10 @@ class Fuser:
     def expect(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Prepare for many images of many sizes, so that at most six shapes are compiled for.
 
-        Images are then fused inside the smallest shape that holds them: the same result, at the
-        cost of the pixels between. ``sizes`` are (height, width) of every image to come, repeated
-        sizes too, and replace those of an earlier call. Other sizes still compile when they first
-        come, and so do all of a network that `why_only_whole` keeps whole.
+        Images are then fused inside the smallest shape that holds them, with the same result.
+        ``sizes`` are (height, width) of every image to come, repeated sizes too, and replace those
+        of an earlier call. Others compile when they first come, and so do all of a network that
+        `why_only_whole` keeps whole.
         """
         model, params = self._network
         self._buckets = plan_buckets(model.features, sizes, self._limit)
@@ -285,9 +277,3 @@ class Fuser:
             outcomes.append(outcome)
             progress(outcome)
         return outcomes
-
-
-def _range(given: Range | str | tuple[float, float], name: str) -> Range:
-    if isinstance(given, Range):
-        return given
-    return parse_range(given if isinstance(given, str) else ",".join(map(str, given)), name)

@@ -34,17 +34,21 @@ class Values(NamedTuple):
 
 Range = Percentiles | Values
 AUTO = Percentiles(robust=True)
+BOTH = ("--range", "percentiles")  # options that are for both sides
 
 
-def parse_range(text: str, option: str = "--range") -> Range:
+def parse_range(given: str | tuple[float, float] | Range, option: str = "--range") -> Range:
     """Read a range: ``auto``, two percentiles ``LOW,HIGH`` or two stored values ``LOW:HIGH``.
 
-    That of one side (``option`` other than --range) is for 8-bit images too.
+    From Python a pair of numbers are percentiles, and a range stays what it is. That of one side
+    (``option`` other than `BOTH`) is for 8-bit images too.
 
     Raises:
         InputError: none of these, or not LOW < HIGH, or percentiles beyond 0 to 100.
     """
-    text = str(text)  # from Python it may be a pair of numbers, which the error shows
+    if isinstance(given, Range):
+        return given
+    text = ",".join(map(str, given)) if isinstance(given, tuple) else str(given)
     if text == "auto":
         return AUTO
     try:
@@ -58,7 +62,7 @@ def parse_range(text: str, option: str = "--range") -> Range:
             f"{option} is auto, two percentiles LOW,HIGH with 0 <= LOW < HIGH <= 100, or two "
             f"stored values LOW:HIGH, got {text!r}"
         )
-    return kind(low, high, always=option != "--range")
+    return kind(low, high, always=option not in BOTH)
 
 
 def scene_rows(pixels: np.ndarray) -> slice:
