@@ -79,9 +79,31 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation, 2 to 8: transpose if the sides are swapped, then mirror."""
+    """Undo an EXIF orientation, 1 to 8: transpose if the sides are swapped, then mirror."""
     if orientation in TRANSPOSING:
         pixels = pixels.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    across = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(pixels[::down, ::across])
+    return np.ascontiguousarray(pixels[:: _down(orientation), :: _across(orientation)])
+
+
+def turning_back(orientation: int, height: int, width: int) -> np.ndarray:
+    """Return the 3x3 matrix from a pixel (x, y, 1) of an upright image to that of the stored one.
+
+    ``height`` and ``width`` are the upright image's.
+    """
+    across, down = _across(orientation), _down(orientation)
+    matrix = np.array(
+        [
+            [across, 0, width - 1 if across < 0 else 0],
+            [0, down, height - 1 if down < 0 else 0],
+            [0, 0, 1.0],
+        ]
+    )
+    return matrix[[1, 0, 2]] if orientation in TRANSPOSING else matrix
+
+
+def _down(orientation: int) -> int:
+    return -1 if orientation in (3, 4, 7, 8) else 1
+
+
+def _across(orientation: int) -> int:
+    return -1 if orientation in (2, 3, 6, 7) else 1
