@@ -16,15 +16,19 @@ from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
 from cddfuse_jax.fusing.options import parser_of_fuse
 from cddfuse_jax.images.output_files import format_for, is_video
 from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.matches import Matches
 
 
 def main() -> int:
     """Read the arguments and fuse."""
     given = parser_of_fuse().parse_args()
-    if given.registration and (given.resize or given.align):
-        raise InputError("--registration already fixes size and shift: remove --resize and --align")
-    if given.fill and not given.registration:
-        raise InputError("--fill is for --registration; leave it out, or measure a registration")
+    registered = [name for name in ("registration", "points") if getattr(given, name)]
+    if registered and (given.resize or given.align or registered[1:]):
+        raise InputError(
+            f"--{registered[0]} already fixes size and shift: remove --resize, --align and --points"
+        )
+    if given.fill and not registered:
+        raise InputError("--fill is for --registration and --points; leave it out, or give one")
     if any(is_video(path) for path in (given.vi, given.ir, given.out)):
         return fuse_videos(given)
     if given.sync or given.fps or given.offset is not None:
@@ -82,7 +86,7 @@ def watch_folders(given: argparse.Namespace) -> int:
 
 def fuse_videos(given: argparse.Namespace) -> int:
     """Fuse two videos, or folders of frames, to a video."""
-    for option in ("format", "log", "align", "watch", "skip_existing", "slice", "shard"):
+    for option in ("format", "log", "align", "watch", "skip_existing", "slice", "shard", "points"):
         if getattr(given, option) not in (None, False, (0, 1)):
             raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
 
@@ -108,8 +112,9 @@ def _files(given: argparse.Namespace) -> Files:
 
 def _treatment(given: argparse.Namespace) -> Treatment:
     as_format = format_for(given.out, given.format)
+    matches = Matches(given.points, given.model, given.fill) if given.points else None
     changes = given.resize, given.align, as_format, given.quality
-    return Treatment(*changes, given.slice, given.strip_metadata)
+    return Treatment(*changes, given.slice, given.strip_metadata, matches)
 
 
 def _fuser(given: argparse.Namespace):

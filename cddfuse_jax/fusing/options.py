@@ -15,7 +15,7 @@ from cddfuse_jax.images.output_files import FORMATS, QUALITY
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.pairs import RESIZES, rules
-from cddfuse_jax.rigs import HELP, OPTION
+from cddfuse_jax.rigs import HELP, MODELS, MODELS_HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 
@@ -100,9 +100,16 @@ def parser_of_fuse() -> ArgumentParser:
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
     add(OPTION, type=Path, metavar="FILE", help=HELP + ", and both are cropped to what both see")
+    add("--points", type=Path, metavar="DIR",
+        help="register each pair by matches of any matcher, in DIR/NAME.txt, .csv, .npy or .npz: x "
+        "and y in the visible image, x and y in the infrared one, a line each; RANSAC leaves out "
+        "wrong ones")  # fmt: skip
+    add("--model", choices=MODELS,
+        help=f"what is fitted to --points; {MODELS_HELP}; default: affine, or homography where a "
+        "fifth more of the matches agree with it")  # fmt: skip
     add("--fill", action="store_true",
-        help="with --registration, do not crop: where only the visible camera sees, keep its "
-        "image")  # fmt: skip
+        help="with --registration or --points, do not crop: where only the visible camera sees, "
+        "keep its image")  # fmt: skip
     add("--align", action="store_true",
         help="where the infrared image is certainly shifted against the visible one, undo it: both "
         "are cropped to the pixels that they share, and a note says so")  # fmt: skip

@@ -17,6 +17,7 @@ LEAST_BREADTH = 0.05  # of their length: points nearer to a line than that do no
 # Of matches: how far those that agree are off, of the infrared width; how many agree; on how much
 # of either side of the infrared image they lie.
 NEAR, LEAST_MATCHES, LEAST_SPREAD = 0.01, 12, 0.25
+MORE = 1.2  # times as many must agree with a homography for it to be taken instead of affine
 TRIALS = 2000
 
 
@@ -78,23 +79,24 @@ def mended(points: Float[np.ndarray, "n 4"], model: Model, most: float) -> str:
     return "click them again"
 
 
-def matched_rig(path: Path, visible: Size, infrared: Size, model: Model, fill: bool = False) -> Rig:
+def matched_rig(
+    path: Path, visible: Size, infrared: Size, model: Model | None = None, fill: bool = False
+) -> Rig:
     """Return the registration of one pair by matches of which many may be wrong, by RANSAC.
+
+    Without a ``model`` it is affine, or a homography where clearly more matches agree with that:
+    of matches in a part of the image, it says less of the rest.
 
     Raises:
         InputError: too few matches agree, or on too small a part of the infrared image.
     """
-    from skimage import measure, transform
-
-    points = read_points(path, model)
-    kind = getattr(transform, f"{_KINDS[model].capitalize()}Transform")
+    points = read_points(path, model or "homography")
     height, width = infrared
-    with warnings.catch_warnings(action="ignore"):  # of samples without a map
-        _, agree = measure.ransac(
-            (points[:, :2], points[:, 2:]), kind, LEAST_POINTS[model], NEAR * width,
-            max_trials=TRIALS, rng=0,
-        )  # fmt: skip
-    kept = points[agree if agree is not None else []]
+    chosen, kept = model or "affine", _agreeing(points, model or "affine", NEAR * width)
+    if model is None:
+        more = _agreeing(points, "homography", NEAR * width)
+        if len(more) > MORE * len(kept):
+            chosen, kept = "homography", more
     if len(kept) < LEAST_MATCHES:
         raise InputError(
             f"{path}: {len(kept)} of {len(points)} matches agree within {NEAR:.0%} of the infrared "
@@ -106,7 +108,8 @@ def matched_rig(path: Path, visible: Size, infrared: Size, model: Model, fill: b
             f"{path}: the {len(kept)} matches that agree lie on {spread.min():.0%} of a side of "
             f"the infrared image, which says nothing of the rest; {LEAST_SPREAD:.0%} are needed"
         )
-    rig = Rig(fit(kept, model)[0], visible, infrared, name=os.fspath(path), fill=fill)
+    matrix = fit(kept, chosen)[0]
+    rig = Rig(matrix, visible, infrared, name=os.fspath(path), fill=fill, of_pair=True)
     if rig.fault or rig.mirrored:
         what = rig.fault or (
             "the matches that agree are mirrored: exchange x and y of one side, or mirror the "
@@ -114,3 +117,16 @@ def matched_rig(path: Path, visible: Size, infrared: Size, model: Model, fill: b
         )
         raise InputError(f"{path}: {what}")
     return rig
+
+
+def _agreeing(
+    points: Float[np.ndarray, "n 4"], model: Model, near: float
+) -> Float[np.ndarray, "m 4"]:
+    """Return the points that a map fits within ``near`` pixels, the most that are found."""
+    from skimage import measure, transform
+
+    kind = getattr(transform, f"{_KINDS[model].capitalize()}Transform")
+    sides, least = (points[:, :2], points[:, 2:]), LEAST_POINTS[model]
+    with warnings.catch_warnings(action="ignore"):  # of samples without a map
+        agree = measure.ransac(sides, kind, least, near, max_trials=TRIALS, rng=0)[1]
+    return points[[] if agree is None else agree]
