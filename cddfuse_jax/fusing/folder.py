@@ -31,6 +31,8 @@ from cddfuse_jax.fusing.pair_files import (
     fuse_files,
     read,
 )
+from cddfuse_jax.fusing.volumes import fuse_volumes
+from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.pairs.find import looks_medical
 from cddfuse_jax.pairs.notes import warning_of_view
 from cddfuse_jax.pairs.read import Size, read_pair_size
@@ -53,6 +55,9 @@ def fuse_jobs(
     Raises:
         WriteError: the disk is full.
     """
+    if treatment.page == ALL:
+        yield from fuse_volumes(fuser, jobs, treatment)
+        return
     ahead, sizes = _read_ahead(fuser, jobs, treatment)
     remarks = []
     fuser.expect(sizes)

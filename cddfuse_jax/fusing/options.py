@@ -9,9 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.colour import COLORS
+from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.images.not_read import READ
-from cddfuse_jax.images.output_files import FORMATS, QUALITY
+from cddfuse_jax.images.output_files import FORMATS, QUALITY, is_video
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.pairs import RESIZES, rules
@@ -19,12 +21,46 @@ from cddfuse_jax.rigs import HELP, MODELS, MODELS_HELP, OPTION
 from cddfuse_jax.weights import shipped
 
 
+def parse() -> argparse.Namespace:
+    """Read the arguments.
+
+    Raises:
+        InputError: some of them exclude each other.
+    """
+    given = parser_of_fuse().parse_args()
+    fixed = [name for name in ("registration", "points", "slice") if getattr(given, name)]
+    fixed = [name for name in fixed if name != "slice" or given.slice == ALL]
+    if fixed and (given.resize or given.align or fixed[1:]):
+        raise InputError(
+            f"--{fixed[0]} already fixes size and shift: leave out --resize, --align"
+            + "".join(f", --{other}" for other in fixed[1:])
+        )
+    if given.fill and fixed[:1] not in (["registration"], ["points"]):
+        raise InputError("--fill is for --registration and --points; leave it out, or give one")
+    if given.model and not given.points:
+        raise InputError("--model is for --points; a rig's is chosen by cddfuse register --model")
+    images_only = ("format", "log", "align", "watch", "skip_existing", "slice", "shard", "points")
+    for option in images_only if is_for_video(given) else ():
+        if getattr(given, option) not in (None, False, (0, 1)):
+            raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
+    if not is_for_video(given) and (given.sync or given.fps or given.offset is not None):
+        raise InputError(
+            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
+        )
+    return given
+
+
+def is_for_video(given: argparse.Namespace) -> bool:
+    """Return whether one of the paths names a video."""
+    return any(is_video(path) for path in (given.vi, given.ir, given.out))
+
+
 def parser_of_fuse() -> ArgumentParser:
     """Return the parser."""
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
         description="Fuse pairs of images or videos.\n\nIn: "
-        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, video.",
+        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, NIfTI, video.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -94,8 +130,9 @@ def parser_of_fuse() -> ArgumentParser:
         help="the same for the visible side alone, of any depth")  # fmt: skip
     add("--range-ir", type=_range_of("--range-ir"), metavar="RANGE",
         help="the same for the infrared side: CT of brain 0:80")  # fmt: skip
-    add("--slice", type=int, metavar="K",
-        help="which slice of DICOM and NIfTI, or page of TIFF, from 0")  # fmt: skip
+    add("--slice", type=_slice, metavar="K",
+        help="which slice of DICOM and NIfTI, or page of TIFF, from 0; all makes one volume of two "
+        "of NIfTI (--out x.nii.gz or a folder), with one range and stretch")  # fmt: skip
     add("--resize", choices=RESIZES,
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
@@ -157,6 +194,12 @@ def _size(text: str) -> int:
     from cddfuse_jax.fusing.memory import parse_size  # imports JAX
 
     return parse_size(text)
+
+
+def _slice(text: str) -> int:
+    if text != "all" and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a slice is a number from 0, or all, got {text}")
+    return ALL if text == "all" else int(text)
 
 
 def _percentage(text: str) -> int:
