@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
+MOST_PIXELS = 2**30  # that are decoded; Pillow's own guard is at 179 million
+_GUARD = threading.Lock()
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
     "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
@@ -62,7 +64,7 @@ def read_photo(
                 return tiff_files.read_tiff(path, file, index)
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
                 return medical_files.read_medical(path, file, index, onto)
-            with Image.open(file, formats=_OF_PILLOW) as image:
+            with _open(file) as image:
                 return photo_of(image, path)
 
 
@@ -139,7 +141,7 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
                 return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
                 return medical_files.read_medical(path, file, index).pixels.shape[:2]
-            with Image.open(file, formats=_OF_PILLOW) as image:
+            with _open(file) as image:
                 width, height = image.size
                 return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
 
@@ -192,6 +194,20 @@ def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
     return shape
 
 
+def _open(file: BinaryIO) -> Image.Image:
+    """Open a file of `_OF_PILLOW`; Pillow's guard against large ones gives way to `MOST_PIXELS`."""
+    try:
+        return Image.open(file, formats=_OF_PILLOW)
+    except Image.DecompressionBombError:
+        file.seek(0)
+        with _GUARD:
+            guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS // 2
+            try:
+                return Image.open(file, formats=_OF_PILLOW)
+            finally:
+                Image.MAX_IMAGE_PIXELS = guard
+
+
 @contextlib.contextmanager
 def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
     suffix = Path(path).suffix.lower()
@@ -205,8 +221,12 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
         raise InputError(f"{path}: not an image that can be read{advice(suffix, start)}") from None
     except Image.DecompressionBombError:
         raise InputError(
-            f"{path}: has more pixels than are read of its kind ({2 * PIXELS / 1e6:.0f} million); "
-            "save it as TIFF, which may have any number: vips copy FILE out.tif"
+            f"{path}: has more pixels than are read ({MOST_PIXELS / 1e6:.0f} million); cut it into "
+            "tiles: magick FILE -crop 8192x8192 +repage tile-%d.png"
+        ) from None
+    except MemoryError:
+        raise InputError(
+            f"{path}: too large for the memory that is free; cut it into tiles"
         ) from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__
