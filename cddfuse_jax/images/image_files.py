@@ -38,8 +38,9 @@ MOST_PIXELS = 2**30  # that are decoded; Pillow's own guard is at 179 million
 _GUARD = threading.Lock()
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
-    "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
-    "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
+    "radiometric JPEG: its image is read, not its temperatures; to fuse these, give it as --vi and "
+    "as --ir (FLIR), or take them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of "
+    "its Thermal SDK)"
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.flir_files import is_flir
 from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.listing import images_within, is_image, refuse_ambiguous, without_ending
 from cddfuse_jax.images.not_read import EXPORTING, READ
@@ -73,6 +74,8 @@ def find_pairs(
     listed = images_within(visible, deep)
     first, second = listed, listed if one else images_within(infrared, deep)
     notes = skipped(visible, *(() if one else (infrared,)))
+    if one and rule is None and listed and all(map(is_flir, listed.values())):
+        return Pairs([Pair(name, file, file) for name, file in listed.items()], [], [])
     if rule is None and not one:
         second = _renumbered(first, second)
     if rule is None:
@@ -134,8 +137,9 @@ def _renumbered(first: dict[str, Path], second: dict[str, Path]) -> dict[str, Pa
 
 
 def refuse_one_file(pair: Pair) -> None:
-    """Refuse a pair whose two files are one."""
-    if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
+    """Refuse a pair whose two files are one, unless that holds both images."""
+    one = os.path.realpath(pair.visible) == os.path.realpath(pair.infrared)
+    if one and not (pair.visible == pair.infrared and is_flir(pair.visible)):
         raise InputError(
             f"{pair.visible}: the same file for both sides; give the visible image and the "
             "infrared one"

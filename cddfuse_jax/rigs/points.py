@@ -109,7 +109,7 @@ def matched_rig(
             f"the infrared image, which says nothing of the rest; {LEAST_SPREAD:.0%} are needed"
         )
     matrix = fit(kept, chosen)[0]
-    rig = Rig(matrix, visible, infrared, name=os.fspath(path), fill=fill, of_pair=True)
+    rig = Rig(matrix, visible, infrared, name=os.fspath(path), fill=fill, of_pair="its matches")
     if rig.fault or rig.mirrored:
         what = rig.fault or (
             "the matches that agree are mirrored: exchange x and y of one side, or mirror the "

@@ -31,7 +31,7 @@ class Rig:
         name: of its file, for messages.
         fill: whether pixels that the infrared camera does not see keep the visible image's, instead
             of being cropped.
-        of_pair: whether it is that of one pair, by matches.
+        of_pair: by what it was found, if it is of one pair alone; "" of all that a rig takes.
     """
 
     matrix: Float[np.ndarray, "3 3"]
@@ -40,7 +40,7 @@ class Rig:
     about: dict = dataclasses.field(default_factory=dict)
     name: str = "the registration"
     fill: bool = False
-    of_pair: bool = False
+    of_pair: str = ""
 
     @property
     def linear(self) -> Float[np.ndarray, "2 2"]:
@@ -114,8 +114,8 @@ class Rig:
         done = f"both cropped to the {width}x{height} from {columns.start}, {rows.start} on"
         done = "each pair cropped to what both see" if self.of_pair else done
         done = "filled with the visible one where it saw nothing" if self.fill else done
-        by = "its matches" if self.of_pair else self.name  # one note on all pairs of a folder
-        return f"resampled into the visible frame by {by}, {done}"
+        # One note on all pairs of a folder.
+        return f"resampled into the visible frame by {self.of_pair or self.name}, {done}"
 
     def check_sizes(self, visible: Size, infrared: Size) -> None:
         """Refuse images of other sizes than the rig's."""
