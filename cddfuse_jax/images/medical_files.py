@@ -85,9 +85,9 @@ def write_volume(
     """Write all slices, as `ALL` reads those of ``like``, as a NIfTI on the grid of that file."""
     import nibabel
 
-    stored = nibabel.load(like)
+    stored: Any = nibabel.load(like)
     turned = nibabel.io_orientation(stored.affine)
-    grid = nibabel.as_closest_canonical(stored)
+    grid: Any = nibabel.as_closest_canonical(stored)
     width, height, count = (*grid.shape, 1)[:3]
     slices = np.rot90(pixels.reshape(count, height, width), -1, axes=(1, 2))
     canonical = nibabel.Nifti1Image(np.moveaxis(slices, 0, 2), grid.affine)
