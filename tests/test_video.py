@@ -172,7 +172,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     text.write_text("no video")
     short = write_video(tmp_path / "short.mp4", 3)
     for arguments, message in (
-        ((*folders, tmp_path / "new.mp4"), "a folder has no frame rate; give --fps"),
+        ((*folders, tmp_path / "new.mp4"), "images have no frame rate; give --fps"),
         ((*folders, tmp_path / "out.mp4", "--fps", "12"), "the output exists already"),
         ((*folders, tmp_path / "new.mp4", "--fps", "0"), "a rate is above 0"),
         ((text, text, tmp_path / "new.mp4"), "text.mp4: not a video that can be read"),

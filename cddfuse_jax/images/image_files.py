@@ -147,6 +147,13 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
                 return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
 
 
+def is_animated(path: str | os.PathLike) -> bool:
+    """Return whether a PNG or WebP has several frames, which PyAV may read as a video."""
+    with contextlib.suppress(Exception), Image.open(path, formats=("PNG", "WEBP")) as image:
+        return getattr(image, "n_frames", 1) > 1
+    return False
+
+
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write a uint8 image, HxW or HxWx3, as PNG; the file appears whole or not at all."""
     with replacing(path) as temporary:
@@ -186,9 +193,11 @@ def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
         raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
     channels = shape[2] if len(shape) == 3 else 1
     if len(shape) not in (2, 3) or channels not in (1, 3, 4) or dtype.kind not in "biuf":
+        first = len(shape) == 3 and shape[0] in (1, 3, 4)
+        how = "transpose it to channels last" if first else "save that of it which is an image"
         raise InputError(
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
-            f"{'x'.join(map(str, shape))} {dtype}; transpose it to channels last"
+            f"{'x'.join(map(str, shape))} {dtype}; {how}"
         )
     if 0 in shape:
         raise InputError(f"{path}: an image must have pixels, got {shape}")

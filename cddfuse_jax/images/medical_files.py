@@ -168,9 +168,13 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
             "dcmdjpeg or gdcmconv --raw decompress it"
         ) from None
     place = None
-    if start := header.get("ImagePositionPatient"):
-        row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
-        down, across = map(float, header.PixelSpacing)
+    start, turned, spacing = (
+        header.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient",
+                                      "PixelSpacing")
+    )  # fmt: skip
+    if start and turned and spacing:
+        row, column = np.reshape(turned, (2, 3)).astype(float)
+        down, across = map(float, spacing)
         place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2])
     if what.startswith("PALETTE"):
         pixels = pydicom.pixels.apply_color_lut(pixels, header)

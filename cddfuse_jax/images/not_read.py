@@ -8,6 +8,8 @@ _RAW = "; raw files are not read: develop it to 16-bit TIFF"
 EXPORTING = dict.fromkeys((".heic", ".heif", ".hif", ".avif"), _APPLE) | dict.fromkeys(
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".raf", ".orf"), _RAW
 )
+_VOLUMES = (".nrrd", ".mha", ".mhd", ".mgz", ".mnc", ".img")
+_VOLUME = "; volumes are read as NIfTI: save it as .nii.gz (3D Slicer, ITK-SNAP, nibabel)"
 _BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
 _ELSE = f"; {READ} are read: magick FILE out.png converts most others"
 _BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")  # after "ftyp"
@@ -20,6 +22,8 @@ def is_heif(start: bytes) -> bool:
 
 def advice(suffix: str, start: bytes) -> str:
     """Return what to do with a file that is not read, by its ending and its first bytes."""
+    if suffix in _VOLUMES:
+        return _VOLUME
     if suffix in EXPORTING or suffix == ".dcm":
         return EXPORTING.get(suffix, _BARE)
     if start[4:8] == b"ftyp":

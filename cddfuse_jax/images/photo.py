@@ -53,6 +53,13 @@ class Photo(NamedTuple):
     metadata: Metadata = NO_METADATA
 
 
+def shape_of_pixels(place: Place, size: tuple[int, ...]) -> float:
+    """Return the width of a pixel over its height, by where the image lies; 1 if nearly so."""
+    across, down = (np.linalg.norm(corner - place.corners[0]) for corner in place.corners[1:])
+    shape = float(across / size[1] / (down / size[0]))
+    return 1.0 if abs(shape - 1) < 0.02 else shape
+
+
 def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
     """Refuse two images that lie apart by more than half of a pixel; ``file`` is the second's."""
     if first.place is None or second.place is None:
@@ -71,10 +78,11 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
             "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
         )
     (left, bottom), (right, top) = corners.min(0), corners.max(0)
+    told = f"up to {apart:.6g} apart in {system}" if system == other else f"{system} and {other}"
     raise InputError(
-        f"the maps show other places: by their tags up to {apart:.6g} apart in {system}, the "
-        f"other in {other}; first gdalwarp -t_srs {system} -te {left:.9g} {bottom:.9g} {right:.9g} "
-        f"{top:.9g} -ts {width} {height} {shlex.quote(os.fspath(file))} warped.tif"
+        f"the maps show other places, by their tags {told}; first gdalwarp -t_srs {system} "
+        f"-te {left:.9g} {bottom:.9g} {right:.9g} {top:.9g} -ts {width} {height} "
+        f"{shlex.quote(os.fspath(file))} warped.tif"
     )
 
 

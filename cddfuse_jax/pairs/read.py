@@ -14,7 +14,7 @@ from cddfuse_jax.images import levels
 from cddfuse_jax.images.flir_files import Radiometric, is_flir, read_flir
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.medical_files import is_nifti
-from cddfuse_jax.images.photo import Photo, check_place
+from cddfuse_jax.images.photo import Photo, check_place, shape_of_pixels
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
@@ -156,6 +156,8 @@ def as_picture(
 
 def _picture(photo: Photo, path: Path, given: Range) -> Photo:
     pixels, notes = photo.pixels, list(photo.notes)
+    if photo.place and (shape := shape_of_pixels(photo.place, pixels.shape)) != 1:
+        notes.append(f"its pixels are {shape:.3g} times as wide as high, and stay so")
     with naming(path):
         limits = levels.limits_for(pixels, given, photo.limits)
         picture = levels.picture(pixels, limits)
@@ -180,7 +182,7 @@ def _picture(photo: Photo, path: Path, given: Range) -> Photo:
             )
     elif limits:
         notes.append("of its values those of the window become 0 and 1")
-    elif floats and (np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1):
+    elif floats and ((finite := pixels[np.isfinite(pixels)]).min() < 0 or finite.max() > 1):
         notes.append("a little beyond [0, 1], which is clipped")
     elif bits and pixels.dtype != np.uint8:
         notes.append(f"all values are of {bits} bits and taken so")
@@ -194,7 +196,7 @@ def _picture(photo: Photo, path: Path, given: Range) -> Photo:
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from the nearest")
     if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
-        low, high = np.nanpercentile(pixels, AUTO[:2])
+        low, high = np.percentile(pixels[np.isfinite(pixels)], AUTO[:2])
         if 0 < high - low < NARROW * (levels.white(pixels) or 0):
             warnings.append(
                 f"its values end at {low:.4g} and {high:.4g} of 0 to {levels.white(pixels):g}; if "

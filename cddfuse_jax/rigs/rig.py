@@ -200,7 +200,7 @@ def load_rig(path: str | os.PathLike, fill: bool = False) -> Rig:
         InputError: it is not there, or holds something else.
     """
     try:
-        record = json.loads(Path(path).read_text())
+        record = json.loads(Path(path).read_text("utf-8-sig"))
         matrix = np.array(record["matrix"], np.float64)
         visible, infrared = (
             (int(record[side]["height"]), int(record[side]["width"]))
@@ -208,14 +208,15 @@ def load_rig(path: str | os.PathLike, fill: bool = False) -> Rig:
         )
         if matrix.shape == (2, 3):  # as version 0.1 wrote it
             matrix = np.vstack([matrix, [0, 0, 1]])
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(*visible, *infrared) < 1:
+        small = matrix.shape == (3, 3) and bool((np.abs(matrix) < 1e9).all())  # and not NaN
+        if not small or min(*visible, *infrared) < 1:
             raise ValueError("no 3x3 matrix of finite numbers, or no sizes")
         rig = Rig(matrix, visible, infrared, name=str(path), fill=fill)
         if rig.fault:
             raise ValueError(rig.fault)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not what cddfuse register writes ({error})") from None
     return rig
 
