@@ -13,8 +13,8 @@ from typing import NamedTuple
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.images.frames import Frames, ImageFrames, numbered
-from cddfuse_jax.images.image_files import SUFFIXES, is_animated, missing
+from cddfuse_jax.images.frames import Frames, ImageFrames, is_animated, numbered
+from cddfuse_jax.images.image_files import SUFFIXES, missing
 from cddfuse_jax.images.listing import images_by_stem, natural, without_ending
 from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import is_video

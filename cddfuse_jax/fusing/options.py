@@ -28,14 +28,12 @@ def parse() -> argparse.Namespace:
         InputError: some of them exclude each other.
     """
     given = parser_of_fuse().parse_args()
-    fixed = [name for name in ("registration", "points", "slice") if getattr(given, name)]
-    fixed = [name for name in fixed if name != "slice" or given.slice == ALL]
+    sides = ("registration", given.registration), ("points", given.points)
+    fixed = [f"--{name}" for name, on in (*sides, ("slice all", given.slice == ALL)) if on]
     if fixed and (given.resize or given.align or fixed[1:]):
-        raise InputError(
-            f"--{fixed[0]} already fixes size and shift: leave out --resize, --align"
-            + "".join(f", --{other}" for other in fixed[1:])
-        )
-    if given.fill and fixed[:1] not in (["registration"], ["points"]):
+        others = ", ".join([*fixed[1:], "--resize", "--align"])
+        raise InputError(f"{fixed[0]} already fixes size and shift: leave out {others}")
+    if given.fill and not (given.registration or given.points):
         raise InputError("--fill is for --registration and --points; leave it out, or give one")
     if given.model and not given.points:
         raise InputError("--model is for --points; a rig's is chosen by cddfuse register --model")

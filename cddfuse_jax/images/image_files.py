@@ -59,7 +59,11 @@ def read_photo(
     """
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            return _read_npy(path, file)
+            stored = _npy(path)
+            pixels = stored[..., :3] if stored.ndim == 3 else stored
+            pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+            notes = ("alpha dropped",) * (stored.shape[2:] == (4,))
+            return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index)
@@ -124,19 +128,11 @@ def read_grey(path: str | os.PathLike, fused: bool = False) -> np.ndarray:
     return levels.grey_8_bit(read_image(path, fused))
 
 
-def read_luma(path: str | os.PathLike) -> np.ndarray:
-    """Read luma as the release's patch preparation does: float32 HxW in [0, 1], never rounded."""
-    photo = read_photo(path)
-    with naming(path):
-        return levels.luma(photo.pixels, photo.limits)
-
-
 def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, int]:
     """Read an image's (height, width) from its header, without decoding the pixels."""
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            height, width = _npy_shape(path, file)[:2]
-            return height, width
+            return _npy(path).shape[:2]
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
@@ -145,13 +141,6 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
             with _open(file) as image:
                 width, height = image.size
                 return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
-
-
-def is_animated(path: str | os.PathLike) -> bool:
-    """Return whether a PNG or WebP has several frames, which PyAV may read as a video."""
-    with contextlib.suppress(Exception), Image.open(path, formats=("PNG", "WEBP")) as image:
-        return getattr(image, "n_frames", 1) > 1
-    return False
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -169,28 +158,13 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read_npy(path: str | os.PathLike, file: BinaryIO) -> Photo:
-    _npy_shape(path, file)
-    file.seek(0)
+def _npy(path: str | os.PathLike) -> np.ndarray:
+    """Map an .npy file in which an image can be; of its pixels none is read."""
     try:
-        pixels = np.load(file, allow_pickle=False)
-    except Exception as error:  # it is cut off, or promises more than memory holds
-        raise InputError(f"{path}: broken image file ({one_line(error)})") from None
-    notes = ("alpha dropped",) if pixels.shape[2:] == (4,) else ()
-    if pixels.ndim == 3:
-        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
-    return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
-
-
-def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
-    """Return the shape in an .npy file's header, of which an image can be."""
-    header = np.lib.format
-    try:
-        first = header.read_magic(file) == (1, 0)
-        read = header.read_array_header_1_0 if first else header.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except Exception as error:  # its header is a Python literal, which fails in many ways
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # it is cut off, or its header, a Python literal, is none
         raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
+    shape, dtype = stored.shape, stored.dtype
     channels = shape[2] if len(shape) == 3 else 1
     if len(shape) not in (2, 3) or channels not in (1, 3, 4) or dtype.kind not in "biuf":
         first = len(shape) == 3 and shape[0] in (1, 3, 4)
@@ -199,9 +173,7 @@ def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
             f"{'x'.join(map(str, shape))} {dtype}; {how}"
         )
-    if 0 in shape:
-        raise InputError(f"{path}: an image must have pixels, got {shape}")
-    return shape
+    return stored
 
 
 def _open(file: BinaryIO) -> Image.Image:

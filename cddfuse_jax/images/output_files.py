@@ -62,14 +62,14 @@ def format_for(out: Path, name: str | None = None, volume: bool = False) -> Form
 
     A ``volume`` is stored as NIfTI.
     """
-    if volume != _names_volume(out) and (not volume or is_image_name(out) or name):
-        raise InputError(
-            "--slice all writes volumes: leave out --format, and name --out x.nii.gz or a folder"
-            if volume
-            else f"--out {out} is a volume: give --slice all, or name an image"
-        )
     if volume:
+        if name or (is_image_name(out) and not _names_volume(out)):
+            raise InputError(
+                "--slice all writes volumes: leave out --format, name --out x.nii.gz or a folder"
+            )
         return VOLUME
+    if _names_volume(out):
+        raise InputError(f"--out {out} is a volume: give --slice all, or name an image")
     if out.suffix.lower() in _OTHERS and not out.is_dir():
         raise InputError(
             f"fused images are stored as PNG, JPEG or TIFF, got --out {out}; end it in .png, .jpg "

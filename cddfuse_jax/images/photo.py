@@ -99,13 +99,8 @@ def turning_back(orientation: int, height: int, width: int) -> np.ndarray:
     ``height`` and ``width`` are the upright image's.
     """
     across, down = _across(orientation), _down(orientation)
-    matrix = np.array(
-        [
-            [across, 0, width - 1 if across < 0 else 0],
-            [0, down, height - 1 if down < 0 else 0],
-            [0, 0, 1.0],
-        ]
-    )
+    matrix = np.diag([across, down, 1.0])
+    matrix[:2, 2] = (width - 1) * (across < 0), (height - 1) * (down < 0)
     return matrix[[1, 0, 2]] if orientation in TRANSPOSING else matrix
 
 

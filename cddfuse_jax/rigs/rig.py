@@ -75,7 +75,8 @@ class Rig:
 
     def in_visible(self, points) -> Float[np.ndarray, "n 2"]:
         """Map infrared pixels (x, y) to visible ones."""
-        return _mapped(np.linalg.inv(self.matrix), np.asarray(points, float))
+        x, y, over = np.linalg.inv(self.matrix) @ [*np.transpose(points), np.ones(len(points))]
+        return np.column_stack([x / over, y / over])
 
     def corners(self) -> Float[np.ndarray, "4 2"]:
         """Return the infrared image's corners as visible pixels (x, y)."""
@@ -219,11 +220,6 @@ def load_rig(path: str | os.PathLike, fill: bool = False) -> Rig:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not what cddfuse register writes ({error})") from None
     return rig
-
-
-def _mapped(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    found = points @ matrix[:, :2].T + matrix[:, 2]
-    return found[:, :2] / found[:, 2:]
 
 
 def _middle(size: Size) -> np.ndarray:
