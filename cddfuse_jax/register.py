@@ -97,7 +97,7 @@ def main() -> int:
         "model": given.model,
         "visible pixels per infrared pixel": round(rig.scale, 4),
         "infrared mirrored": "left to right, then turned" if rig.mirrored else "no",
-        "infrared turned clockwise by degrees": round(rig.angle, 3),
+        "infrared turned clockwise by degrees": round(rig.angle, 3) + 0.0,  # no -0.0
         "infrared middle right of visible middle": round(right, 2),
         "infrared middle below visible middle": round(down, 2),
         **lines,

@@ -275,6 +275,9 @@ def test_values_far_below_white_are_measured_or_warned_of(tmp_path, dtype, low, 
         (b"21,5;21,6\n21,4;22,0\n" * 9, r"a table of numbers: .* numpy\.save"),
         (b"\0\0\0\x18ftypisom" + bytes(200), "a video: fuse two of them"),
         (b"\0\0\0\x18ftypheic" + bytes(200), "HEIC and AVIF are not read"),
+        (b'{"error": 403}', "a text that begins '{\"error\": 403}': was its download refused"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), "a damaged PNG"),
+        (b"PK\3\4" + bytes(200), "a ZIP archive: unzip it"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path, content, message):

@@ -157,7 +157,18 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     TRUTH.save(file)
     assert off(load_rig(file)) < 1e-6
     record = json.loads(file.read_text())
-    for wrong in ("{", "[]", "{}", json.dumps(record | {"matrix": [[1, 1, 0], [1, 1, 0]]})):
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as Windows' editors write it
+    assert off(load_rig(file)) < 1e-6
+    file.write_text(json.dumps(record | {"matrix": record["matrix"][:2]}))  # of version 0.1
+    assert off(load_rig(file)) < 1e-6
+    for wrong in (
+        "{",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        json.dumps(record | {"matrix": [[1e300, 0, 0]] * 3}),
+        json.dumps(record | {"matrix": [[1, 1, 0], [1, 1, 0]]}),
+    ):
         file.write_text(wrong)
         with pytest.raises(InputError, match="not what cddfuse register writes"):
             load_rig(file)

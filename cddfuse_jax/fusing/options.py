@@ -35,6 +35,8 @@ def parse() -> argparse.Namespace:
         raise InputError(f"{fixed[0]} already fixes size and shift: leave out {others}")
     if given.fill and not (given.registration or given.points):
         raise InputError("--fill is for --registration and --points; leave it out, or give one")
+    if given.watch and given.points:
+        raise InputError("--watch does not wait for --points; leave one of them out")
     if given.model and not given.points:
         raise InputError("--model is for --points; a rig's is chosen by cddfuse register --model")
     images_only = ("format", "log", "align", "watch", "skip_existing", "slice", "shard", "points")
