@@ -1,11 +1,13 @@
 """`fuse --points`: a registration for each pair, by matches of which many are wrong."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 from programs import ends
 
-from cddfuse_jax import fuse
+from cddfuse_jax import fuse, register
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.rigs.points import matched_rig, read_points
 from cddfuse_jax.rigs.rig import Rig, load_rig
@@ -116,3 +118,31 @@ def test_pairs_are_fused_each_by_its_matches(tmp_path, tiny_weights, capsys):
     capsys.readouterr()
     assert ends(fuse.main, *words, tmp_path / "no", "--align") == 2
     assert "--points already fixes" in capsys.readouterr().err
+
+
+def test_register_fits_a_homography_to_points(tmp_path, capsys):
+    for side in ("vi", "ir"):
+        pixels = np.tile(np.arange(SIZE[1], dtype=np.uint8), (SIZE[0], 1))
+        (tmp_path / side).mkdir()
+        Image.fromarray(pixels).save(tmp_path / side / "0.png")
+    words = ["--vi", tmp_path / "vi", "--ir", tmp_path / "ir", "--model", "homography"]
+    words += ["--out", tmp_path / "rig.json", "--overwrite", "--points", tmp_path / "points"]
+
+    def registered(there, points=CORNERS):
+        np.savetxt(tmp_path / "points", np.hstack([points, there]))
+        code = ends(register.main, *words)
+        return code, "".join(capsys.readouterr())
+
+    there = through(HOMOGRAPHY, CORNERS)
+    code, printed = registered(there)
+    assert code == 0 and "infrared mirrored: no" in printed and "warning" not in printed
+    assert load_rig(tmp_path / "rig.json").matrix == pytest.approx(HOMOGRAPHY, abs=1e-6)
+    code, printed = registered([SIZE[1] - 1, 0] + there * [-1, 1])
+    assert code == 0 and "infrared mirrored: left to right" in printed
+    # Mirrored and no more: what is left is the homography's own turn of some degrees.
+    assert abs(float(re.search("clockwise by degrees: (.*)", printed)[1])) < 5
+    assert "any 4 points fit" in registered(there[:4], CORNERS[:4])[1]
+    assert registered(there[[1, 0, 2, 3]], CORNERS[:4])[0] == 2  # crossed
+    assert registered(there[:3], CORNERS[:3])[0] == 2
+    assert ends(register.main, *words[:-2]) == 2
+    assert "a homography is fitted to --points" in capsys.readouterr().err
