@@ -312,6 +312,19 @@ def test_volumes_are_fused_to_a_volume_on_the_grid_of_the_first(
     assert np.abs(np.rot90(upright[:, :, 3]) - expected).max() <= 1
 
 
+def test_slices_beyond_the_second_volume_have_its_lowest_value(tmp_path):
+    values = np.random.default_rng(0).integers(50, 200, (8, 6, 4)).astype(np.int16)
+    for name, part in (("mri", values), ("pet", values[:, :, :2])):
+        image = nibabel.Nifti1Image(part, np.eye(4))
+        image.set_sform(np.eye(4), 1)
+        image.to_filename(tmp_path / f"{name}.nii")
+    pet = read_photo(tmp_path / "pet.nii", ALL, tmp_path / "mri.nii")
+    slices = pet.pixels.reshape(4, 6, 8)
+    assert (slices[:2] == np.rot90(values[:, :, :2].transpose(2, 0, 1), axes=(1, 2))).all()
+    assert (slices[2:] == values[:, :, :2].min()).all()
+    assert pet.notes[1] == "what it does not show has its lowest value"
+
+
 def test_what_is_no_pair_of_volumes_is_refused(tmp_path, tiny_weights, capsys):
     for name in ("a", "b"):
         Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(

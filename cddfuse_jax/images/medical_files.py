@@ -135,6 +135,9 @@ def _nifti(path, index: int | None, onto) -> Photo:
     data = np.asarray(data[:, :, chosen : chosen + count])
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: a NIfTI of {data.dtype} is not read; save it as float32")
+    if index == ALL and data.dtype.kind == "f" and (missing := np.isnan(data)).any():
+        data = np.where(missing, np.nanmin(data), data)  # the nearest would be of another slice
+        notes.append("what it does not show has its lowest value")
     upright = np.rot90(np.moveaxis(data.reshape(data.shape[:3]), 2, 0), axes=(1, 2))
     pixels = np.ascontiguousarray(upright).reshape(-1, len(data))
     place = None
