@@ -38,8 +38,22 @@ def placeholder(start: bytes) -> str:
 
 
 def listed(text: str) -> list[str]:
-    """Return the paths that commas part, or the one path whose name has commas."""
-    return [text] if os.path.exists(text) else text.split(",")
+    """Return the paths that commas part; a comma in one that exists is a part of its name.
+
+    A path may end in a pattern with ``{}``, whose folder exists.
+    """
+    parts, found = text.split(","), []
+    while parts:
+        longest = (n for n in range(len(parts), 0, -1) if _exists(",".join(parts[:n])))
+        count = next(longest, 1)
+        found.append(",".join(parts[:count]))
+        del parts[:count]
+    return found
+
+
+def _exists(path: str) -> bool:
+    folder, name = os.path.split(path)
+    return os.path.exists((folder or ".") if "{}" in name else path)
 
 
 def check_outputs(

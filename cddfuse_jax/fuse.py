@@ -13,24 +13,18 @@ from cddfuse_jax.console import report, report_error, run
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import alone_in
 from cddfuse_jax.fusing.jobs import Files, Jobs, Treatment, find_jobs
-from cddfuse_jax.fusing.options import parser_of_fuse
-from cddfuse_jax.images.output_files import format_for, is_video
+from cddfuse_jax.fusing.options import is_for_video, parse
+from cddfuse_jax.images.medical_files import ALL
+from cddfuse_jax.images.output_files import format_for
 from cddfuse_jax.pairs import rules
+from cddfuse_jax.pairs.matches import Matches
 
 
 def main() -> int:
     """Read the arguments and fuse."""
-    given = parser_of_fuse().parse_args()
-    if given.registration and (given.resize or given.align):
-        raise InputError("--registration already fixes size and shift: remove --resize and --align")
-    if given.fill and not given.registration:
-        raise InputError("--fill is for --registration; leave it out, or measure a registration")
-    if any(is_video(path) for path in (given.vi, given.ir, given.out)):
+    given = parse()
+    if is_for_video(given):
         return fuse_videos(given)
-    if given.sync or given.fps or given.offset is not None:
-        raise InputError(
-            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
-        )
     return watch_folders(given) if given.watch else fuse_images(given)
 
 
@@ -82,10 +76,6 @@ def watch_folders(given: argparse.Namespace) -> int:
 
 def fuse_videos(given: argparse.Namespace) -> int:
     """Fuse two videos, or folders of frames, to a video."""
-    for option in ("format", "log", "align", "watch", "skip_existing", "slice", "shard"):
-        if getattr(given, option) not in (None, False, (0, 1)):
-            raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
-
     from cddfuse_jax.fusing.frame_pairs import open_videos
     from cddfuse_jax.fusing.video import fuse_video
     from cddfuse_jax.rigs.rig import load_rig
@@ -107,9 +97,15 @@ def _files(given: argparse.Namespace) -> Files:
 
 
 def _treatment(given: argparse.Namespace) -> Treatment:
-    as_format = format_for(given.out, given.format)
+    volume = given.slice == ALL
+    as_format = format_for(given.out, given.format, volume)
+    if volume and (given.registration or given.points or given.resize or given.align):
+        raise InputError(
+            "--slice all fuses volumes as their headers place them; leave out the rest"
+        )
+    matches = Matches(given.points, given.model, given.fill) if given.points else None
     changes = given.resize, given.align, as_format, given.quality
-    return Treatment(*changes, given.slice, given.strip_metadata)
+    return Treatment(*changes, given.slice, given.strip_metadata, matches)
 
 
 def _fuser(given: argparse.Namespace):

@@ -15,14 +15,13 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.pairs.find import Pair, select_pairs
-from cddfuse_jax.rigs import OPTION
+from cddfuse_jax.rigs import MODELS, MODELS_HELP, OPTION, Model
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cddfuse_jax.rigs.rig import Rig
 
-MODELS = ("similarity", "affine")
 MOST_PAIRS = 16
 MOST_RESIDUAL = 0.05  # of the infrared width: points that are off by more are wrong
 SHOWN, SHOWN_WIDTH = 4, 480  # pairs in the image that shows it, pixels of each
@@ -54,9 +53,12 @@ def _parser() -> ArgumentParser:
     add("--vi", required=True, type=Path, metavar="PATH", help="visible images")
     add("--ir", required=True, type=Path, metavar="PATH", help="infrared images")
     add("--out", required=True, type=Path, metavar="FILE", help="such as rig.json")
-    add("--model", choices=MODELS, default=MODELS[0],
-        help="similarity: scale, angle and shift; affine: stretch and shear as well; default: "
-        "%(default)s")  # fmt: skip
+    add(
+        "--model",
+        choices=MODELS,
+        default=MODELS[0],
+        help=MODELS_HELP + " (needs --points); default: %(default)s",
+    )
     add("--points", type=Path, metavar="FILE", help="fit these points, instead of the images")
     rules.add_option(parser)
     add_overwrite(parser)
@@ -79,21 +81,23 @@ def main() -> int:
     from cddfuse_jax.rigs.rig import Rig
     from cddfuse_jax.rigs.search import LEAST_PAIRS
 
-    affine = given.model == "affine"
+    if given.model == "homography" and not given.points:
+        raise InputError("a homography is fitted to --points, at least 4; from images give affine")
     if len(pairs) < LEAST_PAIRS and not given.points:
         raise InputError(
             f"a rig is measured from at least {LEAST_PAIRS} pairs that it took, got {len(pairs)}; "
             "give folders of more, or --points"
         )
     images = _read(_spread(pairs, SHOWN if given.points else MOST_PAIRS))
-    rig, lines = _from_points(given.points, images, affine) if given.points else _from_images(
-        images, affine
+    rig, lines = _from_points(given.points, images, given.model) if given.points else _from_images(
+        images, given.model == "affine"
     )  # fmt: skip
     right, down = rig.shift
     about = {
         "model": given.model,
         "visible pixels per infrared pixel": round(rig.scale, 4),
-        "infrared turned clockwise by degrees": round(rig.angle, 3),
+        "infrared mirrored": "left to right, then turned" if rig.mirrored else "no",
+        "infrared turned clockwise by degrees": round(rig.angle, 3) + 0.0,  # no -0.0
         "infrared middle right of visible middle": round(right, 2),
         "infrared middle below visible middle": round(down, 2),
         **lines,
@@ -154,21 +158,25 @@ def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
     }
 
 
-def _from_points(path: Path, images, affine: bool) -> "tuple[Rig, dict]":
+def _from_points(path: Path, images, model: Model) -> "tuple[Rig, dict]":
     import numpy as np
 
-    from cddfuse_jax.rigs.points import fit, mended, read_points
+    from cddfuse_jax.rigs.points import LEAST_POINTS, fit, mended, read_points
     from cddfuse_jax.rigs.rig import Rig
 
-    points = read_points(path)
-    matrix, residual = fit(points, affine)
+    points = read_points(path, model)
+    matrix, residual = fit(points, model)
     rig = Rig(matrix, images[0][0].shape, images[0][1].shape)
     worst, width = int(residual.argmax()), images[0][1].shape[1]
-    if np.sqrt((residual**2).mean()) > MOST_RESIDUAL * width:
+    if not np.sqrt((residual**2).mean()) <= MOST_RESIDUAL * width:
         raise InputError(
             f"{path}: the points do not fit, point {worst + 1} is {residual[worst]:.0f} of {width} "
-            f"infrared pixels off; {mended(points, affine, MOST_RESIDUAL * width / 3)}"
+            f"infrared pixels off; {mended(points, model, MOST_RESIDUAL * width / 3)}"
         )
+    if rig.fault:
+        raise InputError(f"{path}: {rig.fault}: two points may be exchanged; click them again")
+    if len(points) == LEAST_POINTS[model] and model != "similarity":
+        report(f"warning: any {len(points)} points fit; more would show whether one is wrong")
     return rig, {
         "points": len(points),
         "residual in infrared pixels": f"{np.sqrt((residual**2).mean()):.2f} "

@@ -73,9 +73,9 @@ def take(rig: Rig, zoom: float, faults: dict, pair, seed: int) -> tuple[np.ndarr
     visible, infrared = pair
     if zoom < 1:
         visible = affine_transform(visible, np.full(2, zoom), middle * (1 - zoom), order=1)
-    inverse = np.linalg.inv(rig.matrix[:, :2])
+    inverse = np.linalg.inv(rig.matrix[:2, :2])
     linear = zoom * inverse[::-1, ::-1]
-    start = middle * (1 - zoom) - linear @ rig.matrix[::-1, 2]
+    start = middle * (1 - zoom) - linear @ rig.matrix[1::-1, 2]
     smooth = gaussian_filter(infrared, 0.5 * zoom * rig.scale)
     seen = affine_transform(smooth, linear, start, rig.infrared, order=1, mode="nearest")
     seen = 1 - seen if faults["inverted"] else seen
@@ -91,10 +91,10 @@ def corrected(rig: Rig, zoom: float, own: Rig) -> Rig:
     """Return a rig's geometry where the source pairs are off by ``own``."""
     middle = (np.array(rig.visible[::-1]) - 1) / 2
     # A visible pixel to the source's, by what is measured to the infrared source's, and to the rig.
-    moved = own.matrix[:, :2] @ (middle * (1 - zoom)) + own.matrix[:, 2]
-    linear = rig.matrix[:, :2] @ own.matrix[:, :2]
-    offset = rig.matrix[:, :2] @ (moved - middle * (1 - zoom)) / zoom + rig.matrix[:, 2]
-    return Rig(np.column_stack([linear, offset]), rig.visible, rig.infrared)
+    right, down = middle * (1 - zoom)
+    zoomed = np.array([[zoom, 0, right], [0, zoom, down], [0, 0, 1]])
+    matrix = rig.matrix @ np.linalg.inv(zoomed) @ own.matrix @ zoomed
+    return Rig(matrix, rig.visible, rig.infrared)
 
 
 def off(rig: Rig, truth: Rig) -> float:

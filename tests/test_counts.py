@@ -8,9 +8,9 @@ from PIL import Image
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
-from cddfuse_jax.images import levels
+from cddfuse_jax.images import image_files, levels
 from cddfuse_jax.images.colour import is_coloured
-from cddfuse_jax.images.image_files import read_image, read_photo
+from cddfuse_jax.images.image_files import read_image, read_photo, read_size
 from cddfuse_jax.images.ranges import AUTO, Percentiles, Values
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.pairs.notes import notes_on, warnings_on
@@ -275,6 +275,9 @@ def test_values_far_below_white_are_measured_or_warned_of(tmp_path, dtype, low, 
         (b"21,5;21,6\n21,4;22,0\n" * 9, r"a table of numbers: .* numpy\.save"),
         (b"\0\0\0\x18ftypisom" + bytes(200), "a video: fuse two of them"),
         (b"\0\0\0\x18ftypheic" + bytes(200), "HEIC and AVIF are not read"),
+        (b'{"error": 403}', "a text that begins '{\"error\": 403}': was its download refused"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), "a damaged PNG"),
+        (b"PK\3\4" + bytes(200), "a ZIP archive: unzip it"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path, content, message):
@@ -284,8 +287,12 @@ def test_what_is_no_image_is_named(tmp_path, content, message):
             read_photo(tmp_path / name)
 
 
-def test_a_png_of_too_many_pixels_is_to_be_a_tiff(tmp_path, monkeypatch):
-    Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.png")
+def test_a_png_may_have_more_pixels_than_pillow_reads(tmp_path, monkeypatch):
+    Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(InputError, match=r"a\.png: has more pixels than .*; save it as TIFF"):
+    assert read_size(tmp_path / "a.png") == (40, 60)
+    assert read_photo(tmp_path / "a.png").pixels[1, 2] == 62
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.setattr(image_files, "MOST_PIXELS", 2000)
+    with pytest.raises(InputError, match=r"a\.png: has more pixels than are read .*; cut it"):
         read_photo(tmp_path / "a.png")

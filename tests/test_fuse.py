@@ -165,7 +165,10 @@ def test_a_misregistered_pair_is_fused_with_a_warning(fuse, folders, capsys):
         (("--color", "red"), "invalid choice: 'red'"),
         (("--range", "9,1"), "--range is auto, two percentiles LOW,HIGH"),
         (("--range-ir", "20:10"), "--range-ir is auto, two percentiles LOW,HIGH"),
-        (("--registration", "a.json", "--align"), "already fixes size and shift: remove --resize"),
+        (
+            ("--registration", "a.json", "--align"),
+            "already fixes size and shift: leave out --resize",
+        ),
         (("--watch", "--shard", "0/2"), "leave out --shard"),
         (("--format", "gif"), "invalid choice: 'gif'"),
         (("--out", "a.webp"), "stored as PNG, JPEG or TIFF, got --out a.webp"),

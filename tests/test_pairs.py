@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +41,8 @@ def test_pairs_are_found_by_stem_and_sorted(tmp_path):
         (["1", "10"], ["01", "10"], ["1", "10"]),
         (["1", "10", "11"], ["01", "10"], ["10"]),  # zeros count where not all go together
         (["a.b", "a.c"], ["a.c", "a.d"], ["a.c"]),
+        (["A1", "b"], ["a01", "B"], ["A1", "b"]),
+        (["a\nb", "c"], ["a\nb", "c"], ["a\nb", "c"]),
     ],
 )
 def test_names_that_are_written_otherwise_are_equal(tmp_path, visible, infrared, names):
@@ -54,6 +58,13 @@ def test_thumbnails_of_a_nas_and_folders_are_no_images(tmp_path):
     save(tmp_path / "day" / "0.jpg", np.zeros((4, 4)))
     save(tmp_path / "day" / "@eaDir" / "0.jpg" / "THUMB.jpg", np.zeros((4, 4)))
     (tmp_path / "day" / "1.jpg").mkdir()
+    for side in "vi", "ir":
+        save(tmp_path / side / "0.png", np.zeros((4, 4)))
+        save(tmp_path / side / "@eaDir" / "0.png", np.zeros((4, 4)))
+    save(tmp_path / "ir" / "below" / "1.png", np.zeros((4, 4)))
+    (note,) = find.find_pairs(tmp_path / "vi", tmp_path / "ir").notes
+    assert note == f"{tmp_path / 'ir'}: 1 images in subfolders left out, as in below"
+    shutil.rmtree(tmp_path / "vi"), shutil.rmtree(tmp_path / "ir")
     assert listing.images_within(tmp_path, deep=True) == {"day/0": tmp_path / "day" / "0.jpg"}
 
 

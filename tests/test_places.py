@@ -9,7 +9,7 @@ from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import read_photo, write_png
 from cddfuse_jax.images.output_files import FORMATS, write_image
 from cddfuse_jax.pairs.find import Pair
-from cddfuse_jax.pairs.read import read_pair
+from cddfuse_jax.pairs.read import as_picture, read_pair
 
 IMAGE = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (20, 1))  # 40x20
 
@@ -32,7 +32,7 @@ def write_map(path, image=IMAGE, left=5e5, top=4e6, pixel=0.5, system=32633):
         ({"left": 5e5 + 0.2}, None),  # less than half of a pixel
         ({"left": 5e5 + 300}, "up to 300 apart in EPSG:32633"),
         ({"pixel": 1.0}, r"first gdalwarp -t_srs EPSG:32633 -te 500000 3999990 500020 4000000 "),
-        ({"system": 32634}, "the other in EPSG:32634; .* -ts 40 20 .*ir.tif warped.tif"),
+        ({"system": 32634}, "tags EPSG:32633 and EPSG:32634; .* -ts 40 20 .*ir.tif warped.tif"),
         ({"image": IMAGE[::2, ::2], "pixel": 1.0}, "one size, .* 40x20 .* 20x10"),
     ],
 )
@@ -46,6 +46,29 @@ def test_maps_of_other_places_are_refused(tmp_path, other, message):
         # Of an image that does not say where it lies nothing is known.
         write_png(tmp_path / "ir.png", IMAGE)
         read_pair(pair._replace(infrared=tmp_path / "ir.png"))
+
+
+def test_maps_of_other_kinds_are_named(tmp_path):
+    map_ = write_map(tmp_path / "vi.tif")
+    with tifffile.TiffFile(map_) as file:
+        tags = {code: file.pages[0].tags[code] for code in (33550, 33922, 34735)}
+        stored = {code: tag.value for code, tag in tags.items()}
+
+    def write(changed):
+        values = stored | changed
+        extra = [
+            (code, int(tags[code].dtype), len(value), value, True)
+            for code, value in values.items()
+            if value
+        ]
+        tifffile.imwrite(tmp_path / "ir.tif", IMAGE, extratags=extra, metadata=None)
+        return tmp_path / "ir.tif"
+
+    points = (0.0, 0, 0, 5e5, 4e6, 0, 40, 20, 0, 5e5 + 30, 4e6 - 9, 0)
+    with pytest.raises(InputError, match=r"points of control.* first gdalwarp .*ir\.tif .*ir-map"):
+        read_photo(write({33550: (), 33922: points}))
+    wide = as_picture(write({33550: (1.0, 0.5, 0.0)}))
+    assert wide.notes == ("its pixels are 2 times as wide as high, and stay so",)
 
 
 def test_a_map_keeps_its_georeference_where_the_pixels_are_the_same(tmp_path):

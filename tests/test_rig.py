@@ -14,6 +14,7 @@ from cddfuse_jax.data.pipeline import open_sources
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.rigs import MODELS
 from cddfuse_jax.rigs.points import fit, read_points
 from cddfuse_jax.rigs.rig import Rig, load_rig, rig_of
 from cddfuse_jax.rigs.search import measure_rig, other_view
@@ -25,9 +26,9 @@ TRUTH = rig_of(1.75, math.radians(2.0), (6.0, -5.0), VISIBLE, INFRARED)  # 70 % 
 def taken(rig, seed, inverted=False):
     """A scene as both cameras of a rig see it."""
     visible, infrared = synthetic_pair(seed, *rig.visible)
-    inverse = np.linalg.inv(rig.matrix[:, :2])
+    inverse = np.linalg.inv(rig.matrix[:2, :2])
     at = inverse[::-1, ::-1]
-    start = -at @ rig.matrix[::-1, 2]
+    start = -at @ rig.matrix[1::-1, 2]
     smooth = ndimage.gaussian_filter(infrared, 0.4 * rig.scale)
     seen = ndimage.affine_transform(smooth, at, start, rig.infrared, order=1, mode="nearest")
     return visible, 1 - seen if inverted else seen
@@ -57,6 +58,19 @@ def test_a_rig_is_measured_to_a_pixel(pairs):
     assert found.rig.angle == pytest.approx(2.0, abs=0.3)
     assert found.rig.shift == pytest.approx((6, -5), abs=1)
     assert found.agree.all() and found.residual.max() < 2
+
+
+@pytest.mark.parametrize("quarters, mirrored", [(1, False), (2, True)])
+def test_turned_and_mirrored_infrared_images_are_measured(pairs, quarters, mirrored):
+    turned = [(v, np.rot90(i[:, ::-1] if mirrored else i, quarters)) for v, i in pairs]
+    rig = measure_rig(turned).rig
+    assert rig.infrared == turned[0][1].shape and rig.mirrored == mirrored
+    # rot90 turns to the left: it takes as much to the right, and 2 degrees, to put it upright.
+    assert (rig.angle - 90 * quarters) % 360 == pytest.approx(2.0, abs=0.3)
+    assert rig.scale == pytest.approx(1.75, rel=0.01)
+    plain, seen = (r.place(pairs[0][0], p[0][1])[1] for r, p in ((TRUTH, pairs), (rig, turned)))
+    height, width = np.minimum(plain.shape, seen.shape)
+    assert np.abs(plain[:height, :width] - seen[:height, :width]).mean() < 0.04
 
 
 @pytest.mark.long
@@ -97,7 +111,7 @@ def test_an_infrared_image_is_placed_where_its_camera_looked():
     infrared = np.arange(12, dtype=np.float32).reshape(3, 4) / 16
     visible = np.zeros((20, 22), np.float32)
     # Each infrared pixel is two visible ones, the first in the visible pixel (x 1, y 2).
-    rig = Rig(np.array([[0.5, 0, -0.5], [0, 0.5, -1]]), visible.shape, infrared.shape)
+    rig = Rig(np.array([[0.5, 0, -0.5], [0, 0.5, -1], [0, 0, 1]]), visible.shape, infrared.shape)
     assert rig.scale == 2 and rig.angle == 0
     assert rig.corners().tolist() == [[1, 2], [7, 2], [7, 6], [1, 6]]
     with pytest.raises(InputError, match="see no common part"):
@@ -108,7 +122,9 @@ def test_an_infrared_image_is_placed_where_its_camera_looked():
     assert placed[4, 4] > 0.6 and (placed[:2] == 0.25).all() and (placed[:, 8:] == 0.25).all()
 
     large = np.tile(np.arange(40, dtype=np.uint8), (30, 1))
-    rig = Rig(np.array([[1.0, 0, -5], [0, 1.0, 3]]), (30, 40), (30, 40))  # to the right, and up
+    rig = Rig(
+        np.array([[1.0, 0, -5], [0, 1.0, 3], [0, 0, 1]]), (30, 40), (30, 40)
+    )  # to the right, and up
     visible = np.arange(1200, dtype=np.float32).reshape(30, 40) / 1200
     first, second = rig.place(visible, large)
     assert first.shape == second.shape == (27, 35)
@@ -122,9 +138,10 @@ def test_points_are_fitted(tmp_path):
     there = seen @ matrix[:, :2].T + matrix[:, 2]
     file = tmp_path / "points.txt"
     np.savetxt(file, np.hstack([seen, there]), delimiter=", ", header="xv, yv, xi, yi")
-    for affine in (False, True):
-        found, residual = fit(read_points(file), affine)
-        assert found == pytest.approx(matrix, abs=1e-9) and residual.max() < 1e-9
+    for model in MODELS:
+        found, residual = fit(read_points(file, model), model)
+        assert found[:2] == pytest.approx(matrix, abs=1e-9) and residual.max() < 1e-9
+        assert found[2] == pytest.approx([0, 0, 1], abs=1e-9)
     for lines, message in (
         ("1 2 3\n4 5 6\n7 8 9", "at least 3 lines of four"),
         ("1 1 1 1\n2 2 2 2\n3 3 3 3", "points lie on a line"),
@@ -140,7 +157,18 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     TRUTH.save(file)
     assert off(load_rig(file)) < 1e-6
     record = json.loads(file.read_text())
-    for wrong in ("{", "[]", "{}", json.dumps(record | {"matrix": [[1, 1, 0], [1, 1, 0]]})):
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as Windows' editors write it
+    assert off(load_rig(file)) < 1e-6
+    file.write_text(json.dumps(record | {"matrix": record["matrix"][:2]}))  # of version 0.1
+    assert off(load_rig(file)) < 1e-6
+    for wrong in (
+        "{",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        json.dumps(record | {"matrix": [[1e300, 0, 0]] * 3}),
+        json.dumps(record | {"matrix": [[1, 1, 0], [1, 1, 0]]}),
+    ):
         file.write_text(wrong)
         with pytest.raises(InputError, match="not what cddfuse register writes"):
             load_rig(file)

@@ -119,7 +119,7 @@ def test_half_strips_take_half_the_memory():
     # 3 arrays of 2160 rows of 491,520 bytes; 5 rows of 17 arrays of 983,040; and the program.
     least = 700 * 10**6 + 3 * 2160 * 491520 + 5 * 17 * 983040
     assert memory.strip_rows(*size, least, half=True) == 1
-    with pytest.raises(InputError, match="allow more memory or resize"):
+    with pytest.raises(InputError, match="allow more by --max-memory or resize"):
         memory.strip_rows(*size, least - 1, half=True)
     with pytest.raises(InputError, match="give --half-strips or resize"):
         memory.strip_rows(*size, least)
@@ -157,12 +157,15 @@ def test_rows_follow_from_the_limit(monkeypatch):
     assert rows == {7: 16, 8: 64, 20: 64}
     with pytest.raises(InputError, match=r"3840x2160 takes at least 6\.7 GiB, got a limit of 6"):
         memory.strip_rows(*size, 6 * GIB)
-    # Without a limit half of what is free counts, and nothing is refused.
+    # Without a limit half of what is free counts, and only what is beyond all of it is refused.
     monkeypatch.setattr(memory, "available", lambda device: 48 * GIB)
     assert memory.strip_rows(480, 640, 64, 4, None) is None
     assert memory.strip_rows(*size, None) == memory.MOST_ROWS
-    monkeypatch.setattr(memory, "available", lambda device: 1 * GIB)
+    monkeypatch.setattr(memory, "available", lambda device: 7 * GIB)
     assert memory.strip_rows(*size, None) == 1
+    monkeypatch.setattr(memory, "available", lambda device: 1 * GIB)
+    with pytest.raises(InputError, match=r"takes at least 6\.0 GiB, 1\.0 are free; .*half-strips"):
+        memory.strip_rows(*size, None)
 
 
 def test_rows_and_whole_images_to_the_byte():

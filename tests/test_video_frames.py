@@ -180,7 +180,7 @@ def test_what_cannot_be_put_together_is_refused_before_any_work(tmp_path, capsys
         ((plain, late), {"offset": Fraction(3)}, "no frames are of one time"),
         ((plain, wide), {}, "wide.mp4: its pixels are 4/3 as wide as high, .*scale=64:32,setsar=1"),
         ((plain, two), {}, "two.mp4: has 2 video streams; first take one out, as ffmpeg"),
-        ((plain, plain), {"fps": Fraction(5)}, "--fps is for folders of frames"),
+        ((plain, late), {"fps": Fraction(5)}, "--fps is for folders of frames"),
     ):
         with pytest.raises(InputError, match=message):
             open_videos(*sides, out, **options)

@@ -22,7 +22,17 @@ from cddfuse_jax.console import progress, report_error, report_notes, report_per
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.jobs import AS_THEY_ARE, Job, Treatment
 from cddfuse_jax.fusing.memory import devices_in_one_memory
-from cddfuse_jax.fusing.pair_files import ANY_TIME, Ahead, AnyFuser, Outcome, fuse_files, read
+from cddfuse_jax.fusing.pair_files import (
+    ANY_TIME,
+    Ahead,
+    AnyFuser,
+    Outcome,
+    fit_of,
+    fuse_files,
+    read,
+)
+from cddfuse_jax.fusing.volumes import fuse_volumes
+from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.pairs.find import looks_medical
 from cddfuse_jax.pairs.notes import warning_of_view
 from cddfuse_jax.pairs.read import Size, read_pair_size
@@ -45,12 +55,16 @@ def fuse_jobs(
     Raises:
         WriteError: the disk is full.
     """
+    if treatment.page == ALL:
+        yield from fuse_volumes(fuser, jobs, treatment)
+        return
     ahead, sizes = _read_ahead(fuser, jobs, treatment)
     remarks = []
     fuser.expect(sizes)
     if _is_for_cameras(fuser) and all(looks_medical(job.pair) for job in jobs):
         remarks.append("note: by their names these are medical pairs; --weights mif is for them")
-    if not fuser.registration and (warning := warning_of_view(list(ahead.values()))):
+    registered = fuser.registration or treatment.matches
+    if not registered and (warning := warning_of_view(list(ahead.values()))):
         remarks.append(f"warning: {warning}")
     batch = batch_size(fuser.device or jax.local_devices()[0], sizes)
     batches = [jobs[first : first + batch] for first in range(0, len(jobs), batch)]
@@ -114,7 +128,7 @@ def _read_ahead(fuser: AnyFuser, jobs: list[Job], treatment: Treatment) -> tuple
                 held += sum(pixels.nbytes for pixels in images.pixels)
                 sizes.append(images.visible.pixels.shape[:2])
             else:
-                fit = fuser.registration or treatment.resize
+                fit = fit_of(fuser, job.pair, treatment)
                 sizes.append(read_pair_size(job.pair, treatment.page, fit))
     return ahead, sizes
 

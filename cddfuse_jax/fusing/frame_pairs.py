@@ -13,14 +13,14 @@ from typing import NamedTuple
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.images.frames import Frames, ImageFrames, numbered
+from cddfuse_jax.images.frames import Frames, ImageFrames, is_animated, numbered
 from cddfuse_jax.images.image_files import SUFFIXES, missing
 from cddfuse_jax.images.listing import images_by_stem, natural, without_ending
 from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import is_video
 from cddfuse_jax.images.tiff_files import count_pages
 from cddfuse_jax.images.video_frames import JITTER, VideoFrames
-from cddfuse_jax.pairs.find import find_pairs, no_pairs
+from cddfuse_jax.pairs.find import Pair, find_pairs, no_pairs, refuse_one_file
 from cddfuse_jax.pairs.read import Fit, check_same_size, resizing
 from cddfuse_jax.pairs.rules import ANY, Rule
 from cddfuse_jax.rigs.rig import Rig
@@ -61,6 +61,8 @@ def open_videos(
     for path in (visible, infrared):
         if not path.exists():
             raise InputError(missing(path))
+    if not visible.is_dir():
+        refuse_one_file(Pair(visible.name, visible, infrared))
     check_outputs([out], (visible, infrared), overwrite)
     sides = [_images(path) for path in (visible, infrared)]
     if None not in sides:
@@ -179,7 +181,7 @@ def _images(path: Path) -> Images | None:
         return [(name, files[name], None) for name in sorted(files, key=natural)]
     if path.suffix.lower() in (".tif", ".tiff") and (pages := count_pages(path)) > 1:
         return [(str(page), path, page) for page in range(pages)]
-    if path.name.lower().endswith(SUFFIXES):
+    if path.name.lower().endswith(SUFFIXES) and not is_animated(path):
         raise InputError(
             f"{path}: one image; a video is made of two videos, folders of frames or TIFFs of pages"
         )
@@ -200,7 +202,7 @@ def _by_name(visible: Path, infrared: Path, sides, fps, by_time: bool, rule) -> 
     """Put the frames of two folders together by name, those of TIFFs by number."""
     first, second = _some(visible, sides[0]), _some(infrared, sides[1])
     if fps is None:
-        raise InputError(f"{visible}: a folder has no frame rate; give --fps")
+        raise InputError(f"{visible}: images have no frame rate; give --fps")
     if by_time:
         raise InputError("--sync and --offset are for videos; folders of frames go by name")
     if visible.is_dir() and infrared.is_dir():

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
+from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
 from cddfuse_jax.pairs import Resize
 from cddfuse_jax.pairs.find import Pair, select_pairs
+from cddfuse_jax.pairs.matches import Matches
 from cddfuse_jax.pairs.rules import Rule
 
 
@@ -43,6 +45,7 @@ class Treatment(NamedTuple):
         quality: of a JPEG, 1 to 100.
         page: which page or slice is read, see `images.image_files.read_photo`.
         strip_metadata: whether place and time of the visible file are left out.
+        matches: by which each pair is registered.
     """
 
     resize: Resize | None = None
@@ -51,6 +54,7 @@ class Treatment(NamedTuple):
     quality: int = QUALITY
     page: int | None = None
     strip_metadata: bool = False
+    matches: Matches | None = None
 
 
 class Job(NamedTuple):
@@ -74,6 +78,8 @@ AS_THEY_ARE = Treatment()
 
 def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
+    if treatment.matches and not treatment.matches.path.exists():
+        raise InputError(missing(treatment.matches.path))
     pairs, alone, notes = select_pairs(files.visible, files.infrared, files.rule)
     outs = outputs(pairs, files.out, treatment.format)
     jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]

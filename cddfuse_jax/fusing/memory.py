@@ -145,8 +145,8 @@ def strip_rows(
         width: of the image, in pixels.
         features: the network's channels.
         itemsize: bytes of a number.
-        limit: bytes that the process may hold; None for `SHARE` of what is available, which picks
-            strips but refuses nothing.
+        limit: bytes that the process may hold; None for `SHARE` of what is available, where only
+            what is not available is refused.
         sharing: how many images are fused at a time in this memory.
         device: that computes.
         half: whether strips keep whole features in float16.
@@ -158,12 +158,15 @@ def strip_rows(
     kept = KEPT_ARRAYS * features * (2 if half else itemsize) * width * height
     # A pass reads two more rows on each side.
     fitting = (room - kept) / (STRIP_ARRAYS * array) - 4
-    if fitting < 1 and limit is not None:
-        least = PROGRAM_BYTES + sharing * (kept + 5 * STRIP_ARRAYS * array)
-        remedy = "allow more memory" if half else "allow more memory, give --half-strips"
+    least = sharing * (kept + 5 * STRIP_ARRAYS * array) + PROGRAM_BYTES * (limit is not None)
+    # Whole features are kept by the host, which already holds the program.
+    most = limit or available(jax.local_devices(backend="cpu")[0])
+    if least > most or (fitting < 1 and limit is not None):
+        got = f"got a limit of {most / 2**30:.1f} GiB" if limit else f"{most / 2**30:.1f} are free"
+        remedy = "allow more by --max-memory" + ", give --half-strips" * (not half)
         raise InputError(
-            f"fusing {width}x{height} takes at least {least / 2**30:.1f} GiB, got a limit of "
-            f"{limit / 2**30:.1f} GiB; {remedy} or resize the images"
+            f"fusing {width}x{height} takes at least {least / 2**30:.1f} GiB, {got}; {remedy} or "
+            "resize the images"
         )
     # Powers of two, so that images of one width and different heights share what is compiled.
     return 2 ** int(min(max(fitting, 1), MOST_ROWS, height)).bit_length() // 2

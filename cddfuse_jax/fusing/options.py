@@ -9,14 +9,50 @@ from fractions import Fraction
 from pathlib import Path
 
 from cddfuse_jax.console import ArgumentParser, add_overwrite
+from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.colour import COLORS
+from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.images.not_read import READ
-from cddfuse_jax.images.output_files import FORMATS, QUALITY
+from cddfuse_jax.images.output_files import FORMATS, QUALITY, is_video
 from cddfuse_jax.images.ranges import Range, parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.pairs import RESIZES, rules
-from cddfuse_jax.rigs import HELP, OPTION
+from cddfuse_jax.rigs import HELP, MODELS, MODELS_HELP, OPTION
 from cddfuse_jax.weights import shipped
+
+
+def parse() -> argparse.Namespace:
+    """Read the arguments.
+
+    Raises:
+        InputError: some of them exclude each other.
+    """
+    given = parser_of_fuse().parse_args()
+    sides = ("registration", given.registration), ("points", given.points)
+    fixed = [f"--{name}" for name, on in (*sides, ("slice all", given.slice == ALL)) if on]
+    if fixed and (given.resize or given.align or fixed[1:]):
+        others = ", ".join([*fixed[1:], "--resize", "--align"])
+        raise InputError(f"{fixed[0]} already fixes size and shift: leave out {others}")
+    if given.fill and not (given.registration or given.points):
+        raise InputError("--fill is for --registration and --points; leave it out, or give one")
+    if given.watch and given.points:
+        raise InputError("--watch does not wait for --points; leave one of them out")
+    if given.model and not given.points:
+        raise InputError("--model is for --points; a rig's is chosen by cddfuse register --model")
+    images_only = ("format", "log", "align", "watch", "skip_existing", "slice", "shard", "points")
+    for option in images_only if is_for_video(given) else ():
+        if getattr(given, option) not in (None, False, (0, 1)):
+            raise InputError(f"--{option.replace('_', '-')} is for images; leave it out for videos")
+    if not is_for_video(given) and (given.sync or given.fps or given.offset is not None):
+        raise InputError(
+            "--sync, --offset and --fps are for videos; name --out a video, such as fused.mp4"
+        )
+    return given
+
+
+def is_for_video(given: argparse.Namespace) -> bool:
+    """Return whether one of the paths names a video."""
+    return any(is_video(path) for path in (given.vi, given.ir, given.out))
 
 
 def parser_of_fuse() -> ArgumentParser:
@@ -24,7 +60,7 @@ def parser_of_fuse() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m cddfuse_jax.fuse",
         description="Fuse pairs of images or videos.\n\nIn: "
-        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, video.",
+        f"{READ.replace(' and', ',')}, DICOM, NIfTI, video.\nOut: PNG, JPEG, TIFF, NIfTI, video.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(
             """\
@@ -94,15 +130,23 @@ def parser_of_fuse() -> ArgumentParser:
         help="the same for the visible side alone, of any depth")  # fmt: skip
     add("--range-ir", type=_range_of("--range-ir"), metavar="RANGE",
         help="the same for the infrared side: CT of brain 0:80")  # fmt: skip
-    add("--slice", type=int, metavar="K",
-        help="which slice of DICOM and NIfTI, or page of TIFF, from 0")  # fmt: skip
+    add("--slice", type=_slice, metavar="K",
+        help="which slice of DICOM and NIfTI, or page of TIFF, from 0; all makes one volume of two "
+        "of NIfTI (--out x.nii.gz or a folder), with one range and stretch")  # fmt: skip
     add("--resize", choices=RESIZES,
         help="where the sizes of a pair differ, resample this one to the size of the other; "
         "without it such a pair is an error")  # fmt: skip
     add(OPTION, type=Path, metavar="FILE", help=HELP + ", and both are cropped to what both see")
+    add("--points", type=Path, metavar="DIR",
+        help="register each pair by matches of any matcher, in DIR/NAME.txt, .csv, .npy or .npz: x "
+        "and y in the visible image, x and y in the infrared one, a line each; RANSAC leaves out "
+        "wrong ones")  # fmt: skip
+    add("--model", choices=MODELS,
+        help=f"what is fitted to --points; {MODELS_HELP}; default: affine, or homography where a "
+        "fifth more of the matches agree with it")  # fmt: skip
     add("--fill", action="store_true",
-        help="with --registration, do not crop: where only the visible camera sees, keep its "
-        "image")  # fmt: skip
+        help="with --registration or --points, do not crop: where only the visible camera sees, "
+        "keep its image")  # fmt: skip
     add("--align", action="store_true",
         help="where the infrared image is certainly shifted against the visible one, undo it: both "
         "are cropped to the pixels that they share, and a note says so")  # fmt: skip
@@ -150,6 +194,12 @@ def _size(text: str) -> int:
     from cddfuse_jax.fusing.memory import parse_size  # imports JAX
 
     return parse_size(text)
+
+
+def _slice(text: str) -> int:
+    if text != "all" and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a slice is a number from 0, or all, got {text}")
+    return ALL if text == "all" else int(text)
 
 
 def _percentage(text: str) -> int:

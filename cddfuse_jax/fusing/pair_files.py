@@ -18,7 +18,7 @@ from cddfuse_jax.images.metadata import NO_METADATA
 from cddfuse_jax.images.output_files import write_image
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.pairs.notes import notes_on, warnings_on
-from cddfuse_jax.pairs.read import ImagePair, aligned, read_pair
+from cddfuse_jax.pairs.read import Fit, ImagePair, aligned, read_pair
 from cddfuse_jax.rigs.shift import measure_shift
 
 AnyFuser = Any  # a `fuser.Fuser`, which imports this file
@@ -105,7 +105,14 @@ def fuse_files(
 
 def read(fuser: AnyFuser, pair: Pair, treatment: Treatment) -> ImagePair:
     """Read a pair as it will be fused."""
-    return read_pair(pair, fuser.registration or treatment.resize, fuser.ranges, treatment.page)
+    return read_pair(pair, fit_of(fuser, pair, treatment), fuser.ranges, treatment.page)
+
+
+def fit_of(fuser: AnyFuser, pair: Pair, treatment: Treatment) -> Fit:
+    """Return how a pair's images are brought to one size."""
+    if treatment.matches:
+        return treatment.matches.rig(pair, treatment.page)
+    return fuser.registration or treatment.resize
 
 
 def _read(fuser: AnyFuser, job: Job, treatment: Treatment, ahead: Ahead) -> _Read:

@@ -1,6 +1,8 @@
 """Frames in time order, from images or pages of a TIFF, one at a time."""
 
+import contextlib
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from cddfuse_jax.console import report
 from cddfuse_jax.images.image_files import read_photo, read_size
@@ -73,3 +76,10 @@ def numbered(names: list[str]) -> list[int]:
         if not any(step % min(steps) for step in steps) and frames[-1] < 2 * len(names):
             return frames
     return list(range(len(names)))
+
+
+def is_animated(path: str | os.PathLike) -> bool:
+    """Return whether a PNG or WebP has several frames, which PyAV may read as a video."""
+    with contextlib.suppress(Exception), Image.open(path, formats=("PNG", "WEBP")) as image:
+        return getattr(image, "n_frames", 1) > 1
+    return False

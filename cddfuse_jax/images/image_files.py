@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +34,13 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Pillow's modes. Those that start with I;16 are unsigned 16-bit in some byte order.
 _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow reads up to twice as many
+MOST_PIXELS = 2**30  # that are decoded; Pillow's own guard is at 179 million
+_GUARD = threading.Lock()
 _ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
 _RADIOMETRIC = (
-    "radiometric JPEG: its image is read, not its temperatures; to fuse these, take "
-    "them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of its Thermal SDK)"
+    "radiometric JPEG: its image is read, not its temperatures; to fuse these, give it as --vi and "
+    "as --ir (FLIR), or take them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of "
+    "its Thermal SDK)"
 )
 
 
@@ -56,13 +59,17 @@ def read_photo(
     """
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            return _read_npy(path, file)
+            stored = _npy(path)
+            pixels = stored[..., :3] if stored.ndim == 3 else stored
+            pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+            notes = ("alpha dropped",) * (stored.shape[2:] == (4,))
+            return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index)
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
                 return medical_files.read_medical(path, file, index, onto)
-            with Image.open(file, formats=_OF_PILLOW) as image:
+            with _open(file) as image:
                 return photo_of(image, path)
 
 
@@ -125,14 +132,13 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
     """Read an image's (height, width) from its header, without decoding the pixels."""
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            height, width = _npy_shape(path, file)[:2]
-            return height, width
+            return _npy(path).shape[:2]
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
             if medical_files.is_dicom(start) or medical_files.is_nifti(path):
                 return medical_files.read_medical(path, file, index).pixels.shape[:2]
-            with Image.open(file, formats=_OF_PILLOW) as image:
+            with _open(file) as image:
                 width, height = image.size
                 return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
 
@@ -152,37 +158,38 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read_npy(path: str | os.PathLike, file: BinaryIO) -> Photo:
-    _npy_shape(path, file)
-    file.seek(0)
+def _npy(path: str | os.PathLike) -> np.ndarray:
+    """Map an .npy file in which an image can be; of its pixels none is read."""
     try:
-        pixels = np.load(file, allow_pickle=False)
-    except Exception as error:  # it is cut off, or promises more than memory holds
-        raise InputError(f"{path}: broken image file ({one_line(error)})") from None
-    notes = ("alpha dropped",) if pixels.shape[2:] == (4,) else ()
-    if pixels.ndim == 3:
-        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
-    return Photo(np.array(pixels, pixels.dtype.newbyteorder("=")), notes)
-
-
-def _npy_shape(path: str | os.PathLike, file: BinaryIO) -> tuple[int, ...]:
-    """Return the shape in an .npy file's header, of which an image can be."""
-    header = np.lib.format
-    try:
-        first = header.read_magic(file) == (1, 0)
-        read = header.read_array_header_1_0 if first else header.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except Exception as error:  # its header is a Python literal, which fails in many ways
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # it is cut off, or its header, a Python literal, is none
         raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
+    shape, dtype = stored.shape, stored.dtype
     channels = shape[2] if len(shape) == 3 else 1
     if len(shape) not in (2, 3) or channels not in (1, 3, 4) or dtype.kind not in "biuf":
+        first = len(shape) == 3 and shape[0] in (1, 3, 4)
+        how = "transpose it to channels last" if first else "save that of it which is an image"
         raise InputError(
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
-            f"{'x'.join(map(str, shape))} {dtype}; transpose it to channels last"
+            f"{'x'.join(map(str, shape))} {dtype}; {how}"
         )
     if 0 in shape:
         raise InputError(f"{path}: an image must have pixels, got {shape}")
-    return shape
+    return stored
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Open a file of `_OF_PILLOW`; Pillow's guard against large ones gives way to `MOST_PIXELS`."""
+    try:
+        return Image.open(file, formats=_OF_PILLOW)
+    except Image.DecompressionBombError:
+        file.seek(0)
+        with _GUARD:
+            guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS // 2
+            try:
+                return Image.open(file, formats=_OF_PILLOW)
+            finally:
+                Image.MAX_IMAGE_PIXELS = guard
 
 
 @contextlib.contextmanager
@@ -198,8 +205,12 @@ def _decoding(path: str | os.PathLike, start: bytes) -> Iterator[None]:
         raise InputError(f"{path}: not an image that can be read{advice(suffix, start)}") from None
     except Image.DecompressionBombError:
         raise InputError(
-            f"{path}: has more pixels than are read of its kind ({2 * PIXELS / 1e6:.0f} million); "
-            "save it as TIFF, which may have any number: vips copy FILE out.tif"
+            f"{path}: has more pixels than are read ({MOST_PIXELS / 1e6:.0f} million); cut it into "
+            "tiles: magick FILE -crop 8192x8192 +repage tile-%d.png"
+        ) from None
+    except MemoryError:
+        raise InputError(
+            f"{path}: too large for the memory that is free; cut it into tiles"
         ) from None
     except Exception as error:  # what a decoder raises depends on the byte that is damaged
         reason = one_line(error) or type(error).__name__

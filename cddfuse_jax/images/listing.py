@@ -64,8 +64,9 @@ def candidates_by_stem(
 
 
 def natural(name: str) -> list[str | int]:
-    """Return what sorts ``img_9`` before ``img_10``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    """Return what sorts ``img_9`` before ``img_10``, in any case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts]
 
 
 def is_image(file: Path) -> bool:

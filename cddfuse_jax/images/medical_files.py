@@ -1,14 +1,19 @@
 """A slice of DICOM or NIfTI, in the units that its header gives (of CT, Hounsfield units)."""
 
 import contextlib
+import gzip
 import os
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from jaxtyping import UInt8
 
 from cddfuse_jax.errors import InputError, install
+from cddfuse_jax.files import replacing
 from cddfuse_jax.images.photo import PATIENT, Photo, place_of
 
+ALL = -1  # as an index: every slice of a NIfTI, one below the other
 SUFFIXES = (".dcm", ".ima", ".nii", ".nii.gz")
 
 _OF_FRAMES = (  # what enhanced files say of each frame
@@ -48,7 +53,7 @@ def read_medical(
     DICOM: window, slope, intercept and MONOCHROME1 (inverted here) are the header's; tables and
     palettes are applied as pydicom does. NIfTI: the slice across the third axis of the volume
     turned to RAS+, front (A) above, left (L) at the left; with ``onto``, a slice of that volume,
-    onto whose grid this one is resampled.
+    onto whose grid this one is resampled. `ALL` gives all of its slices, one below the other.
 
     Raises:
         InputError: an extra is missing, or there is no such slice, or not one of grey or RGB.
@@ -69,6 +74,36 @@ def _chosen(path, index: int | None, count: int) -> int:
     return index
 
 
+def _slices(path, index: int | None, count: int) -> tuple[int, int]:
+    """Return the first slice that is read, and how many."""
+    return (0, count) if index == ALL else (_chosen(path, index, count), 1)
+
+
+def write_volume(
+    path: Path, pixels: UInt8[np.ndarray, "rows w"], like: Path, description: str
+) -> None:
+    """Write all slices, as `ALL` reads those of ``like``, as a NIfTI on the grid of that file."""
+    import nibabel
+
+    stored: Any = nibabel.load(like)
+    turned = nibabel.io_orientation(stored.affine)
+    grid: Any = nibabel.as_closest_canonical(stored)
+    width, height, count = (*grid.shape, 1)[:3]
+    slices = np.rot90(pixels.reshape(count, height, width), -1, axes=(1, 2))
+    canonical = nibabel.Nifti1Image(np.moveaxis(slices, 0, 2), grid.affine)
+    back = nibabel.orientations.ornt_transform(nibabel.io_orientation(grid.affine), turned)
+    voxels = np.asarray(canonical.as_reoriented(back).dataobj).reshape(stored.shape)
+    image = nibabel.Nifti1Image(np.ascontiguousarray(voxels), stored.affine)
+    header = stored.header
+    image.set_sform(stored.affine, int(max(header["sform_code"], header["qform_code"])))
+    image.header.set_xyzt_units(*header.get_xyzt_units())
+    image.header["descrip"] = description.encode()[:79]
+    content = image.to_bytes()
+    with replacing(path) as temporary:
+        zipped = path.suffix.lower() == ".gz"
+        temporary.write_bytes(gzip.compress(content, mtime=0) if zipped else content)
+
+
 def _nifti(path, index: int | None, onto) -> Photo:
     import nibabel
     from nibabel.processing import resample_from_to
@@ -79,24 +114,32 @@ def _nifti(path, index: int | None, onto) -> Photo:
     image, notes = loaded(path), []
     low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
     if onto is not None and len(image.shape) == 3 == len((grid := loaded(onto)).shape):
-        chosen = _chosen(onto, index, grid.shape[2])
+        chosen, count = _slices(onto, index, grid.shape[2])
         plane = grid.affine @ nibabel.affines.from_matvec(np.eye(3), [0, 0, chosen])
         if grid.shape != image.shape or not np.allclose(grid.affine, image.affine, atol=1e-3):
             floats = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
-            image = resample_from_to(floats, ((*grid.shape[:2], 1), plane), order=1, cval=np.nan)
+            image = resample_from_to(
+                floats, ((*grid.shape[:2], count), plane), order=1, cval=np.nan
+            )
             notes.append(f"resampled onto the grid of {os.path.basename(onto)}, by their headers")
             if np.isnan(image.dataobj).all():
-                raise InputError(f"{path}: shows no place that slice {chosen} of {onto} shows")
+                shown = f"slice {chosen} of {onto}" if count == 1 else onto
+                raise InputError(f"{path}: shows no place that {shown} shows")
     shape = (*image.shape, 1, 1)
     if len(image.shape) < 2 or np.prod(image.shape[3:]) > 1:
         raise InputError(
             f"{path}: a volume has 2 or 3 axes, this one {image.shape}; save one volume of it"
         )
-    chosen = _chosen(path, index, shape[2])
-    data = image.dataobj[:, :, chosen] if len(image.shape) > 2 else np.asarray(image.dataobj)
+    chosen, count = _slices(path, index, shape[2])
+    data = image.dataobj if len(image.shape) > 2 else np.asarray(image.dataobj)[..., None]
+    data = np.asarray(data[:, :, chosen : chosen + count])
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: a NIfTI of {data.dtype} is not read; save it as float32")
-    pixels = np.ascontiguousarray(np.rot90(data.reshape(data.shape[:2])))
+    if index == ALL and data.dtype.kind == "f" and (missing := np.isnan(data)).any():
+        data = np.where(missing, np.nanmin(data), data)  # the nearest would be of another slice
+        notes.append("what it does not show has its lowest value")
+    upright = np.rot90(np.moveaxis(data.reshape(data.shape[:3]), 2, 0), axes=(1, 2))
+    pixels = np.ascontiguousarray(upright).reshape(-1, len(data))
     place = None
     if image.header["sform_code"] or image.header["qform_code"]:
         patient = np.diag([-1, -1, 1, 1]) @ image.affine  # as DICOM counts: to the left, to behind
@@ -128,9 +171,13 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
             "dcmdjpeg or gdcmconv --raw decompress it"
         ) from None
     place = None
-    if start := header.get("ImagePositionPatient"):
-        row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
-        down, across = map(float, header.PixelSpacing)
+    start, turned, spacing = (
+        header.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient",
+                                      "PixelSpacing")
+    )  # fmt: skip
+    if start and turned and spacing:
+        row, column = np.reshape(turned, (2, 3)).astype(float)
+        down, across = map(float, spacing)
         place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2])
     if what.startswith("PALETTE"):
         pixels = pydicom.pixels.apply_color_lut(pixels, header)

@@ -32,6 +32,7 @@ FORMATS = {
     "png16": Format(".png", "PNG", deep=True),
     "tif16": Format(".tif", "TIFF", deep=True),
 }
+VOLUME = Format(".nii.gz", "NIfTI")
 _OF_SUFFIX = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".tif": "tif", ".tiff": "tif"}
 _OTHERS = (".bmp", ".webp", ".npy", ".gif", ".avif", ".heic", ".jp2", ".exr", ".ppm", ".pgm")
 _VIDEOS = (
@@ -43,7 +44,12 @@ QUALITY = 95  # of JPEG, 1 to 100
 
 def is_image_name(out: Path) -> bool:
     """Return whether ``out`` names one image that can be written, rather than a folder."""
-    return out.suffix.lower() in _OF_SUFFIX and not out.is_dir()
+    known = out.suffix.lower() in _OF_SUFFIX or _names_volume(out)
+    return known and not out.is_dir()
+
+
+def _names_volume(out: Path) -> bool:
+    return out.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def is_video(path: Path) -> bool:
@@ -51,8 +57,19 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in _VIDEOS and not path.is_dir()
 
 
-def format_for(out: Path, name: str | None = None) -> Format:
-    """Return the format called ``name``, or that of the ending of ``out``; PNG for a folder."""
+def format_for(out: Path, name: str | None = None, volume: bool = False) -> Format:
+    """Return the format called ``name``, or that of the ending of ``out``; PNG for a folder.
+
+    A ``volume`` is stored as NIfTI.
+    """
+    if volume:
+        if name or (is_image_name(out) and not _names_volume(out)):
+            raise InputError(
+                "--slice all writes volumes: leave out --format, name --out x.nii.gz or a folder"
+            )
+        return VOLUME
+    if _names_volume(out):
+        raise InputError(f"--out {out} is a volume: give --slice all, or name an image")
     if out.suffix.lower() in _OTHERS and not out.is_dir():
         raise InputError(
             f"fused images are stored as PNG, JPEG or TIFF, got --out {out}; end it in .png, .jpg "

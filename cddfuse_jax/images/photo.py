@@ -53,6 +53,13 @@ class Photo(NamedTuple):
     metadata: Metadata = NO_METADATA
 
 
+def shape_of_pixels(place: Place, size: tuple[int, ...]) -> float:
+    """Return the width of a pixel over its height, by where the image lies; 1 if nearly so."""
+    across, down = (np.linalg.norm(corner - place.corners[0]) for corner in place.corners[1:])
+    shape = float(across / size[1] / (down / size[0]))
+    return 1.0 if abs(shape - 1) < 0.02 else shape
+
+
 def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
     """Refuse two images that lie apart by more than half of a pixel; ``file`` is the second's."""
     if first.place is None or second.place is None:
@@ -71,17 +78,35 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
             "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
         )
     (left, bottom), (right, top) = corners.min(0), corners.max(0)
+    told = f"up to {apart:.6g} apart in {system}" if system == other else f"{system} and {other}"
     raise InputError(
-        f"the maps show other places: by their tags up to {apart:.6g} apart in {system}, the "
-        f"other in {other}; first gdalwarp -t_srs {system} -te {left:.9g} {bottom:.9g} {right:.9g} "
-        f"{top:.9g} -ts {width} {height} {shlex.quote(os.fspath(file))} warped.tif"
+        f"the maps show other places, by their tags {told}; first gdalwarp -t_srs {system} "
+        f"-te {left:.9g} {bottom:.9g} {right:.9g} {top:.9g} -ts {width} {height} "
+        f"{shlex.quote(os.fspath(file))} warped.tif"
     )
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation, 2 to 8: transpose if the sides are swapped, then mirror."""
+    """Undo an EXIF orientation, 1 to 8: transpose if the sides are swapped, then mirror."""
     if orientation in TRANSPOSING:
         pixels = pixels.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    across = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(pixels[::down, ::across])
+    return np.ascontiguousarray(pixels[:: _down(orientation), :: _across(orientation)])
+
+
+def turning_back(orientation: int, height: int, width: int) -> np.ndarray:
+    """Return the 3x3 matrix from a pixel (x, y, 1) of an upright image to that of the stored one.
+
+    ``height`` and ``width`` are the upright image's.
+    """
+    across, down = _across(orientation), _down(orientation)
+    matrix = np.diag([across, down, 1.0])
+    matrix[:2, 2] = (width - 1) * (across < 0), (height - 1) * (down < 0)
+    return matrix[[1, 0, 2]] if orientation in TRANSPOSING else matrix
+
+
+def _down(orientation: int) -> int:
+    return -1 if orientation in (3, 4, 7, 8) else 1
+
+
+def _across(orientation: int) -> int:
+    return -1 if orientation in (2, 3, 6, 7) else 1

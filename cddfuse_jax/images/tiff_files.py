@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import os
+import shlex
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -59,7 +60,7 @@ def read_tiff(
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    place = _place(page, pixels.shape) if orientation == 1 else None
+    place = _place(path, page, pixels.shape) if orientation == 1 else None
     return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place, metadata=of_map(page))
 
 
@@ -93,7 +94,7 @@ def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, l
     return page, [f"first of {count} pages read"] if len(pages) > 1 and index is None else []
 
 
-def _place(page: Any, size: tuple[int, ...]) -> Place | None:
+def _place(path: str | os.PathLike, page: Any, size: tuple[int, ...]) -> Place | None:
     """Return where a GeoTIFF lies, None where it does not say."""
     tags = page.geotiff_tags or {}
     system = tags.get("ProjectedCSTypeGeoKey") or tags.get("GeographicTypeGeoKey")
@@ -104,8 +105,14 @@ def _place(page: Any, size: tuple[int, ...]) -> Place | None:
         )  # fmt: skip
         matrix = np.diag([scale_x, -scale_y, 0, 1])
         matrix[:2, 3] = x - column * scale_x, y + row * scale_y
-    if system is None or not matrix[:2, :2].any():
+    if system is None:
         return None
+    if not matrix[:2, :2].any():
+        out = shlex.quote(f"{os.path.splitext(path)[0]}-map.tif")
+        raise InputError(
+            f"{path}: a map whose place is given by points of control, or not at all; first "
+            f"gdalwarp {shlex.quote(os.fspath(path))} {out}, or gdal_translate -co PROFILE=BASELINE"
+        )
     across, down, start = matrix[:2, 0], matrix[:2, 1], matrix[:2, 3]
     if tags.get("GTRasterTypeGeoKey", 1) == 1:  # the point is a pixel's corner
         start = start + (across + down) / 2

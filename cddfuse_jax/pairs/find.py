@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.flir_files import is_flir
 from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.listing import images_within, is_image, refuse_ambiguous, without_ending
 from cddfuse_jax.images.not_read import EXPORTING, READ
@@ -72,7 +73,9 @@ def find_pairs(
     deep = rule is not None and "/" in rule.visible + rule.infrared
     listed = images_within(visible, deep)
     first, second = listed, listed if one else images_within(infrared, deep)
-    notes = skipped(visible, *(() if one else (infrared,)))
+    notes = skipped(visible, *(() if one else (infrared,)), deep=deep)
+    if one and rule is None and listed and all(map(is_flir, listed.values())):
+        return Pairs([Pair(name, file, file) for name, file in listed.items()], [], [])
     if rule is None and not one:
         second = _renumbered(first, second)
     if rule is None:
@@ -122,9 +125,9 @@ def _rule_of(visible: list[str], infrared: list[str], folder, one: bool) -> Rule
 
 
 def _renumbered(first: dict[str, Path], second: dict[str, Path]) -> dict[str, Path]:
-    """Return the second side under the first's names, where but for zeros all names are equal."""
+    """Return the second side under the first's names, if all are equal but for zeros, case."""
     plain = [
-        {re.sub(r"\d+", lambda digits: str(int(digits[0])), name): name for name in side}
+        {re.sub(r"\d+", lambda digits: str(int(digits[0])), name.casefold()): name for name in side}
         for side in (first, second)
     ]
     distinct = [len(names) for names in plain] == [len(first), len(second)]
@@ -134,16 +137,19 @@ def _renumbered(first: dict[str, Path], second: dict[str, Path]) -> dict[str, Pa
 
 
 def refuse_one_file(pair: Pair) -> None:
-    """Refuse a pair whose two files are one."""
-    if os.path.realpath(pair.visible) == os.path.realpath(pair.infrared):
+    """Refuse a pair whose two files are one, unless that holds both images."""
+    one = os.path.realpath(pair.visible) == os.path.realpath(pair.infrared)
+    if one and not (pair.visible == pair.infrared and is_flir(pair.visible)):
         raise InputError(
             f"{pair.visible}: the same file for both sides; give the visible image and the "
             "infrared one"
         )
 
 
-def skipped(*folders: str | os.PathLike) -> list[str]:
-    """Return a note for each folder with files that, by their endings, are no images to read."""
+def skipped(*folders: str | os.PathLike, deep: bool = False) -> list[str]:
+    """Return notes on what folders hold that is left out: files that, by their endings, are no
+    images to read, and unless ``deep`` images below those of the folder itself.
+    """
     notes = []
     for folder in folders:
         kinds = Counter(
@@ -155,6 +161,9 @@ def skipped(*folders: str | os.PathLike) -> list[str]:
             counts = (f"{n} {kind} file{'s' * (n > 1)}" for kind, n in kinds.most_common(6))
             how = "".join(sorted({EXPORTING[kind] for kind in kinds if kind in EXPORTING}))
             notes.append(f"{folder}: skipped {', '.join(counts)}; {READ} are read{how}")
+        below = [file.parent.name for file in Path(folder).glob("[!.@]*/*") if is_image(file)]
+        if below and not deep and any(map(is_image, Path(folder).iterdir())):
+            notes.append(f"{folder}: {len(below)} images in subfolders left out, as in {below[0]}")
     return notes
 
 

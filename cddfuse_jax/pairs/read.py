@@ -11,13 +11,14 @@ from jaxtyping import Float, Shaped
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
+from cddfuse_jax.images.flir_files import Radiometric, is_flir, read_flir
 from cddfuse_jax.images.image_files import naming, read_photo, read_size
 from cddfuse_jax.images.medical_files import is_nifti
-from cddfuse_jax.images.photo import Photo, check_place
+from cddfuse_jax.images.photo import Photo, check_place, shape_of_pixels
 from cddfuse_jax.images.ranges import AUTO, NARROW, Percentiles, Range, Values
 from cddfuse_jax.pairs import RESIZES, Resize
 from cddfuse_jax.pairs.find import Pair
-from cddfuse_jax.rigs.rig import Rig
+from cddfuse_jax.rigs.rig import Rig, rig_of
 from cddfuse_jax.rigs.shift import Shift
 
 Size = tuple[int, int]  # height, width
@@ -70,10 +71,18 @@ def read_pair(
             rig's.
     """
     onto = pair.visible if all(map(is_nifti, pair[1:])) else None
-    photos = (
-        as_picture(pair.visible, ranges[0], index),
-        as_picture(pair.infrared, ranges[1], index, onto),
-    )
+    if _holds_both(pair):
+        found = read_flir(pair.visible)
+        photos = (
+            _picture(found.visible, pair.visible, ranges[0]),
+            _picture(found.thermal, pair.visible, ranges[1]),
+        )
+        fit = fit if isinstance(fit, Rig) else _aligned_by_camera(found)
+    else:
+        photos = (
+            as_picture(pair.visible, ranges[0], index),
+            as_picture(pair.infrared, ranges[1], index, onto),
+        )
     with naming(pair.name):
         check_place(*photos, pair.infrared)
     if any_sizes:
@@ -142,8 +151,13 @@ def as_picture(
     path: Path, given: Range = AUTO, index: int | None = None, onto: Path | None = None
 ) -> Photo:
     """Read a file as an image in [0, 1] or 8 bits, see `read_pair`, with notes on the way."""
-    photo = read_photo(path, index, onto)
+    return _picture(read_photo(path, index, onto), path, given)
+
+
+def _picture(photo: Photo, path: Path, given: Range) -> Photo:
     pixels, notes = photo.pixels, list(photo.notes)
+    if photo.place and (shape := shape_of_pixels(photo.place, pixels.shape)) != 1:
+        notes.append(f"its pixels are {shape:.3g} times as wide as high, and stay so")
     with naming(path):
         limits = levels.limits_for(pixels, given, photo.limits)
         picture = levels.picture(pixels, limits)
@@ -168,7 +182,7 @@ def as_picture(
             )
     elif limits:
         notes.append("of its values those of the window become 0 and 1")
-    elif floats and (np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1):
+    elif floats and ((finite := pixels[np.isfinite(pixels)]).min() < 0 or finite.max() > 1):
         notes.append("a little beyond [0, 1], which is clipped")
     elif bits and pixels.dtype != np.uint8:
         notes.append(f"all values are of {bits} bits and taken so")
@@ -182,7 +196,7 @@ def as_picture(
     if floats and not np.isfinite(pixels).all():
         notes.append("pixels without a value are filled from the nearest")
     if not (limits or warnings or pixels.dtype in (np.uint8, np.bool_) or pixels.ndim == 3):
-        low, high = np.nanpercentile(pixels, AUTO[:2])
+        low, high = np.percentile(pixels[np.isfinite(pixels)], AUTO[:2])
         if 0 < high - low < NARROW * (levels.white(pixels) or 0):
             warnings.append(
                 f"its values end at {low:.4g} and {high:.4g} of 0 to {levels.white(pixels):g}; if "
@@ -193,6 +207,16 @@ def as_picture(
     return photo._replace(
         pixels=picture, notes=tuple(notes), limits=limits, depth=kind, warnings=tuple(warnings)
     )
+
+
+def _holds_both(pair: Pair) -> bool:
+    return pair.visible == pair.infrared and is_flir(pair.visible)
+
+
+def _aligned_by_camera(found: Radiometric) -> Rig:
+    sizes = found.visible.pixels.shape[:2], found.thermal.pixels.shape[:2]
+    rig = rig_of(found.scale, 0.0, found.shift, *sizes)
+    return dataclasses.replace(rig, of_pair="the camera's alignment, which is for one distance")
 
 
 def aligned(images: ImagePair, shift: Shift) -> ImagePair:
@@ -210,6 +234,8 @@ def aligned(images: ImagePair, shift: Shift) -> ImagePair:
 
 def read_pair_size(pair: Pair, index: int | None = None, fit: Fit = None) -> Size:
     """Read the (height, width) that `read_pair` will give a pair, from the headers of its files."""
+    if _holds_both(pair):
+        return read_pair(pair, fit).visible.pixels.shape[:2]
     if isinstance(fit, str):
         return read_size(getattr(pair, RESIZES[1 - RESIZES.index(fit)]), index)
     sizes = read_size(pair.visible, index), read_size(pair.infrared, index)

@@ -159,7 +159,7 @@ def _escaped(text: str) -> str:
 
 def _by_scene(pattern: str, names: Iterable[str]) -> Scenes:
     constants = pattern.split(PLACE)
-    shape = re.compile("(.+)".join(map(_escaped, constants)))
+    shape = re.compile("(.+)".join(map(_escaped, constants)), re.DOTALL)
     # What the parts of a scene's name are joined by, where a mark stood between them.
     joints = ["/" if "/" in c else "_" if c else "" for c in constants[1:-1]] + [""]
     found: Scenes = defaultdict(list)

@@ -52,9 +52,9 @@ def _tapered_field(image: np.ndarray) -> np.ndarray:
 class Coarse:
     """The pairs' correlations over all shifts, at one scale and angle after the other."""
 
-    def __init__(self, pairs: Sequence[Images]):
+    def __init__(self, pairs: Sequence[Images], side: int = COARSE_SIDE):
         self.infrared = [pair[1] for pair in pairs]
-        self.factor = max(pairs[0][0].shape) / COARSE_SIDE
+        self.factor = max(pairs[0][0].shape) / side
         fields = [_tapered_field(reduced(pair[0], self.factor)) for pair in pairs]
         self.shape = fields[0].shape
         self.padded = tuple(fft.next_fast_len(int(1.55 * side) + 8) for side in self.shape)
@@ -122,7 +122,7 @@ class Edges:
         turn = np.exp(2j * math.radians(rig.angle))
         product, power = 0.0, 1e-9
         for at, first, *parts in (self.samples[k] for k in which):
-            where = (rig.matrix[:, :2] @ at + rig.matrix[:, 2:])[::-1]
+            where = (rig.matrix[:2, :2] @ at + rig.matrix[:2, 2:])[::-1]
             real, imaginary = (ndimage.map_coordinates(part, where, order=1) for part in parts)
             second = (real + 1j * imaginary) * turn
             product += float((first * second.conj()).real.sum())

@@ -24,31 +24,47 @@ class Rig:
     """The registration of all pairs that a rig takes.
 
     Attributes:
-        matrix: from a visible pixel (x, y, 1) to the infrared pixel (x, y); centres of pixels are
-            whole numbers.
+        matrix: from a visible pixel (x, y, 1) to the infrared pixel (x, y, 1), but for a factor;
+            centres of pixels are whole numbers. The last row is 0 0 1 unless it is a homography.
         visible, infrared: the size of each image, (height, width).
         about: what a person wants to know of how it was found, kept in the file.
         name: of its file, for messages.
         fill: whether pixels that the infrared camera does not see keep the visible image's, instead
             of being cropped.
+        of_pair: by what it was found, if it is of one pair alone; "" of all that a rig takes.
     """
 
-    matrix: Float[np.ndarray, "2 3"]
+    matrix: Float[np.ndarray, "3 3"]
     visible: Size
     infrared: Size
     about: dict = dataclasses.field(default_factory=dict)
     name: str = "the registration"
     fill: bool = False
+    of_pair: str = ""
+
+    @property
+    def linear(self) -> Float[np.ndarray, "2 2"]:
+        """By what a small step in the middle of the visible image becomes an infrared one."""
+        x, y, over = self.matrix @ [*_middle(self.visible), 1]
+        return (self.matrix[:2, :2] - np.outer([x, y], self.matrix[2, :2]) / over) / over
 
     @property
     def scale(self) -> float:
-        """Visible pixels per infrared pixel."""
-        return 1 / math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+        """Visible pixels per infrared pixel, in the middle."""
+        return 1 / math.sqrt(abs(np.linalg.det(self.linear)))
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the infrared image must be mirrored to lie on the visible one."""
+        return bool(np.linalg.det(self.linear) < 0)
 
     @property
     def angle(self) -> float:
-        """By how many degrees the infrared image is turned, clockwise, to lie on the visible."""
-        m = self.matrix
+        """By how many degrees the infrared image is turned, clockwise, to lie on the visible.
+
+        That is after exchanging left and right, if it is `mirrored`.
+        """
+        m = np.diag([-1, 1]) @ self.linear if self.mirrored else self.linear
         return -math.degrees(math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]))
 
     @property
@@ -59,7 +75,8 @@ class Rig:
 
     def in_visible(self, points) -> Float[np.ndarray, "n 2"]:
         """Map infrared pixels (x, y) to visible ones."""
-        return (np.asarray(points) - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        x, y, over = np.linalg.inv(self.matrix) @ [*np.transpose(points), np.ones(len(points))]
+        return np.column_stack([x / over, y / over])
 
     def corners(self) -> Float[np.ndarray, "4 2"]:
         """Return the infrared image's corners as visible pixels (x, y)."""
@@ -96,8 +113,10 @@ class Rig:
         rows, columns = self.window
         height, width = self.size
         done = f"both cropped to the {width}x{height} from {columns.start}, {rows.start} on"
+        done = "each pair cropped to what both see" if self.of_pair else done
         done = "filled with the visible one where it saw nothing" if self.fill else done
-        return f"resampled into the visible frame by {self.name}, {done}"
+        # One note on all pairs of a folder.
+        return f"resampled into the visible frame by {self.of_pair or self.name}, {done}"
 
     def check_sizes(self, visible: Size, infrared: Size) -> None:
         """Refuse images of other sizes than the rig's."""
@@ -116,18 +135,16 @@ class Rig:
 
         Images are uint8 or float in [0, 1], and stay so.
         """
-        from scipy.ndimage import affine_transform, gaussian_filter
+        from scipy.ndimage import gaussian_filter, map_coordinates
 
         self.check_sizes(visible.shape[:2], infrared.shape[:2])
         rows, columns = self.window
-        linear = self.matrix[::-1, 1::-1]
-        start = self.matrix[::-1, 2] + linear @ (rows.start, columns.start)
-        shape = self.size
+        where, shape = self._where[:, rows, columns], self.size
         blur = 0.5 / self.scale if self.scale < 0.8 else 0  # a finer infrared image would alias
 
         def resampled(plane):
             plane = gaussian_filter(plane, blur) if blur else plane
-            return affine_transform(plane, linear, start, shape, order=1, mode="nearest")
+            return map_coordinates(plane, where, order=1, mode="nearest")
 
         values = infrared.astype(np.float32).reshape(*infrared.shape[:2], -1)
         placed = np.stack([resampled(plane) for plane in np.moveaxis(values, -1, 0)], -1)
@@ -143,16 +160,31 @@ class Rig:
     @functools.cached_property
     def depth(self) -> Float[np.ndarray, "h w"]:
         """How far each visible pixel lies within the infrared image, in its pixels."""
-        y, x = np.mgrid[: self.visible[0], : self.visible[1]].astype(np.float32)
-        across, down = (row[0] * x + row[1] * y + row[2] for row in self.matrix)
-        height, width = self.infrared
+        (down, across), (height, width) = self._where, self.infrared
         ends = across, width - 1 - across, down, height - 1 - down
         return np.minimum.reduce(ends) + 1e-3  # against rounding: a point on the border is inside
+
+    @functools.cached_property
+    def _where(self) -> Float[np.ndarray, "2 h w"]:
+        """The infrared row and column of each visible pixel."""
+        y, x = np.mgrid[: self.visible[0], : self.visible[1]].astype(np.float32)
+        across, down, over = (row[0] * x + row[1] * y + row[2] for row in self.matrix)
+        return np.stack([down / over, across / over]).astype(np.float32)
+
+    @property
+    def fault(self) -> str:
+        """Why the matrix is that of no two cameras, "" where it is of some."""
+        bottom, right = self.visible[0] - 1, self.visible[1] - 1
+        over = self.matrix[2] @ [[0, right, right, 0], [0, 0, bottom, bottom], [1, 1, 1, 1]]
+        if not (np.sign(over) == np.sign(over[0])).all() or not over[0]:
+            return "its matrix maps a part of the visible image to infinity"
+        return "" if abs(np.linalg.det(self.linear)) > 1e-6 else "its matrix maps all to a line"
 
     def save(self, path: Path) -> None:
         """Write the file that `load_rig` reads."""
         record = {
-            "registration": "a visible pixel (x, y) lies at matrix @ (x, y, 1) in infrared pixels",
+            "registration": "a visible pixel (x, y) lies at matrix @ (x, y, 1), over the last of "
+            "these three numbers, in infrared pixels",
             **self.about,
             "visible": {"width": self.visible[1], "height": self.visible[0]},
             "infrared": {"width": self.infrared[1], "height": self.infrared[0]},
@@ -169,21 +201,25 @@ def load_rig(path: str | os.PathLike, fill: bool = False) -> Rig:
         InputError: it is not there, or holds something else.
     """
     try:
-        record = json.loads(Path(path).read_text())
+        record = json.loads(Path(path).read_text("utf-8-sig"))
         matrix = np.array(record["matrix"], np.float64)
         visible, infrared = (
             (int(record[side]["height"]), int(record[side]["width"]))
             for side in ("visible", "infrared")
         )
-        if matrix.shape != (2, 3) or not np.isfinite(matrix).all() or min(*visible, *infrared) < 1:
-            raise ValueError("no 2x3 matrix of finite numbers, or no sizes")
-        if not abs(np.linalg.det(matrix[:, :2])) > 1e-6:
-            raise ValueError("its matrix maps all to a line")
+        if matrix.shape == (2, 3):  # as version 0.1 wrote it
+            matrix = np.vstack([matrix, [0, 0, 1]])
+        small = matrix.shape == (3, 3) and bool((np.abs(matrix) < 1e9).all())  # and not NaN
+        if not small or min(*visible, *infrared) < 1:
+            raise ValueError("no 3x3 matrix of finite numbers, or no sizes")
+        rig = Rig(matrix, visible, infrared, name=str(path), fill=fill)
+        if rig.fault:
+            raise ValueError(rig.fault)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not what cddfuse register writes ({error})") from None
-    return Rig(matrix, visible, infrared, name=str(path), fill=fill)
+    return rig
 
 
 def _middle(size: Size) -> np.ndarray:
@@ -198,4 +234,5 @@ def rig_of(
     linear = np.array([[cos, sin], [-sin, cos]]) / scale
     linear = np.diag([1 / stretch, 1]) @ linear @ np.array([[1, shear], [0, 1]])
     offset = _middle(infrared) - linear @ (_middle(visible) + shift)
-    return Rig(np.column_stack([linear, offset]), visible, infrared)
+    matrix = np.vstack([np.column_stack([linear, offset]), [0, 0, 1]])
+    return Rig(matrix, visible, infrared)
