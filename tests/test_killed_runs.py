@@ -185,6 +185,7 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
     assert load_meta(workdir) == before and load_params(workdir)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_under_tensorboard_ends_the_program_with_a_line(tmp_path):
     """No checkpoint is due before its file is full."""
     workdir = tmp_path / "run"
