@@ -130,10 +130,7 @@ def test_whole_features_and_images(forward, dtype, golden):
     ("dtype", "stage"),
     [
         ("float64", 2),
-        *(
-            pytest.param(*each, marks=pytest.mark.long)
-            for each in (("float64", 1), ("float32", 1), ("float32", 2))
-        ),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in (("float64", 1), ("float32", 2))),
     ],
     indirect=["dtype"],
 )

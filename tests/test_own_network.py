@@ -1,4 +1,4 @@
-"""A branch of one's own: one file and one option, trained, fused and exported."""
+"""A branch of one's own: one file and one option, loaded, fused and exported."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import pytest
 from agreement import assert_fused
 from PIL import Image
 from programs import HANG_SECONDS, ends, environment
+from stored import write_checkpoint
 
 from cddfuse_jax import Fuser
 from cddfuse_jax.config import release
@@ -19,7 +20,7 @@ from cddfuse_jax.export.__main__ import main as export
 from cddfuse_jax.fusing import memory
 from cddfuse_jax.fusing.network_check import check_gradient
 from cddfuse_jax.models.cddfuse import CDDFuse
-from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.recipe import make_model
 from cddfuse_jax.weights.any_format import load
 
 BRANCH = '''
@@ -87,14 +88,13 @@ def test_what_is_no_branch_is_refused(name, message):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """2 updates by the options."""
-    workdir = tmp_path_factory.mktemp("own") / "run"
+    """What training leaves, with random params."""
     config = release()
     config.model.update(OWN)
-    config.batch_size, config.reconstruction_epochs, config.fusion_epochs = 2, 0, 1
-    config.data.update(source="synthetic", count=4, height=24, width=24, crop=16)
-    assert int(train_and_evaluate(config, workdir).step) == 2
-    return workdir
+    image = np.zeros((1, 8, 8, 1), np.float32)
+    params = jax.jit(make_model(config).init)(jax.random.key(0), image, image)["params"]
+    workdir = tmp_path_factory.mktemp("own") / "run"
+    return write_checkpoint(workdir, jax.device_get(params), {"config": config.to_dict()})
 
 
 def test_a_run_is_loaded_as_what_it_is(run):
