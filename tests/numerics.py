@@ -6,11 +6,18 @@ import jax
 import numpy as np
 from programs import compiler_options
 
+from cddfuse_jax.training.update import init_params
+
 QUICK = compiler_options()
 
 
 def draw(rng, shape):
     return rng.standard_normal(shape)
+
+
+def starting_params(model):
+    """A network's params as training starts with them, in float32."""
+    return jax.device_get(jax.jit(init_params, static_argnums=0)(model, jax.random.key(0)))
 
 
 def draw_params(module, *inputs, **options):

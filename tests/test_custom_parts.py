@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import assert_agrees
+from numerics import starting_params
 
 from cddfuse_jax import Fuser
 from cddfuse_jax.errors import InputError
@@ -170,10 +171,12 @@ def code(tmp_path_factory):
 
 def trained(model, seed=3):
     """Params of which none is what it was at the start."""
-    images = np.zeros((2, 1, 8, 8, 1), np.float32)
-    params = jax.jit(model.init)(jax.random.key(0), *images)["params"]
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: np.float32(x + 0.2 * rng.standard_normal(x.shape)), params)
+
+    def moved(leaf):
+        return np.float32(leaf + 0.2 * rng.standard_normal(leaf.shape))
+
+    return jax.tree.map(moved, starting_params(model))
 
 
 def draw_pair(height, width, count=()):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numerics import starting_params
 from programs import ends
 from scalars import read_scalars
 from stored import write_checkpoint
@@ -288,18 +289,16 @@ def test_paths_of_frozen_parts(tiny_params):
 
 @pytest.fixture
 def custom_params(config, code):
-    """Params of a network with `Scale` in place of the base branch, and its config."""
-    config.model.base = "./mine.py:Scale"
-    model = make_model(config)
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
-    return jax.device_get(params), {"config": config.to_dict()}
+    """Params of a network with `Scale` in place of every block and branch, and its config."""
+    config.model.update(dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale"))
+    return starting_params(make_model(config)), {"config": config.to_dict()}
 
 
 def test_a_run_of_another_block_and_fusion_rule_is_built_from_its_config(code, config, tmp_path):
-    config.model.update(block="./mine.py:Scale", merge="./mine.py:larger")
+    parts = dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale")
+    config.model.update(parts | {"merge": "./mine.py:larger"})
     model = make_model(config)
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
-    run = write_checkpoint(tmp_path / "run", jax.device_get(params), {"config": config.to_dict()})
+    run = write_checkpoint(tmp_path / "run", starting_params(model), {"config": config.to_dict()})
     weights = load(run)
     assert weights.model == model
     assert weights.params["encoder"]["blocks"]["0"].keys() == {"weight"}

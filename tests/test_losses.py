@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from numerics import starting_params
 
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.training import losses
@@ -145,8 +146,7 @@ PLAIN = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1, **PARTS)
 
 @pytest.fixture(scope="module")
 def plain_params():
-    images = np.zeros((2, 1, 8, 8, 1), np.float32)
-    return jax.jit(PLAIN.init)(jax.random.key(0), *images)["params"]
+    return starting_params(PLAIN)
 
 
 @pytest.mark.parametrize("loss", [losses.reconstruction_loss, losses.fusion_loss])

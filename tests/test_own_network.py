@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from agreement import assert_fused
+from numerics import starting_params
 from PIL import Image
 from programs import HANG_SECONDS, ends, environment
 from stored import write_checkpoint
@@ -65,7 +66,7 @@ def module_of_ones_own(tmp_path_factory):
 
 
 SIZES = {"features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1}
-OWN = SIZES | {"base": "mine:Plain", "detail": "mine:Plain"}
+OWN = SIZES | dict.fromkeys(("block", "base", "detail"), "mine:Plain")
 
 
 @pytest.mark.long
@@ -91,10 +92,9 @@ def run(tmp_path_factory) -> Path:
     """What training leaves, with random params."""
     config = release()
     config.model.update(OWN)
-    image = np.zeros((1, 8, 8, 1), np.float32)
-    params = jax.jit(make_model(config).init)(jax.random.key(0), image, image)["params"]
+    params = starting_params(make_model(config))
     workdir = tmp_path_factory.mktemp("own") / "run"
-    return write_checkpoint(workdir, jax.device_get(params), {"config": config.to_dict()})
+    return write_checkpoint(workdir, params, {"config": config.to_dict()})
 
 
 def test_a_run_is_loaded_as_what_it_is(run):
