@@ -6,8 +6,6 @@ import jax
 import numpy as np
 from programs import compiler_options
 
-from cddfuse_jax.training.update import init_params
-
 QUICK = compiler_options()
 
 
@@ -17,7 +15,8 @@ def draw(rng, shape):
 
 def starting_params(model):
     """A network's params as training starts with them, in float32."""
-    return jax.device_get(jax.jit(init_params, static_argnums=0)(model, jax.random.key(0)))
+    images = np.zeros((2, 1, 8, 8, model.channels), np.float32)
+    return jax.device_get(jax.jit(model.init)(jax.random.key(0), *images)["params"])
 
 
 def draw_params(module, *inputs, **options):

@@ -31,13 +31,13 @@ CODE = '''
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel
+from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
 
 zero = nn.initializers.zeros
 
 
 class Careful(nn.Module):
-    """A block that starts as the identity, and looks at its neighbours as it should."""
+    """A block that starts as the identity, and looks at pixels as it should, near and all."""
 
     features: int
 
@@ -45,7 +45,9 @@ class Careful(nn.Module):
     def __call__(self, x):
         c = self.features
         y = conv3x3(LayerNorm(name="norm")(x), kernel(self, "kernel", (3, 3, c, c), x))
-        return x + y * self.param("scale", zero, (c,)).astype(x.dtype)
+        found = sums(y, y)
+        weight = nn.sigmoid(found.qk.mean(-1) / (1 + found.qq))[:, None, None].astype(x.dtype)
+        return x + y * weight * self.param("scale", zero, (c,)).astype(x.dtype)
 
 
 class SqueezeExcite(nn.Module):
@@ -263,9 +265,11 @@ def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
     assert again(params)
 
 
-def test_a_field_without_a_default_is_one_line():
+def test_what_cannot_be_a_part_is_one_line():
     with pytest.raises(InputError, match=r"parts:Sized: gets features, .* need defaults .*window"):
         check_parts(CDDFuse(**SIZES, base="parts:Sized"))
+    with pytest.raises(InputError, match=r"is a flax\.linen\.Module or a function, got 'os:sep'"):
+        check_parts(CDDFuse(**SIZES, base="os:sep"))
 
 
 @pytest.mark.parametrize(
