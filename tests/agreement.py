@@ -9,6 +9,7 @@ does, so it is the same on every machine.
 Exactly equal is only what one program gives of the same values twice.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -57,14 +58,20 @@ def assert_agrees(found, function: Callable, *arguments, unit: float = 2.0**-24)
     assert off <= FACTOR * error, f"off by {off:.2e}, float32 carries to {error:.2e}"
 
 
-def assert_fused(found, model, params, visible, infrared, residual="visible", **options) -> None:
-    """Assert that ``found`` (h, w) is the network's fused image of a float32 pair (h, w)."""
+@functools.cache
+def fusing(model, residual: str) -> Callable:
+    """Return a function of params and a pair (h, w) to the fused image (h, w)."""
 
     def fuse(params, *pair):
         images = (image[None, ..., None] for image in pair)
         return model.apply({"params": params}, *images, residual, method="fuse")[0, ..., 0]
 
-    assert_agrees(found, fuse, params, visible, infrared, **options)
+    return fuse
+
+
+def assert_fused(found, model, params, visible, infrared, residual="visible", **options) -> None:
+    """Assert that ``found`` (h, w) is the network's fused image of a float32 pair (h, w)."""
+    assert_agrees(found, fusing(model, residual), params, visible, infrared, **options)
 
 
 def assert_same_levels(found, expected, most: int = 1) -> None:

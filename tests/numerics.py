@@ -13,6 +13,12 @@ def draw(rng, shape):
     return rng.standard_normal(shape)
 
 
+def starting_params(model):
+    """A network's params as training starts with them, in float32."""
+    images = np.zeros((2, 1, 8, 8, model.channels), np.float32)
+    return jax.device_get(jax.jit(model.init)(jax.random.key(0), *images)["params"])
+
+
 def draw_params(module, *inputs, **options):
     """Params in float64, of the size that training would give them, none of them 0 or 1."""
     rng = np.random.default_rng(1)

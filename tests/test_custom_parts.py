@@ -1,5 +1,6 @@
 """Custom parts: in batches, common shapes and strips they give the whole image, or one line."""
 
+import functools
 import json
 import sys
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import assert_agrees
+from numerics import starting_params
 
 from cddfuse_jax import Fuser
 from cddfuse_jax.errors import InputError
@@ -29,13 +31,13 @@ CODE = '''
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel
+from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
 
 zero = nn.initializers.zeros
 
 
 class Careful(nn.Module):
-    """A block that starts as the identity, and looks at its neighbours as it should."""
+    """A block that starts as the identity, and looks at pixels as it should, near and all."""
 
     features: int
 
@@ -43,7 +45,9 @@ class Careful(nn.Module):
     def __call__(self, x):
         c = self.features
         y = conv3x3(LayerNorm(name="norm")(x), kernel(self, "kernel", (3, 3, c, c), x))
-        return x + y * self.param("scale", zero, (c,)).astype(x.dtype)
+        found = sums(y, y)
+        weight = nn.sigmoid(found.qk.mean(-1) / (1 + found.qq))[:, None, None].astype(x.dtype)
+        return x + y * weight * self.param("scale", zero, (c,)).astype(x.dtype)
 
 
 class SqueezeExcite(nn.Module):
@@ -81,6 +85,16 @@ class Far(nn.Module):
 class Mixing(nn.Module):
     def __call__(self, x):
         return x - x.mean(0)
+
+
+class Pointwise(nn.Module):
+    """A part that looks at no neighbour, and is compiled in no time."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        return x + nn.Dense(self.features, name="out")(x)
 
 
 class Learned(nn.Module):
@@ -145,6 +159,7 @@ class Mode(nn.Module):
         return x
 '''
 SIZES = {"features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1}
+PLAIN = SIZES | dict.fromkeys(("block", "base", "detail"), "parts:Pointwise")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -158,9 +173,12 @@ def code(tmp_path_factory):
 
 def trained(model, seed=3):
     """Params of which none is what it was at the start."""
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: np.float32(x + 0.2 * rng.standard_normal(x.shape)), params)
+
+    def moved(leaf):
+        return np.float32(leaf + 0.2 * rng.standard_normal(leaf.shape))
+
+    return jax.tree.map(moved, starting_params(model))
 
 
 def draw_pair(height, width, count=()):
@@ -196,17 +214,18 @@ def test_other_code_is_checked_before_it_is_fused_in_parts(tiny_params, monkeypa
 
 @pytest.mark.parametrize(
     ("part", "way"),
-    [pytest.param({"block": "parts:SqueezeExcite"}, "inside a larger array",
-                  marks=pytest.mark.long),
-     pytest.param({"base": "parts:Above"}, "in strips", marks=pytest.mark.long),
-     ({"detail": "parts:Far"}, "inside a larger array"),
-     ({"detail": "parts:Mixing"}, "in a batch")],
+    [({"block": "parts:SqueezeExcite"}, "inside a larger array"),
+     ({"base": "parts:Above"}, "in strips"),
+     ({"detail": "parts:Far"}, "inside a larger array")],
     ids=str,
 )  # fmt: skip
-def test_what_is_not_alike_in_parts_is_found_and_fused_whole(part, way, monkeypatch, capsys):
-    model = CDDFuse(**SIZES, **part)
+def test_what_is_not_alike_in_parts_is_found(part, way):
     with pytest.raises(InputError, match=f"another image {way} than alone"):
-        check_network(model)  # though it starts as the identity
+        check_network(CDDFuse(**PLAIN | part))  # though it starts as the identity
+
+
+def test_what_is_not_alike_in_parts_is_fused_whole(monkeypatch, capsys):
+    model = CDDFuse(**PLAIN | {"detail": "parts:Mixing"})
     params, batch = trained(model), draw_pair(25, 30, (3,))
     fuse = make_fuse(model, params)
     alone = np.stack([fuse(*pair) for pair in zip(*batch, strict=True)])
@@ -215,7 +234,8 @@ def test_what_is_not_alike_in_parts_is_found_and_fused_whole(part, way, monkeypa
     fuser = Fuser(params, model=model)
     fuser.expect([(25, 31), (26, 31)] * 9)
     assert not fuser._buckets
-    assert capsys.readouterr().err.count("note: every image is fused whole, one at a time") == 1
+    note = "note: every image is fused whole, one at a time: this network gives another image in a "
+    assert capsys.readouterr().err.count(f"{note}batch than alone") == 1
     monkeypatch.setattr(memory, "PROGRAM_BYTES", 0)
     limit = int((memory.KEPT_ARRAYS * 25 + memory.STRIP_ARRAYS * 8) * 8 * 4 * 30)
     with pytest.raises(InputError, match="does not fit in memory as a whole, and this network"):
@@ -223,7 +243,7 @@ def test_what_is_not_alike_in_parts_is_found_and_fused_whole(part, way, monkeypa
 
 
 def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
-    model = CDDFuse(**SIZES, block="parts:Careful")
+    model = CDDFuse(**PLAIN | {"block": "parts:Careful"})
     params = trained(model)
     assert why_only_whole(model, params, tmp_path) == ""
     assert list(json.loads((tmp_path / network_check.RECORD).read_text()).values()) == [""]
@@ -245,22 +265,24 @@ def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
     assert again(params)
 
 
-def test_a_field_without_a_default_is_one_line():
+def test_what_cannot_be_a_part_is_one_line():
     with pytest.raises(InputError, match=r"parts:Sized: gets features, .* need defaults .*window"):
         check_parts(CDDFuse(**SIZES, base="parts:Sized"))
+    with pytest.raises(InputError, match=r"is a flax\.linen\.Module or a function, got 'os:sep'"):
+        check_parts(CDDFuse(**SIZES, base="os:sep"))
 
 
 @pytest.mark.parametrize(
-    "merge",
-    [pytest.param("parts:larger", marks=pytest.mark.long), "parts:maximum",
-     pytest.param("parts:Learned", marks=pytest.mark.long)],
+    ("merge", "sizes"),
+    [("parts:maximum", PLAIN), ("parts:larger", PLAIN), ("parts:Learned", PLAIN),
+     pytest.param("parts:Learned", SIZES, marks=pytest.mark.long)],
 )  # fmt: skip
-def test_a_custom_fusion_rule_holds_everywhere(merge):
-    model = CDDFuse(**SIZES, merge=merge)
+def test_a_custom_fusion_rule_holds_everywhere(merge, sizes):
+    model = CDDFuse(**sizes, merge=merge)
     params, pair = trained(model), draw_pair(11, 9)
     assert ("merge" in params["base_fusion"]) == (merge == "parts:Learned")
     images = pair[:, None, :, :, None]
-    variables, summed = {"params": params}, CDDFuse(**SIZES)
+    variables, summed = {"params": params}, CDDFuse(**sizes)
 
     def rule(params, layer, features):
         if merge != "parts:Learned":
@@ -279,9 +301,10 @@ def test_a_custom_fusion_rule_holds_everywhere(merge):
         fused = summed.apply({"params": params}, merged, zeros, method="fuse_features")
         return summed.apply({"params": params}, *fused, both[:1], method="decode")[0, ..., 0]
 
+    with_features = functools.partial(model.apply, method="fuse_with_features")
     found = {
         "cpu": jax.jit(model.apply)(variables, *images)[0, ..., 0],
-        "features": model.apply(variables, *images, method="fuse_with_features").image[0, ..., 0],
+        "features": jax.jit(with_features)(variables, *images).image[0, ..., 0],
         "bucket": fuse_in_bucket(model, variables, *pair, "visible", (16, 16)),
         "strips": fuse_in_strips(model, variables, *pair, "visible", 4),
     }
@@ -289,8 +312,7 @@ def test_a_custom_fusion_rule_holds_everywhere(merge):
         found["gpu"] = jax.jit(lambda *x: model.apply(variables, *x))(*images)[0, ..., 0]
     for image in found.values():
         assert_agrees(image, formula, params, *pair)
-    assert abs(summed.apply(variables, *images)[0, ..., 0] - found["cpu"]).max() > 1e-3
-    check_network(model, params)
+    assert abs(jax.jit(summed.apply)(variables, *images)[0, ..., 0] - found["cpu"]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

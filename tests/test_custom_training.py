@@ -1,13 +1,17 @@
 """Custom parts and losses in a run: named, traced first, kept, started from weights, frozen."""
 
+import contextlib
+import io
 import json
 import operator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numerics import starting_params
 from programs import ends
 from scalars import read_scalars
 from stored import write_checkpoint
@@ -22,6 +26,7 @@ from cddfuse_jax.training.own_loss import own_loss
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
 from cddfuse_jax.training.starting import with_sizes
+from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.any_format import load, load_meta, load_params, save_params
 
 CODE = '''
@@ -88,9 +93,8 @@ def code(tmp_path, monkeypatch) -> Path:
     return tmp_path / "mine.py"
 
 
-@pytest.fixture
-def config(tiny_config):
-    """Stage II alone, one epoch of two updates."""
+def stage_two(tiny_config):
+    """One epoch of two updates."""
     config = tiny_config.copy_and_resolve_references()
     config.reconstruction_epochs, config.fusion_epochs = 0, 1
     config.ema = 0.0
@@ -98,6 +102,11 @@ def config(tiny_config):
     config.data.count = 4
     config.model.base = ""
     return config
+
+
+@pytest.fixture
+def config(tiny_config):
+    return stage_two(tiny_config)
 
 
 def leaves(tree) -> dict[str, np.ndarray]:
@@ -153,11 +162,33 @@ def test_what_cannot_be_trained_is_one_line_before_anything_is_written(
     assert not (code.parent / "run").exists()
 
 
-def test_own_parts_are_added_logged_held_out_and_kept(code, config):
+class Custom(NamedTuple):
+    """A run of two updates of stage II; what it started from, its last state, what it printed."""
+
+    folder: Path
+    given: dict[str, np.ndarray]
+    state: TrainState
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def custom_run(tiny_config, tiny_weights, tiny_params, tmp_path_factory) -> Custom:
+    """With a custom branch and custom parts of the loss, parts frozen, from other weights."""
+    config = stage_two(tiny_config)
     config.loss.own, config.loss.own_weights = "./mine.py:terms", "apart=3"
-    config.held_out.every_nth, config.held_out.every = 2, 2
-    train_and_evaluate(config, code.parent / "run")
-    tags = read_scalars(code.parent / "run")
+    config.frozen, config.ema = "encoder/blocks,decoder", 0.5
+    config.init_from, config.model.base = str(tiny_weights), "./mine.py:Scale"
+    config.learning_rate.initial = 1e-5
+    config.held_out.every_nth, config.held_out.every, config.data.count = 3, 2, 6
+    folder, printed = tmp_path_factory.mktemp("custom"), io.StringIO()
+    (folder / "mine.py").write_text(CODE)
+    with contextlib.chdir(folder), contextlib.redirect_stderr(printed):
+        state = train_and_evaluate(config, folder / "run")
+    return Custom(folder / "run", leaves(tiny_params), state, printed.getvalue())
+
+
+def test_own_parts_are_added_logged_held_out_and_kept(custom_run):
+    tags = read_scalars(custom_run.folder)
     for prefix in ("fusion", "held_out/fusion"):
         assert {f"{prefix}/apart", f"{prefix}/bright"} <= tags.keys()
         step = max(tags[f"{prefix}/total"])
@@ -165,9 +196,36 @@ def test_own_parts_are_added_logged_held_out_and_kept(code, config):
               ("total", "fusion", "decomposition", "apart", "bright")}  # fmt: skip
         total = of["fusion"] + 2 * of["decomposition"] + 3 * of["apart"] + of["bright"]
         assert of["total"] == pytest.approx(total, rel=1e-5)
-    assert (code.parent / "run/own/mine.py").read_text() == CODE
-    meta = load_meta(code.parent / "run")
-    assert meta["own"] == {"mine.py": custom_code.digest(CODE.encode())}
+    assert (custom_run.folder / "own/mine.py").read_text() == CODE
+    assert load_meta(custom_run.folder)["own"] == {"mine.py": custom_code.digest(CODE.encode())}
+
+
+def test_a_custom_part_starts_all_that_fits_and_the_rest_is_named(custom_run, tiny_weights):
+    assert (
+        f"note: 48 of 50 arrays start from {tiny_weights}; random: base_fusion (1), encoder/base "
+        "(1); left out of it: base_fusion (11), encoder/base (11)"
+    ) in custom_run.printed
+    given, found = custom_run.given, leaves(custom_run.state.params)
+    assert len(given.keys() & found.keys()) == 48
+    for name in given.keys() & found.keys():  # two updates of at most 1e-5 each
+        np.testing.assert_allclose(found[name], given[name], rtol=1e-6, atol=3e-5, err_msg=name)
+    np.testing.assert_allclose(found["encoder/base/weight"], 1, atol=3e-5)
+
+
+def test_frozen_parts_stay_bit_for_bit_without_moments(custom_run):
+    state, given = custom_run.state, custom_run.given
+    assert int(state.step) == 2
+    params, mean = leaves(state.params), leaves(state.ema)
+    both = given.keys() & params.keys()
+    moved = {name for name in both if (params[name] != given[name]).any()}
+    frozen = {name for name in both if name.startswith(("encoder/blocks/", "decoder/"))}
+    assert moved.isdisjoint(frozen) and len(moved) > 10 and len(frozen) > 10
+    for name in frozen:
+        np.testing.assert_array_equal(mean[name], given[name])
+    kept = [name for module in MODULES for name in map(jax.tree_util.keystr, (
+        path for path, _ in jax.tree.leaves_with_path(state.opt_state[module])))]  # fmt: skip
+    assert not [name for name in kept if "blocks" in name or "output1" in name]
+    assert len(jax.tree.leaves(state.opt_state["decoder"])) == 2  # counts alone
 
 
 @pytest.mark.long
@@ -216,24 +274,6 @@ def test_the_gradient_of_own_parts_is_that_of_their_weighted_sum(code, config, t
         assert np.linalg.norm(found[name] - gradient) <= 1e-4 * scale + 1e-6, name
 
 
-def test_frozen_parts_stay_bit_for_bit_without_moments(code, config):
-    config.frozen, config.ema = "encoder/blocks,decoder", 0.5
-    start = train_and_evaluate(config, code.parent / "run", should_stop=lambda step: step == 1)
-    first = leaves(start.params)
-    state = train_and_evaluate(config, code.parent / "run")
-    assert int(state.step) == 2
-    moved = {name for name, leaf in leaves(state.params).items() if (leaf != first[name]).any()}
-    frozen = {name for name in first if name.startswith(("encoder/blocks/", "decoder/"))}
-    assert moved.isdisjoint(frozen) and len(moved) > 10
-    mean = leaves(state.ema)
-    for name in frozen:
-        np.testing.assert_array_equal(mean[name], first[name])
-    kept = [name for module in MODULES for name in map(jax.tree_util.keystr, (
-        path for path, _ in jax.tree.leaves_with_path(state.opt_state[module])))]  # fmt: skip
-    assert not [name for name in kept if "blocks" in name or "output1" in name]
-    assert len(jax.tree.leaves(state.opt_state["decoder"])) == 2  # counts alone
-
-
 def test_paths_of_frozen_parts(tiny_params):
     paths = frozen_parts("encoder/blocks, decoder", tiny_params)
     assert paths == ("encoder/blocks", "decoder")
@@ -249,36 +289,18 @@ def test_paths_of_frozen_parts(tiny_params):
     assert jax.tree.all(same)
 
 
-def test_a_custom_part_starts_all_that_fits_and_the_rest_is_named(
-    code, config, tiny_weights, tiny_params, capsys
-):
-    config.init_from, config.model.base = str(tiny_weights), "./mine.py:Scale"
-    config.learning_rate.update(initial=1e-12, floor=0.0)
-    state = train_and_evaluate(config, code.parent / "run")
-    assert (
-        f"note: 48 of 50 arrays start from {tiny_weights}; random: base_fusion (1), encoder/base "
-        "(1); left out of it: base_fusion (11), encoder/base (11)"
-    ) in capsys.readouterr().err
-    given, found = leaves(tiny_params), leaves(state.params)
-    for name in given.keys() & found.keys():
-        np.testing.assert_allclose(found[name], given[name], atol=1e-6, err_msg=name)
-    np.testing.assert_allclose(found["encoder/base/weight"], 1, atol=1e-6)
-
-
 @pytest.fixture
 def custom_params(config, code):
-    """Params of a network with `Scale` in place of the base branch, and its config."""
-    config.model.base = "./mine.py:Scale"
-    model = make_model(config)
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
-    return jax.device_get(params), {"config": config.to_dict()}
+    """Params of a network with `Scale` in place of every block and branch, and its config."""
+    config.model.update(dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale"))
+    return starting_params(make_model(config)), {"config": config.to_dict()}
 
 
 def test_a_run_of_another_block_and_fusion_rule_is_built_from_its_config(code, config, tmp_path):
-    config.model.update(block="./mine.py:Scale", merge="./mine.py:larger")
+    parts = dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale")
+    config.model.update(parts | {"merge": "./mine.py:larger"})
     model = make_model(config)
-    params = model.init(jax.random.key(0), *np.zeros((2, 1, 8, 8, 1), np.float32))["params"]
-    run = write_checkpoint(tmp_path / "run", jax.device_get(params), {"config": config.to_dict()})
+    run = write_checkpoint(tmp_path / "run", starting_params(model), {"config": config.to_dict()})
     weights = load(run)
     assert weights.model == model
     assert weights.params["encoder"]["blocks"]["0"].keys() == {"weight"}

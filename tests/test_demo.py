@@ -67,7 +67,7 @@ def test_a_slice_of_volumes_is_fused(tmp_path):
     rng = np.random.default_rng(0)
     files = [tmp_path / f"{side}.nii" for side in ("mri", "ct")]
     for file in files:
-        nibabel.save(nibabel.Nifti1Image(np.float32(rng.random((48, 44, 3))), np.eye(4)), file)
+        nibabel.save(nibabel.Nifti1Image(np.float32(rng.random((64, 48, 3))), np.eye(4)), file)
     assert request(*files)[0] == "error: mri.nii: has 3 slices; choose one: --slice 0 to 2"
     assert "number from 0, got '-1'" in request(*files, options=("small", "-1", *OPTIONS[2:]))[0]
     lines, fused, *_ = request(*files, options=("small", "1", *OPTIONS[2:]))

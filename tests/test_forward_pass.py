@@ -68,7 +68,7 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 
 model = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1)
 pairs = np.random.default_rng(0).random((2, 4, 9, 7, 1), np.float32)
-variables = model.init(jax.random.key(0), *pairs[:, :1])
+variables = jax.jit(model.init)(jax.random.key(0), *pairs[:, :1])
 
 
 def fuse(variables, visible, infrared):

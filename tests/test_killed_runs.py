@@ -185,20 +185,6 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
     assert load_meta(workdir) == before and load_params(workdir)
 
 
-def test_a_disk_that_fills_under_tensorboard_ends_the_program_with_a_line(tmp_path):
-    """No checkpoint is due before its file is full."""
-    workdir = tmp_path / "run"
-    more = {"checkpoint_every": 100_000, "log_every": 1, "picture_every": 100_000}
-    with training(workdir, 4000, 1, most_kib=16, more=more) as processes:
-        _, error = processes[0].communicate(timeout=HANG_SECONDS)
-    assert processes[0].returncode == 1, error
-    assert own_lines(error)[-1] == (
-        f"error: {workdir}/tensorboard could not be written (File too large); checkpoints already "
-        "saved are whole: make room and give the same command again"
-    )
-    assert "Traceback" not in error
-
-
 @pytest.mark.long
 def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
     """While a checkpoint is written, some time after one was, and while the program starts."""

@@ -33,7 +33,7 @@ def test_it_computes_what_jax_does_at_any_size(residual):
     params = load_params("small")
     fused = onnx_file.runner(fuse_graph(params, residual, "float32").SerializeToString())
     rng = np.random.default_rng(1)
-    for n, height, width in ((1, 2, 2), (2, 19, 8), (1, 40, 3)):
+    for n, height, width in ((1, 2, 2), (2, 19, 8)):
         pair = rng.random((2, n, height, width), np.float32)
         for found, *images in zip(fused(*pair), *pair, strict=True):
             assert_fused(found, CDDFuse.from_params(params), params, *images, residual)

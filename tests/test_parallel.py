@@ -16,7 +16,7 @@ QUICK = "4:shard_map:1"
 WAYS, WAYS_OF_TWO, STAGES = (QUICK,), (), "fusion"
 if os.environ.get("CDDFUSE_TEST_ALL"):
     STAGES = "reconstruction,fusion"
-    WAYS += ("2:pmap:1", "8:shard_map:1", "1:shard_map:4", "2:pmap:4", "4:shard_map:2")
+    WAYS += ("2:pmap:4", "4:shard_map:2")
     WAYS_OF_TWO = ("4:shard_map:1", "4:pmap:1")
 
 

@@ -10,7 +10,7 @@ import pytest
 from scalars import read_scalars
 
 from cddfuse_jax import fuse
-from cddfuse_jax.data.pipeline import make_sources
+from cddfuse_jax.data.pipeline import batches, make_source, make_sources
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
@@ -82,16 +82,21 @@ def differ(a, b, module: str) -> bool:
     return not np.array_equal(jax.tree.leaves(a[module])[0], jax.tree.leaves(b[module])[0])
 
 
-def test_stopped_and_resumed_is_bit_identical(tiny_run, tiny_config, tmp_path, capsys):
-    """Stops within stage II, when all modules have moments; the same after updates were traced."""
-    train_and_evaluate(tiny_config, tmp_path, lambda step: step == 7, profile_steps=(3, 3))
-    assert "trace of updates 3 to 3" in capsys.readouterr().err
-    (file,) = (tmp_path / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
+def test_damaged_stopped_and_resumed_it_ends_bit_identical(tiny_run, tiny_config, tmp_path, capsys):
+    """Back to where stage II begins, stopped within it; the same after updates were traced."""
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run[0], workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8" / "optimizer")
+    train_and_evaluate(tiny_config, workdir, lambda step: step == 7, profile_steps=(6, 6))
+    printed = capsys.readouterr().err
+    assert f"resuming {workdir} after step 4 of 8" in printed
+    assert "trace of updates 6 to 6" in printed
+    (file,) = (workdir / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
     events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
     assert any("shard_map" in event.get("name", "") or "jit" in event.get("name", "")
                for event in events)  # fmt: skip
-    assert saved_steps(tmp_path) == [4, 6, 7]  # the end of stage I, the best yet, the newest
-    assert_same(train_and_evaluate(tiny_config, tmp_path), tiny_run[1])
+    assert saved_steps(workdir) == [4, 6, 7]  # the end of stage I, the best yet, the newest
+    assert_same(train_and_evaluate(tiny_config, workdir), tiny_run[1])
     assert "after step 7 of 8" in capsys.readouterr().err
 
 
@@ -132,10 +137,23 @@ def test_what_does_not_shape_model_or_data_may_change(tiny_run, tiny_config):
     assert int(train_and_evaluate(other, tiny_run[0]).step) == 8
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path, monkeypatch):
     config = tiny_config.copy_and_resolve_references()
-    config.learning_rate.initial = 1e30  # the first update sends the params where squares overflow
-    config.checkpoint_every, config.held_out.every_nth = 1, 0
+    config.checkpoint_every, config.held_out.every_nth, config.data.count = 1, 0, 4
+
+    first = []
+
+    def drawn(seed, *size):
+        first.append(seed)
+        return synthetic_pair(seed, *size)
+
+    def overflowing(seed, *size):  # when squared; those of the second batch
+        return [image * (1 if seed in first else 1e30) for image in synthetic_pair(seed, *size)]
+
+    monkeypatch.setattr("cddfuse_jax.data.sources.synthetic_pair", drawn)
+    source = make_source(config.data)
+    batches(source, batch_size=2, seed=config.seed, crop=16, flip=True)[0]
+    monkeypatch.setattr("cddfuse_jax.data.sources.synthetic_pair", overflowing)
     message = "not finite in stage reconstruction, epoch 0, step 2: .*mse_vis.*total"
     with pytest.raises(NonFiniteError, match=message):
         train_and_evaluate(config, tmp_path)
@@ -205,12 +223,3 @@ def test_weights_of_another_network_are_refused(tiny_run, tiny_config, tmp_path)
     config.init_from = str(tmp_path / "none")
     with pytest.raises(InputError, match="none"):
         train_and_evaluate(config, tmp_path)
-
-
-def test_training_goes_on_from_the_checkpoint_before(tiny_run, tiny_config, tmp_path, capsys):
-    workdir = tmp_path / "run"
-    shutil.copytree(tiny_run[0], workdir)
-    shutil.rmtree(workdir / "checkpoints" / "8" / "optimizer")
-    again = train_and_evaluate(tiny_config, workdir)
-    assert f"resuming {workdir} after step 4 of 8" in capsys.readouterr().err
-    assert_same(again, tiny_run[1])
