@@ -2,11 +2,11 @@
 
     python -m cddfuse_jax.parity --release DIR --weights W [--vi A.png --ir B.png]
 
-The release runs in float64, which is taken as the truth, and in float32; the port in float32 or as
-``--precision`` says. All run on crops of 64x96, 96x96 and 131x101 pixels of one pair, or of the
-first five of two folders. Of every feature and image the port's errors are divided by the release's
-own: of root mean squares (RMS) the geometric mean over the crops is printed, its 95 % interval and
-the worst; of maxima the median. The port holds if the interval ends at 1.1 or below and the median
+The release runs in float64, taken as the truth, and in float32; the port in float32 or as
+``--precision`` says; on crops of 96x64, 96x96 and 101x131 pixels of one pair, or of the first five
+of two folders. Of every feature and image the port's errors are divided by the release's own: of
+root mean squares (RMS) are printed the geometric mean over the crops, its 95 % interval and the
+worst, of maxima the median. The port holds if every interval ends at 1.1 or below and every median
 is at most 1.5. Exit code 0 if it holds, 1 if not, 2 if the comparison cannot be made. Needs the
 ``torch`` extra. The release runs on the CPU, the port on JAX's device: on a TPU or an NVIDIA GPU
 parity needs ``--precision highest``.
@@ -29,12 +29,11 @@ from cddfuse_jax.pairs.find import Pair, find_pairs
 from cddfuse_jax.pairs.read import read_pair
 
 SIZES = (64, 96), (96, 96), (131, 101)  # height, width
-LARGEST = np.max(SIZES, axis=0)
 PAIRS = 5
-Grey = dict[str, tuple[np.ndarray, np.ndarray]]  # pairs by name, (h, w) in [0, 1]
+Grey = tuple[np.ndarray, np.ndarray]  # a pair, (h, w) in [0, 1]
 
 
-def _read_pairs(visible: str | None, infrared: str | None) -> Grey:
+def _read_pairs(visible: str | None, infrared: str | None) -> dict[str, Grey]:
     if not visible and not infrared:
         return {f"synthetic {seed}": synthetic_pair(seed, 160, 160) for seed in range(PAIRS)}
     if not visible or not infrared:
@@ -43,22 +42,22 @@ def _read_pairs(visible: str | None, infrared: str | None) -> Grey:
     if Path(visible).is_dir():
         pairs = find_pairs(visible, infrared).pairs[:PAIRS]
     read = {pair.name: read_pair(pair).grey for pair in pairs}
-    small = [name for name, (image, _) in read.items() if np.any(image.shape < LARGEST)]
+    small = [name for name, (image, _) in read.items() if np.any(image.shape < np.max(SIZES, 0))]
     if small or not read:
         found = f"{small[0]} is smaller" if small else "found none"
         raise InputError(f"{visible}: needs pairs of 101x131 pixels or more, {found}")
     return read
 
 
-def _crops(pairs: Grey, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _crops(pairs: dict[str, Grey], count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Cut from each pair in its turn, sizes in theirs, at random places of one seed."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        name = list(pairs)[number % len(pairs)]
-        size = SIZES[number // len(pairs) % len(SIZES)]
-        top, left = rng.integers(0, np.subtract(pairs[name][0].shape, size) + 1).tolist()
-        part = np.s_[top : top + size[0], left : left + size[1]]
-        yield (f"{name} {size[1]}x{size[0]}+{left}+{top}", *(x[part] for x in pairs[name]))
+        name, (visible, infrared) = list(pairs.items())[number % len(pairs)]
+        height, width = SIZES[number // len(pairs) % len(SIZES)]
+        top, left = rng.integers(0, np.subtract(visible.shape, (height, width)) + 1).tolist()
+        part = np.s_[top : top + height, left : left + width]
+        yield f"{name} {width}x{height}+{left}+{top}", visible[part], infrared[part]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,19 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = _read_pairs(options.vi, options.ir)
     params = load_params(options.weights)
     modules = load_release(options.release, params)
-    errors = []
-    for crop, *pair in console.progress(
-        _crops(pairs, options.crops), "parity", options.crops, unit="crop"
-    ):
-        release32 = run_release(modules, *pair, "float32")
-        truth = run_release(modules, *pair, "float64")
-        errors += compare(crop, run_port(params, *pair, options.precision), release32, truth)
+    crops, errors = _crops(pairs, options.crops), []
+    for name, vis, ir in console.progress(crops, "parity", options.crops, unit="crop"):
+        port = run_port(params, vis, ir, options.precision)
+        release32, truth = (run_release(modules, vis, ir, f"float{bits}") for bits in (32, 64))
+        errors += compare(name, port, release32, truth)
     verdicts = judge(errors)
-    print(where_it_runs(options.precision))
-    print(table(verdicts, options.crops))
+    print(where_it_runs(options.precision), table(verdicts, options.crops), sep="\n")
     if options.json:
-        found = {"verdicts": verdicts, "errors": errors}
-        rows = {name: [row._asdict() for row in rows] for name, rows in found.items()}
+        found = (("verdicts", verdicts), ("errors", errors))
+        rows = {name: [row._asdict() for row in rows] for name, rows in found}
         with replacing(options.json) as file:
             file.write_text(json.dumps(rows, indent=1) + "\n")
     return 0 if all(row.holds for row in verdicts) else 1

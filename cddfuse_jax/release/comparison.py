@@ -50,19 +50,17 @@ class Verdict(NamedTuple):
 def compare(crop: str, port: dict, release32: dict, truth: dict) -> list[Errors]:
     """Compare features and images of one name and shape, in the order of ``truth``."""
 
-    def error(array, expected):
-        if array.shape != expected.shape:
-            return math.inf, math.inf
-        return _size(np.asarray(array, np.float64) - expected)
+    def size(array) -> Size:
+        return float(np.sqrt(np.mean(np.square(array)))), float(np.abs(array).max())
+
+    def error(found, expected) -> Size:
+        alike = found.shape == expected.shape
+        return size(np.float64(found) - expected) if alike else (math.inf, math.inf)
 
     return [
-        Errors(name, crop, error(port[name], each), error(release32[name], each), _size(each))
+        Errors(name, crop, error(port[name], each), error(release32[name], each), size(each))
         for name, each in truth.items()
     ]
-
-
-def _size(array: np.ndarray) -> Size:
-    return float(np.sqrt(np.mean(np.square(array)))), float(np.abs(array).max())
 
 
 def judge(rows: list[Errors]) -> list[Verdict]:
