@@ -37,6 +37,7 @@ SETS = {  # sides, and how many pairs
     "infrared": {("TNO", "vi", "ir"): 3, ("RoadScene", "vi", "ir"): 2},
     "medical": {("MRI_CT", "MRI", "CT"): 3, ("MRI_PET", "MRI", "PET"): 2},
 }
+PARTS = ("weights", "training", "loading")
 WEIGHTS = {"random": "infrared", "ivf": "infrared", "mif": "medical", "small": "infrared"}
 
 
@@ -84,36 +85,43 @@ def main() -> None:
     parser.add_argument("--release", required=True)
     parser.add_argument("--random", required=True)
     parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    result: dict = {
-        "code": git.stdout.strip(),
+    result: dict = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    result.setdefault("code", {}).update(dict.fromkeys(given.parts, git.stdout.strip()))
+    result |= {
         "device": f"CPU, {platform.machine()}",
         "versions": {"python": platform.python_version(), "jax": jax.__version__}
         | {"torch": version("torch")},
         "columns": "name, crop, then RMS and maximum of port's and release's error and of truth",
-        "weights": {},
     }
     with tempfile.TemporaryDirectory() as place:
         folders = {kind: copy_pairs(given.data, kind, Path(place, kind)) for kind in SETS}
-        for name, kind in WEIGHTS.items():
-            file = Path(place, f"{name}.json")
-            weights = given.random if name == "random" else name
-            sides = ["--vi", folders[kind][0], "--ir", folders[kind][1]]
-            parity.main(
-                ["--release", given.release, "--weights", weights, *sides, "--json", str(file)]
-            )
-            rows = json.loads(file.read_text())["errors"]
-            result["weights"][name] = kept([Errors(**row) for row in rows])
+        if "weights" in given.parts:
+            result["weights"] = {}
+            for name, kind in WEIGHTS.items():
+                file = Path(place, f"{name}.json")
+                weights = given.random if name == "random" else name
+                sides = ["--vi", folders[kind][0], "--ir", folders[kind][1]]
+                parity.main(
+                    ["--release", given.release, "--weights", weights, *sides, "--json", str(file)]
+                )
+                rows = json.loads(file.read_text())["errors"]
+                result["weights"][name] = kept([Errors(**row) for row in rows])
         pairs = parity._read_pairs(*folders["infrared"])
-        trained = parity_training.measure(given.release, load_params(given.random), pairs)
-        result["training"] = {count: kept(errors) for count, errors in trained.items()}
-        pair = parity_training.crop(np.random.default_rng(0), next(iter(pairs.values())), 64, 96)
-        result["loaded_by_pytorch"] = {
-            name: loaded_by_pytorch(given.release, name, pair, Path(place))
-            for name in ("ivf", "mif", "small")
-        }
+        if "training" in given.parts:
+            trained = parity_training.measure(given.release, load_params(given.random), pairs)
+            result["training"] = {count: kept(errors) for count, errors in trained.items()}
+        if "loading" in given.parts:
+            pair = parity_training.crop(
+                np.random.default_rng(0), next(iter(pairs.values())), 64, 96
+            )
+            result["loading"] = {
+                name: loaded_by_pytorch(given.release, name, pair, Path(place))
+                for name in ("ivf", "mif", "small")
+            }
     text = json.dumps(result, indent=1)
     with replacing(RESULT) as file:
         file.write_text(_rows_on_lines(text) + "\n")
