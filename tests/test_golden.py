@@ -11,6 +11,7 @@ import pytest
 from programs import compiler_options
 
 from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
+from cddfuse_jax.release.comparison import MAX_FACTOR
 from cddfuse_jax.training.losses import fusion_loss, reconstruction_loss
 from cddfuse_jax.training.optimizers import adam, learning_rate
 from cddfuse_jax.training.update import Stage, init_state, update
@@ -90,7 +91,7 @@ def features_and_images(params, visible, infrared) -> dict[str, np.ndarray]:
 
 def assert_equals_truth(results, truth, f32_error, dtype):
     for name, result in results.items():
-        bound = 1.5 * float(f32_error(name)) if dtype == np.float32 else 1e-12
+        bound = MAX_FACTOR * float(f32_error(name)) if dtype == np.float32 else 1e-12
         error = np.abs(result - truth(name)).max()
         assert error <= bound, f"{name}: off by {error:.2e}, at most {bound:.2e} is allowed"
 

@@ -18,12 +18,6 @@ def save(path, array, mode=None):
     return path
 
 
-def read_luma(file):
-    photo = image_files.read_photo(file)
-    with image_files.naming(file):
-        return levels.luma(photo.pixels, photo.limits)
-
-
 def test_grey_is_weighted_and_rounded(tmp_path):
     # 0.299, 0.587 and 0.114 of: 255 each alone; 10, 20, 30 = 18.15; 1, 2, 3 = 1.815; and 28.5, of
     # which the even neighbour is taken.

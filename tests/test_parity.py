@@ -1,14 +1,24 @@
+import json
 import os
 import sys
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from agreement import FACTOR, assert_fused
 
 from cddfuse_jax import parity
+from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
+from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.release import comparison
 from cddfuse_jax.release.checkout import load_release
-from cddfuse_jax.release.comparison import Comparison, compare, table
+from cddfuse_jax.release.comparison import Errors, Verdict, compare, judge, table
+from cddfuse_jax.release.features import run_release
+from cddfuse_jax.weights.any_format import save_params
+from cddfuse_jax.weights.torch_weights import state_dicts
 
 EPSILON = 2.0**-23
 NET = """
@@ -22,6 +32,7 @@ class Module:
     def eval(self): self.evaluating = True
 Restormer_Encoder = Restormer_Decoder = BaseFeatureExtraction = DetailFeatureExtraction = Module
 """
+NETWORK = Path(__file__).with_name("torch_network.py")  # as the release's net.py, in PyTorch
 
 
 @pytest.fixture
@@ -33,66 +44,148 @@ def fake_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "einops", type(sys)("einops"))
 
 
+@pytest.fixture
+def release(tmp_path):
+    """A folder with a ``net.py`` that computes; needs PyTorch."""
+    pytest.importorskip("einops", reason="needs the torch extra")
+    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    torch.set_num_threads(1)  # its threads wait for each other where others are busy
+    return checkout(tmp_path / "release", NETWORK.read_text())
+
+
 def checkout(folder, net):
     folder.mkdir()
     (folder / "net.py").write_text(net)
     return folder
 
 
-def one(port, release, largest=1.0):
-    return Comparison("f", port, release, largest)
+def verdict(rms, maxima=1, scale=1e-3, truth=(1.0, 1.0)):
+    """Of crops in which the port's errors are so many times the release's, which are ``scale``."""
+    many = np.broadcast_arrays(rms, maxima)
+    rows = [
+        Errors("f", str(crop), (r * scale, m * scale), (scale, scale), truth)
+        for crop, (r, m) in enumerate(zip(*many, strict=True))
+    ]
+    return judge(rows)[0]
 
 
-def test_errors_are_largest_differences():
+def test_errors_are_root_mean_squares_and_maxima():
     truth = {"b": np.array([[1.0, -3.0]]), "a": np.zeros((1, 2))}
     port = {"a": np.float32([[0, 0.25]]), "b": np.float32([[1.5, -3]])}
     release = {"a": np.float32([[-0.5, 0]]), "b": np.float32([[1, -4]])}
-    assert compare(port, release, truth) == [
-        Comparison("b", 0.5, 1.0, 3.0),
-        Comparison("a", 0.25, 0.5, 0.0),
-    ]
+    half = 0.5**0.5
+    b, a = compare("here", port, release, truth)
+    assert (b.name, a.name, b.crop, a.crop) == ("b", "a", "here", "here")
+    np.testing.assert_allclose(b[2:], [(0.5 * half, 0.5), (half, 1), (5**0.5, 3)])
+    np.testing.assert_allclose(a[2:], [(0.25 * half, 0.25), (0.5 * half, 0.5), (0, 0)])
 
 
 def test_the_difference_is_taken_in_float64():
     truth = {"a": np.array([1 + 2.0**-30])}
-    (row,) = compare({"a": np.float32([1])}, {"a": np.float32([1])}, truth)
-    assert row.port_error == row.release_error == 2.0**-30
+    (row,) = compare("", {"a": np.float32([1])}, {"a": np.float32([1])}, truth)
+    assert row.port == row.release == (2.0**-30, 2.0**-30)
 
 
 def test_another_shape_is_no_match_even_where_it_broadcasts():
     truth = {"a": np.zeros((1, 2, 3, 4))}
-    (row,) = compare({"a": np.zeros((1, 1, 1, 1))}, truth, truth)
-    assert row.port_error == np.inf
-    assert not row.passes
+    rows = compare("", {"a": np.zeros((1, 1, 1, 1))}, truth, truth)
+    assert rows[0].port == (np.inf, np.inf)
+    assert not judge(rows * 3)[0].holds
+
+
+def test_ratios_over_crops():
+    """Student's t of 0.975 is 4.3027 for three crops; their logarithms are 0, l and 2 l."""
+    found = verdict([1, 1.1, 1.21], [3, 1, 1.2])
+    assert found.rms == pytest.approx(1.1)
+    half = 4.302653 * np.log(1.1) / 3**0.5
+    assert (found.low, found.high) == pytest.approx((1.1 * np.exp(-half), 1.1 * np.exp(half)))
+    assert (found.worst, found.max) == pytest.approx((1.21, 1.2))
+    assert found.error == pytest.approx((1.21e-3, 3e-3))
 
 
 @pytest.mark.parametrize(
-    ("row", "passes"),
+    ("of", "holds"),
     [
-        (one(1.5e-6, 1e-6), True),
-        (one(1.51e-6, 1e-6), False),
-        (one(0.0, 0.0), True),
-        (one(EPSILON, 0.0), True),
-        (one(1.01 * EPSILON, 0.0), False),
-        (one(8 * EPSILON, 1e-9, largest=8.0), True),
-        (one(8.1 * EPSILON, 1e-9, largest=8.0), False),
-        (one(float("nan"), 1e-6), False),
-        (one(float("inf"), 1e-6), False),
-        (one(float("nan"), float("nan"), float("nan")), False),
+        (verdict([1.0999, 1.0999]), True),
+        (verdict([1.1001, 1.1001]), False),
+        (verdict([0.9, 1.0, 1.1] * 8), True),
+        (verdict([0.9, 1.0, 1.1]), False),  # too few crops to tell
+        (verdict([1.05, 1.1, 1.15] * 8), False),
+        (verdict([1, 1, 1], [1.4999, 9, 1]), True),
+        (verdict([1, 1, 1], [1.5001, 9, 1]), False),
+        (verdict([1, float("nan"), 1]), False),
+        (verdict([1, 1, 1], [1, float("nan"), 1]), False),
+        (verdict([1, float("inf"), 1]), False),
+        (verdict([1, 1], truth=(float("nan"), float("nan"))), False),
     ],
 )
-def test_the_yardstick(row, passes):
-    assert row.passes is passes
+def test_the_rule(of, holds):
+    assert of.holds is holds
+
+
+@pytest.mark.parametrize(
+    ("port", "holds"),
+    [
+        ((0.0, 0.0), True),
+        ((EPSILON / 4, 1.4 * EPSILON), True),
+        ((EPSILON / 3, EPSILON), False),
+        ((EPSILON / 4, 1.6 * EPSILON), False),
+    ],
+)
+def test_an_error_counts_as_a_floor_where_the_release_is_exact(port, holds):
+    for size in (1.0, 8.0):
+        of = Errors("f", "", tuple(size * x for x in port), (0.0, 0.0), (size, size))
+        assert judge([of, of])[0].holds is holds
+    nothing = Errors("f", "", (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+    assert judge([nothing, nothing])[0].rms == 1
 
 
 def test_the_table_ends_with_the_verdict():
-    good, bad = Comparison("good", 1e-7, 2e-7, 1.0), Comparison("bad", 3e-5, 1e-6, 1.0)
-    lines = table([good, good]).splitlines()
-    assert lines[1].split() == ["good", "1.00e-07", "2.00e-07", "0.50"]
-    assert lines[-1] == "EQUAL: all 2 within 1.5x the release's own float32 error"
-    lines = table([good, bad]).splitlines()
-    assert lines[2].split() == ["bad", "3.00e-05", "1.00e-06", "30.00", "too", "far"]
-    assert lines[-1] == "NOT EQUAL: 1 of 2 too far: bad"
+    good = Verdict("good", (1e-7, 2e-7), 0.5, 0.4, 0.6, 0.9, 0.7)
+    bad = Verdict("bad", (3e-5, 1e-6), 30.0, 20.0, 40.0, 50.0, 60.0)
+    lines = table([good, good], 25).splitlines()
+    assert lines[1].split() == [
+        "good",
+        "1.0e-07",
+        "0.50",
+        "0.40",
+        "0.60",
+        "0.90",
+        "2.0e-07",
+        "0.70",
+    ]
+    assert lines[-2] == "PyTorch's rule, RMS at most 2.0x on every crop: 2 of 2 hold"
+    assert lines[-1].startswith("HOLDS: all 2 over 25 crops; ")
+    lines = table([good, bad], 25).splitlines()
+    assert lines[2].split()[0] == "bad" and lines[2].endswith("too far")
+    assert lines[-2].endswith("1 of 2 hold")
+    assert lines[-1] == "DOES NOT HOLD: 1 of 2: bad"
+
+
+def test_crops_are_of_every_pair_and_of_every_size():
+    pairs = {name: synthetic_pair(seed, 140, 150) for seed, name in enumerate("ab")}
+    crops = list(parity._crops(pairs, 6))
+    assert [name.split("+")[0] for name, *_ in crops] == [
+        "a 96x64", "b 96x64", "a 96x96", "b 96x96", "a 101x131", "b 101x131"
+    ]  # fmt: skip
+    assert len({name.partition("+")[2] for name, *_ in crops}) > 1
+    for name, *images in crops:
+        left, top = map(int, name.split("+")[1:])
+        for image, whole in zip(images, pairs[name[0]], strict=True):
+            height, width = image.shape
+            assert f"{width}x{height}" in name
+            np.testing.assert_array_equal(image, whole[top : top + height, left : left + width])
+    assert [name for name, *_ in parity._crops(pairs, 6)] == [name for name, *_ in crops]
+
+
+def test_a_folder_gives_its_first_five_pairs(tmp_path):
+    for side in ("vi", "ir"):
+        for number in range(7):
+            image = np.full((131, 101), 10 * number + len(side), np.uint8)
+            write_png(tmp_path / side / f"{number}.png", image)
+    pairs = parity._read_pairs(str(tmp_path / "vi"), str(tmp_path / "ir"))
+    assert list(pairs) == list("01234")
+    assert pairs["3"][0].max() == pytest.approx(32 / 255)
 
 
 @pytest.mark.parametrize("missing", ["torch", "einops"])
@@ -121,6 +214,10 @@ def test_a_checkout_is_imported_without_timm_and_left_as_it_was(
     assert all(module.strict and module.evaluating for module in modules.values())
     assert modules["BaseFuseLayer"].sizes == {"dim": 64, "num_heads": 8}
     assert modules["DetailFuseLayer"].sizes == {"num_layers": 1}
+    sizes = {"dim": 64, "num_blocks": [4, 4], "heads": [8, 8, 8]}
+    sizes |= {"inp_channels": 1, "out_channels": 1}
+    assert modules["DIDF_Encoder"].sizes == modules["DIDF_Decoder"].sizes == sizes
+    assert modules["DIDF_Encoder"].detailFeature.sizes == {"num_layers": 3}
     np.testing.assert_array_equal(
         modules["DIDF_Encoder"].state["patch_embed.proj.weight"][5, 0, 1, 2],
         release_params["encoder"]["patch_embed"][1, 2, 0, 5],
@@ -156,20 +253,68 @@ def test_a_folder_without_the_network(tmp_path, fake_torch, release_params, fold
 
 
 def test_bad_images_and_weights(tmp_path, release_pth):
-    for name, shape in (("small", (4, 5)), ("large", (4, 6)), ("thin", (1, 5))):
+    for name, shape in (("small", (131, 100)), ("large", (131, 101))):
         write_png(tmp_path / f"{name}.png", np.zeros(shape, np.uint8))
+    for name in ("empty", "nothing"):
+        (tmp_path / name).mkdir()
 
     def error(*arguments, weights=release_pth):
         with pytest.raises(InputError) as caught:
             parity.main(["--release", str(tmp_path), "--weights", str(weights), *arguments])
         return str(caught.value)
 
-    small, large, thin = (str(tmp_path / f"{name}.png") for name in ("small", "large", "thin"))
+    names = ("small.png", "large.png", "empty", "nothing")
+    small, large, empty, nothing = (str(tmp_path / name) for name in names)
     assert "both images must have one size" in error("--vi", small, "--ir", large)
-    assert "at least 2x2 pixels" in error("--vi", thin, "--ir", thin)
+    assert "pairs of 101x131 pixels or more, small is smaller" in error(
+        "--vi", small, "--ir", small
+    )
+    assert "found none" in error("--vi", empty, "--ir", nothing)
     assert "--vi and --ir belong together" in error("--vi", small)
-    assert "no such file" in error("--vi", small, "--ir", str(tmp_path / "none.png"))
+    assert "no such file" in error("--vi", large, "--ir", str(tmp_path / "none.png"))
+    assert "--crops must be 2 or more" in error("--crops", "1")
     assert "no PyTorch checkpoint" in error(weights=small)
+
+
+@pytest.mark.parametrize(
+    ("gelu", "code"), [("gelu(a)", 0), ('gelu(a, approximate="tanh")', 1)], ids=["equal", "tanh"]
+)
+def test_the_command(release, tiny_weights, tmp_path, capsys, monkeypatch, gelu, code):
+    """Of a right and of a wrong network; on any CPU, so in wider bounds than the rule's."""
+    monkeypatch.setattr(parity, "SIZES", ((19, 22),))
+    for bound in ("RMS_FACTOR", "MAX_FACTOR"):
+        monkeypatch.setattr(comparison, bound, FACTOR)
+    net = release / "net.py"
+    net.write_text(net.read_text().replace("gelu(a)", gelu))
+    arguments = ["--release", str(release), "--weights", str(tiny_weights), "--crops", "6"]
+    assert parity.main([*arguments, "--json", str(tmp_path / "errors.json")]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 1 + 13 + 2
+    assert lines[-1].startswith(("HOLDS: all 13", "DOES NOT HOLD: 13 of 13")[code])
+    kept = json.loads((tmp_path / "errors.json").read_text())
+    assert [len(kept[part]) for part in ("verdicts", "errors")] == [13, 13 * 6]
+    again = judge([Errors(**row) for row in kept["errors"]])
+    assert [row.rms for row in again] == [row["rms"] for row in kept["verdicts"]]
+
+
+def test_weights_written_here_load_and_fuse_in_pytorch(release, tiny_params, tmp_path):
+    """As `test_IVF.py` loads them: under DataParallel, strictly, and as nothing but tensors."""
+    torch = pytest.importorskip("torch")
+    save_params(tmp_path / "written.pth", tiny_params, {})
+    content = torch.load(tmp_path / "written.pth", weights_only=True)
+    assert {m: [*keys] for m, keys in content.items()} == {
+        m: [*keys] for m, keys in state_dicts(tiny_params).items()
+    }
+    modules = load_release(release, jax.tree.map(np.zeros_like, tiny_params))
+    for name, module in modules.items():
+        wrapped = torch.nn.DataParallel(module)
+        assert not any(map(torch.any, wrapped.state_dict().values()))
+        wrapped.load_state_dict(content[name], strict=True)
+    pair = synthetic_pair(3, 22, 27)
+    fused = run_release(modules, *pair, "float32")
+    model = CDDFuse.from_params(tiny_params)
+    for residual in ("visible", "sum", "none"):
+        assert_fused(fused[f"fuse_{residual}"][0, 0], model, tiny_params, *pair, residual)
 
 
 def test_against_a_checkout_of_the_release(release_pth, capsys):
@@ -180,6 +325,4 @@ def test_against_a_checkout_of_the_release(release_pth, capsys):
     pytest.importorskip("torch", reason="needs the torch extra")
     pytest.importorskip("einops", reason="needs the torch extra")
     assert parity.main(["--release", folder, "--weights", str(release_pth)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 18
-    assert lines[-1].startswith("EQUAL: all 16")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("HOLDS: all 13")

@@ -7,18 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cddfuse_jax.models import Precision, Residual
+from cddfuse_jax.models import RESIDUALS, Precision
 from cddfuse_jax.models.cddfuse import CDDFuse, select_residual
 from cddfuse_jax.models.precision import computed, features_dtype
-
-# By name, what the decoder adds: of the network's parts composed here, and of the network's `fuse`,
-# which is what the commands run.
-FUSED: dict[str, Residual] = {
-    "fused_visible_residual": "visible",
-    "fused_sum_residual": "sum",
-    "fused_no_residual": "none",
-}
-SHIPPED = {f"fuse_{residual}": residual for residual in FUSED.values()}
 
 
 def run_port(
@@ -29,12 +20,15 @@ def run_port(
     return computed(_run_model, precision)(model, params, visible, infrared)
 
 
+@functools.cache
+def _program(model: CDDFuse, method: str, **options):
+    """Compile a part of the network once, and not for every use."""
+    return jax.jit(functools.partial(model.apply, method=method, **options))
+
+
 def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:
-    # Apart, so that each is compiled once and not for every use.
     encode, fuse_features, decode = (
-        functools.partial(
-            jax.jit(functools.partial(model.apply, method=method)), {"params": params}
-        )
+        functools.partial(_program(model, method), {"params": params})
         for method in ("encode", "fuse_features", "decode")
     )
     vis, ir = (np.asarray(image, np.float32)[None, :, :, None] for image in (visible, infrared))
@@ -42,13 +36,11 @@ def _run_model(model, params, visible, infrared) -> dict[str, np.ndarray]:
     result = _named(*features)
     base, detail = fuse_features(*zip(*features[:2], strict=True))
     result |= {"fused_base": base, "fused_detail": detail}
-    for name, residual in FUSED.items():
-        result[name] = decode(base, detail, select_residual(residual, vis, ir))
     for i, (name, image) in enumerate((("recon_vis", vis), ("recon_ir", ir))):
         result[name] = decode(features[0][i], features[1][i], image)
-    for name, residual in SHIPPED.items():
-        fuse = jax.jit(functools.partial(model.apply, method="fuse", residual=residual))
-        result[name] = fuse({"params": params}, vis, ir)
+    for residual in RESIDUALS:
+        fuse = _program(model, "fuse", residual=residual)
+        result[f"fuse_{residual}"] = fuse({"params": params}, vis, ir)
     return {name: np.asarray(array).transpose(0, 3, 1, 2) for name, array in result.items()}
 
 
@@ -74,12 +66,11 @@ def run_release(
         base = base_fusion(features[0][0] + features[1][0])
         detail = detail_fusion(features[0][1] + features[1][1])
         result |= {"fused_base": base, "fused_detail": detail}
-        for name, residual in FUSED.items():
-            result[name] = decoder(select_residual(residual, vis, ir), base, detail)[0]
         result["recon_vis"] = decoder(vis, *features[0][:2])[0]
         result["recon_ir"] = decoder(ir, *features[1][:2])[0]
-        for name, fused in zip(SHIPPED, FUSED, strict=True):
-            result[name] = result[fused]
+        for residual in RESIDUALS:
+            added = select_residual(residual, vis, ir)
+            result[f"fuse_{residual}"] = decoder(added, base, detail)[0]
     return {name: array.numpy() for name, array in result.items()}
 
 
