@@ -6,10 +6,11 @@ Exit code 0 if every pair was cut, 1 if some were left out (one line each says w
 was written.
 """
 
+import functools
 from pathlib import Path
 
 from cddfuse_jax import console
-from cddfuse_jax.images.ranges import parse_range
+from cddfuse_jax.images.ranges import AUTO, parse_range
 from cddfuse_jax.pairs import rules
 from cddfuse_jax.rigs import HELP, OPTION
 
@@ -26,16 +27,13 @@ def main() -> int:
     add("--out", type=Path, required=True, help="HDF5 file to write")
     add("--size", type=int, default=128, help="side of a patch in pixels (128)")
     add("--stride", type=int, default=200, help="pixels from one to the next (200)")
-    add("--range-vi", default="auto", metavar="RANGE", help="as fuse takes it")
-    add("--range-ir", default="auto", metavar="RANGE", help="as fuse takes it")
+    for side in ("--range-vi", "--range-ir"):
+        read = functools.partial(parse_range, option=side)
+        add(side, type=read, default=AUTO, metavar="RANGE", help="as fuse takes it")
     add(OPTION, type=Path, metavar="FILE", help=HELP)
     rules.add_option(parser)
     console.add_overwrite(parser)
     given = parser.parse_args()
-    ranges = (
-        parse_range(given.range_vi, "--range-vi"),
-        parse_range(given.range_ir, "--range-ir"),
-    )
 
     from cddfuse_jax.data.cutting import write_patches
     from cddfuse_jax.rigs.rig import load_rig
@@ -49,7 +47,7 @@ def main() -> int:
         given.overwrite,
         rules.parse(given.pair),
         load_rig(given.registration) if given.registration else None,
-        ranges,
+        (given.range_vi, given.range_ir),
     )
 
 
