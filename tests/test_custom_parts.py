@@ -2,11 +2,12 @@
 
 import functools
 import json
-import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parts
 import pytest
 from agreement import assert_agrees
 from numerics import starting_params
@@ -27,148 +28,8 @@ from cddfuse_jax.models.branches import check_parts
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.derivatives import implementations_for
 
-CODE = '''
-import jax
-import jax.numpy as jnp
-from flax import linen as nn
-from cddfuse_jax.models.layers import LayerNorm, conv3x3, kernel, sums
-
-zero = nn.initializers.zeros
-
-
-class Careful(nn.Module):
-    """A block that starts as the identity, and looks at pixels as it should, near and all."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        c = self.features
-        y = conv3x3(LayerNorm(name="norm")(x), kernel(self, "kernel", (3, 3, c, c), x))
-        found = sums(y, y)
-        weight = nn.sigmoid(found.qk.mean(-1) / (1 + found.qq))[:, None, None].astype(x.dtype)
-        return x + y * weight * self.param("scale", zero, (c,)).astype(x.dtype)
-
-
-class SqueezeExcite(nn.Module):
-    """The same start, and the mean over all of the array."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        mean = nn.relu(nn.Dense(4, name="squeeze")(x.mean((1, 2), keepdims=True)))
-        return x * (1 + nn.Dense(self.features, name="excite", kernel_init=zero)(mean))
-
-
-class Above(nn.Module):
-    """The same start, and the sum of all rows above."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        return x + nn.Dense(self.features, name="out", kernel_init=zero)(x.cumsum(1))
-
-
-class Far(nn.Module):
-    """The same start, and pixels 40 away."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        far = nn.Conv(self.features, (3, 3), kernel_dilation=40, kernel_init=zero, name="far")
-        return x + far(x)
-
-
-class Mixing(nn.Module):
-    def __call__(self, x):
-        return x - x.mean(0)
-
-
-class Pointwise(nn.Module):
-    """A part that looks at no neighbour, and is compiled in no time."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        return x + nn.Dense(self.features, name="out")(x)
-
-
-class Learned(nn.Module):
-    """A fusion rule with params: a gate between both modalities, pixel by pixel."""
-
-    @nn.compact
-    def __call__(self, visible, infrared):
-        both = jnp.concatenate([visible, infrared], -1)
-        gate = nn.sigmoid(nn.Dense(visible.shape[-1], name="gate")(both))
-        return gate * visible + (1 - gate) * infrared
-
-
-def larger(visible, infrared):
-    return jnp.maximum(visible, infrared)
-
-
-maximum = jnp.maximum  # no Python function
-
-
-class Sized(nn.Module):
-    window: int
-
-    def __call__(self, x):
-        return x
-
-
-class Halving(nn.Module):
-    def __call__(self, x):
-        return x[:, ::2, ::2]
-
-
-class Doubling(nn.Module):
-    def __call__(self, x):
-        return jnp.concatenate([x, x], -1)
-
-
-class Two(nn.Module):
-    def __call__(self, x):
-        return x, x
-
-
-class Narrow(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(x.shape[-1], dtype=jnp.bfloat16)(x)
-
-
-class Batch(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.BatchNorm(use_running_average=False)(x)
-
-
-class Drop(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dropout(0.5, deterministic=False)(x)
-
-
-class Mode(nn.Module):
-    def __call__(self, x, train):
-        return x
-'''
 SIZES = {"features": 8, "heads": 2, "blocks": 1, "coupling_layers": 1}
 PLAIN = SIZES | dict.fromkeys(("block", "base", "detail"), "parts:Pointwise")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def code(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parts")
-    (folder / "parts.py").write_text(CODE)
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
 
 
 def trained(model, seed=3):
@@ -242,8 +103,10 @@ def test_what_is_not_alike_in_parts_is_fused_whole(monkeypatch, capsys):
         Fuser(params, model=model, max_memory=limit)(*batch[:, 0])
 
 
-def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
-    model = CDDFuse(**PLAIN | {"block": "parts:Careful"})
+def test_the_answer_is_kept_with_the_run(tmp_path, monkeypatch, capsys):
+    file, code = tmp_path / "careful.py", Path(parts.__file__).read_text()
+    file.write_text(code)
+    model = CDDFuse(**PLAIN | {"block": f"{file}:Careful"})
     params = trained(model)
     assert why_only_whole(model, params, tmp_path) == ""
     assert list(json.loads((tmp_path / network_check.RECORD).read_text()).values()) == [""]
@@ -257,10 +120,9 @@ def test_the_answer_is_kept_with_the_run(code, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(network_check, "check_network", lambda *_: None)
     assert not again(params)
     assert again(trained(model, 4))
-    file = code / "parts.py"
-    file.write_text(CODE + "# changed")
+    file.write_text(code + "# changed")
     assert again(params)
-    file.write_text(CODE)
+    file.write_text(code)
     (tmp_path / network_check.RECORD).write_text("no JSON")
     assert again(params)
 

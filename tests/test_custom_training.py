@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import operator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,79 +9,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parts
 import pytest
 from numerics import starting_params
-from programs import ends
 from scalars import read_scalars
-from stored import write_checkpoint
 
-from cddfuse_jax import Fuser, custom_code
+from cddfuse_jax import custom_code
 from cddfuse_jax.config import check, release
-from cddfuse_jax.convert import main as convert
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import MODULES
 from cddfuse_jax.training.frozen import frozen_parts, replaced, trained_part
 from cddfuse_jax.training.own_loss import own_loss
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
-from cddfuse_jax.training.starting import with_sizes
 from cddfuse_jax.training.update import TrainState
-from cddfuse_jax.weights.any_format import load, load_meta, load_params, save_params
+from cddfuse_jax.weights.any_format import load_meta
 
-CODE = '''
-import jax.numpy as jnp
-from flax import linen as nn
-
-
-class Scale(nn.Module):
-    """A weight for each channel."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        return x * self.param("weight", nn.initializers.ones, (self.features,))
-
-
-def larger(visible, infrared):
-    return jnp.maximum(visible, infrared)
-
-
-class Half(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return x[:, ::2, ::2]
-
-
-class Norm(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.BatchNorm(use_running_average=False)(x)
-
-
-class Drop(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dropout(0.5, deterministic=False)(x)
-
-
-def terms(visible, infrared, fusion):
-    n = visible.shape[0]
-    base = fusion.base
-    return {"apart": jnp.mean((base[:n] - base[n:]) ** 2), "bright": -fusion.image.mean()}
-
-
-def whole_image(visible, infrared, fusion):
-    return {"apart": fusion.image}
-
-
-def taken(visible, infrared, fusion):
-    return {"gradient": fusion.image.mean()}
-
-
-def fails(visible, infrared, fusion):
-    return {"apart": fusion.picture.mean()}
-'''
+CODE = Path(parts.__file__).read_text()
+PLAIN = dict.fromkeys(("block", "base", "detail"), "parts:Pointwise")
 
 
 @pytest.fixture
@@ -114,32 +58,11 @@ def leaves(tree) -> dict[str, np.ndarray]:
     return {"/".join(key.key for key in path): np.asarray(leaf) for path, leaf in paths}
 
 
-def test_code_is_found_by_file_and_by_module_and_its_faults_are_one_line(code, monkeypatch):
-    scale = custom_code.load("./mine.py:Scale")
-    assert scale is custom_code.load(f"{code}:Scale")
-    code.with_name("mine_by_name.py").write_text(CODE)  # no other test has imported it
-    assert custom_code.load("mine_by_name:Scale").__name__ == "Scale"
-    assert custom_code.file_of("mine_by_name:Scale").resolve() == code.with_name("mine_by_name.py")
-    code.with_name("broken.py").write_text("x = 1\nimport nosuchmodule\n")
-    code.with_name("typo.py").write_text("x = 1\ndef (:\n")
-    for name, message in (
-        ("broken:Scale", r"its code fails in broken.py line 2 \(ModuleNotFoundError: No module"),
-        ("broken.py:Scale", r"its code fails in broken.py line 2"),
-        ("typo:Scale", "its code fails in typo.py line 2 .SyntaxError"),
-        ("mine.py:Scael", "has no 'Scael'; did you mean Scale"),
-        ("nowhere:Scale", "no module 'nowhere' in the current folder"),
-        ("Scale", "expected MODULE:NAME"),
-    ):
-        with pytest.raises(InputError, match=message) as error:
-            custom_code.load(name)
-        assert "\n" not in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model.base", "./mine.py:Half", "./mine.py:Half"),
-        ("model.base", "./mine.py:Norm", "./mine.py:Norm"),
+        ("model.base", "./mine.py:Halving", "./mine.py:Halving"),
+        ("model.base", "./mine.py:Batch", "./mine.py:Batch"),
         ("model.detail", "./mine.py:Drop", "./mine.py:Drop"),
         ("loss.own", "./mine.py:whole_image", r"part 'apart' must be a floating-point scalar, got"),
         ("loss.own", "./mine.py:taken", "a part may not be called 'gradient'"),
@@ -230,6 +153,7 @@ def test_frozen_parts_stay_bit_for_bit_without_moments(custom_run):
 
 @pytest.mark.long
 def test_a_resumed_run_says_that_its_code_changed_and_keeps_both(code, config, capsys):
+    config.model.update(PLAIN)
     config.loss.own = "./first/mine.py:terms"
     for folder in ("first", "second"):  # a process reads a file once
         code.with_name(folder).mkdir()
@@ -251,12 +175,14 @@ def test_a_resumed_run_says_that_its_code_changed_and_keeps_both(code, config, c
 
 
 @pytest.mark.long
-def test_the_gradient_of_own_parts_is_that_of_their_weighted_sum(code, config, tiny_params):
+def test_the_gradient_of_own_parts_is_that_of_their_weighted_sum(code, config):
+    config.model.update(PLAIN)
     config.loss.own, config.loss.own_weights = "./mine.py:terms", "apart=3"
     plain = config.copy_and_resolve_references()
     plain.loss.own = plain.loss.own_weights = ""
     images = np.random.default_rng(0).random((2, 2, 16, 16, 1), np.float32)
     model = make_model(config)
+    params = starting_params(model)
 
     def added(params):
         fusion = model.apply({"params": params}, *images, "visible", method="fuse_with_features")
@@ -265,10 +191,10 @@ def test_the_gradient_of_own_parts_is_that_of_their_weighted_sum(code, config, t
 
     def gradient_of(config):
         loss = make_stages(config, model)[1].loss
-        return jax.grad(lambda params: loss(params, *images)[0])(tiny_params)
+        return jax.jit(jax.grad(lambda params: loss(params, *images)[0]))(params)
 
     found = leaves(gradient_of(config))
-    wanted = leaves(jax.tree.map(jnp.add, gradient_of(plain), jax.grad(added)(tiny_params)))
+    wanted = leaves(jax.tree.map(jnp.add, gradient_of(plain), jax.jit(jax.grad(added))(params)))
     for name, gradient in wanted.items():
         scale = np.linalg.norm(gradient)
         assert np.linalg.norm(found[name] - gradient) <= 1e-4 * scale + 1e-6, name
@@ -287,66 +213,6 @@ def test_paths_of_frozen_parts(tiny_params):
     )
     same = jax.tree.map(operator.is_, changed["decoder"], tiny_params["decoder"])
     assert jax.tree.all(same)
-
-
-@pytest.fixture
-def custom_params(config, code):
-    """Params of a network with `Scale` in place of every block and branch, and its config."""
-    config.model.update(dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale"))
-    return starting_params(make_model(config)), {"config": config.to_dict()}
-
-
-def test_a_run_of_another_block_and_fusion_rule_is_built_from_its_config(code, config, tmp_path):
-    parts = dict.fromkeys(("block", "base", "detail"), "./mine.py:Scale")
-    config.model.update(parts | {"merge": "./mine.py:larger"})
-    model = make_model(config)
-    run = write_checkpoint(tmp_path / "run", starting_params(model), {"config": config.to_dict()})
-    weights = load(run)
-    assert weights.model == model
-    assert weights.params["encoder"]["blocks"]["0"].keys() == {"weight"}
-
-
-def test_one_file_holds_a_custom_network_and_never_runs_its_code(
-    code, custom_params, tmp_path, capsys
-):
-    params, meta = custom_params
-    file = tmp_path / "custom.safetensors"
-    save_params(file, params, meta)
-    code.unlink()
-    jax.tree.map(np.testing.assert_array_equal, load_params(file), params)
-    held = json.loads(json.dumps(load_meta(file)["code"]))
-    assert held == {"mine.py": CODE}
-    with pytest.raises(InputError, match="is not run from a weights file; write it out by cddfuse"):
-        load(file)
-    start = release()
-    start.init_from = str(file)
-    assert with_sizes(start, tmp_path).model.base == ""  # nor does a run that starts from it
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    assert ends(convert, file, elsewhere / "mine.py") == 0
-    weights = load(file, own=[elsewhere / "mine.py"])
-    assert weights.model.base == f"{elsewhere}/mine.py:Scale"
-    pair = np.random.default_rng(0).random((2, 16, 16), np.float32)
-    fused = Fuser(file, own=[elsewhere / "mine.py"])(*pair)
-    assert np.ptp(fused) > 0.5
-    assert ends(convert, file, tmp_path / "again.safetensors") == 0
-    assert load_meta(tmp_path / "again.safetensors")["code"] == held
-    capsys.readouterr()
-    assert ends(convert, file, tmp_path / "other.py") == 2
-    assert ends(convert, file, tmp_path / "m.pth") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert "holds no code called other.py, but mine.py" in lines[0]
-    assert ".pth holds the release's network" in lines[1]
-
-
-def test_code_that_is_not_the_one_trained_with_is_noted(code, custom_params, tmp_path, capsys):
-    params, meta = custom_params
-    save_params(tmp_path / "w.safetensors", params, meta | {"own": {"mine.py": "0123456789ab"}})
-    load(tmp_path / "w.safetensors", own=[code])
-    now = custom_code.digest(CODE.encode())
-    assert f"its digest is {now} instead of 0123456789ab" in capsys.readouterr().err
-    with pytest.raises(InputError, match="the release's network, which has no custom code"):
-        load("small", own=[code])
 
 
 def test_negative_weights_are_refused():

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from numerics import starting_params
 
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -130,17 +129,7 @@ WEIGHTS = losses.LossWeights(
 )
 
 
-class Dense(nn.Module):
-    """A part that is compiled in no time."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(self.features)(x)
-
-
-PARTS = dict.fromkeys(("block", "base", "detail"), f"{__name__}:Dense")
+PARTS = dict.fromkeys(("block", "base", "detail"), "parts:Pointwise")
 PLAIN = CDDFuse(features=8, heads=2, blocks=1, coupling_layers=1, **PARTS)
 
 
