@@ -6,10 +6,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from agreement import assert_same_levels
+from PIL import Image
 from programs import HANG_SECONDS, environment
 
 import cddfuse_jax
+from cddfuse_jax import Fuser
 from cddfuse_jax.__main__ import COMMANDS, main
 from cddfuse_jax.weights.any_format import load_params
 
@@ -20,21 +24,19 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory) -> Path:
-    """A wheel of a copy of the repository, unpacked."""
-    root = tmp_path_factory.mktemp("wheel")
+    """The wheel, unpacked, of the sdist that `python -m build` makes of a copy of this one."""
+    root = tmp_path_factory.mktemp("built")
     for name in ("cddfuse_jax", "configs"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, root / "source" / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, root / "source" / name)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
-        [*build, "-w", str(root), str(root / "source")],
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-    )
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(root), "source"],
+        cwd=root, capture_output=True, text=True, timeout=HANG_SECONDS,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert len([*root.glob("*.tar.gz")]) == 1
     (wheel,) = root.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(root / "site")
     return root / "site"
@@ -68,6 +70,16 @@ def test_the_program_tells_version_and_commands(unpacked, tmp_path):
     wrong = run(unpacked, tmp_path, "fusee")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: cddfuse has no command 'fusee'; did you mean fuse?\n"
+
+
+def test_a_wheel_fuses_as_the_checkout_does(unpacked, tmp_path):
+    pair = np.uint8(np.random.default_rng(0).integers(0, 256, (2, 24, 32)))
+    for name, image in zip(("vi.png", "ir.png"), pair, strict=True):
+        Image.fromarray(image).save(tmp_path / name)
+    done = run(unpacked, tmp_path, "fuse", "--vi", "vi.png", "--ir", "ir.png", "--out", "out.png",
+               "--weights", "small")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert_same_levels(np.asarray(Image.open(tmp_path / "out.png")), Fuser("small")(*pair))
 
 
 @pytest.mark.parametrize(
