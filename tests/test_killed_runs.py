@@ -34,7 +34,7 @@ def training(
     count: int,
     most_kib: int | None = None,
     batch: int = 4,
-    more: dict[str, float] | None = None,
+    more: dict[str, float | str] | None = None,
 ) -> Iterator[list[subprocess.Popen]]:
     """The training program, in processes of two devices each."""
     fields = {
@@ -59,6 +59,10 @@ def wait_for_checkpoint(
         time.sleep(0.05)
 
 
+# A network that is compiled in no time, where it does not matter.
+PLAIN = dict.fromkeys(("model.block", "model.base", "model.detail"), "tests/parts.py:Pointwise")
+
+
 def own_lines(text: str) -> list[str]:
     """Leave out what JAX's runtime and Orbax log by themselves, and the line a minute of a log."""
     return [
@@ -74,7 +78,7 @@ def own_lines(text: str) -> list[str]:
 def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_path):
     """The run of two processes of two devices goes on in one process, until Ctrl-C ends it."""
     workdir = tmp_path / "run"
-    with training(workdir, 400, 2) as processes:
+    with training(workdir, 400, 2, more=PLAIN) as processes:
         wait_for_checkpoint(workdir, processes[0])
         processes[1].send_signal(signal.SIGTERM)
         output = [process.communicate(timeout=HANG_SECONDS) for process in processes]
@@ -91,7 +95,7 @@ def test_sigterm_to_one_of_two_stops_both_after_one_update_and_one_resumes(tmp_p
     meta = load_meta(workdir)
     assert meta["pairs"] == 8 and meta["steps_per_epoch"] == 2
 
-    with training(workdir, 400, 1) as processes:
+    with training(workdir, 400, 1, more=PLAIN) as processes:
         line = ""
         while "resuming" not in line:
             line = processes[0].stderr.readline()
@@ -188,7 +192,7 @@ def test_a_full_disk_ends_the_program_with_a_line_and_its_checkpoints_whole(tmp_
 @pytest.mark.long
 def test_killed_at_random_moments_it_ends_bit_for_bit_alike(tmp_path):
     """While a checkpoint is written, some time after one was, and while the program starts."""
-    more = {"checkpoint_every": 3, "data.count": 8, "picture_every": 1000}
+    more = PLAIN | {"checkpoint_every": 3, "data.count": 8, "picture_every": 1000}
     rng = random.Random(0)
 
     def finish(workdir) -> str:
