@@ -71,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", required=True, metavar="W", help="as of fuse")
     parser.add_argument("--vi", metavar="PATH", help="image or folder; default: synthetic pairs")
     parser.add_argument("--ir", metavar="PATH", help="infrared image or folder")
-    parser.add_argument("--crops", type=int, default=25, metavar="N", help="of all pairs together")
+    parser.add_argument("--crops", type=int, default=25, metavar="N",
+        help="in all; fewer make wider intervals; default: %(default)s")  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write all errors there as well")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32",
         help="of the port; on TPUs and NVIDIA GPUs only highest is float32 throughout")  # fmt: skip
