@@ -70,6 +70,13 @@ class Pointwise(nn.Module):
         return x + nn.Dense(self.features, name="out")(x)
 
 
+class Nothing(nn.Module):
+    """A branch left out: no params."""
+
+    def __call__(self, x):
+        return x
+
+
 class Learned(nn.Module):
     """A fusion rule with params: a gate between both modalities, pixel by pixel."""
 

@@ -22,6 +22,7 @@ from cddfuse_jax.training.frozen import frozen_parts, replaced, trained_part
 from cddfuse_jax.training.own_loss import own_loss
 from cddfuse_jax.training.recipe import make_model, make_stages
 from cddfuse_jax.training.run import train_and_evaluate
+from cddfuse_jax.training.starting import starting_params as starting_params_of
 from cddfuse_jax.training.update import TrainState
 from cddfuse_jax.weights.any_format import load_meta
 
@@ -149,6 +150,21 @@ def test_frozen_parts_stay_bit_for_bit_without_moments(custom_run):
         path for path, _ in jax.tree.leaves_with_path(state.opt_state[module])))]  # fmt: skip
     assert not [name for name in kept if "blocks" in name or "output1" in name]
     assert len(jax.tree.leaves(state.opt_state["decoder"])) == 2  # counts alone
+
+
+def test_a_branch_without_params_is_trained_around_and_started_from(config, tmp_path):
+    config.model.update(PLAIN | {"detail": "parts:Nothing"})
+    config.ema = 0.9
+    state = train_and_evaluate(config, tmp_path / "run")
+    assert state.params["detail_fusion"] == {} and "detail" not in state.params["encoder"]
+    config.init_from, config.model.base = str(tmp_path / "run"), "parts:Nothing"
+    started = starting_params_of(config, make_model(config))
+    assert started["base_fusion"] == started["detail_fusion"] == {}
+    for module in ("encoder", "decoder"):
+        found, mean = leaves(started[module]), leaves(state.ema[module])
+        assert found and found.keys() <= mean.keys()
+        for name, leaf in found.items():
+            np.testing.assert_array_equal(leaf, mean[name])
 
 
 @pytest.mark.long

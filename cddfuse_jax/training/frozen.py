@@ -42,7 +42,8 @@ def trained_part(module: str, params: Tree, frozen: Sequence[str]) -> Tree:
 def replaced(params: Tree, trained: Tree) -> Tree:
     """Return ``params`` with the leaves that are in ``trained``; all others are the same arrays."""
     return traverse_util.unflatten_dict(
-        traverse_util.flatten_dict(params) | traverse_util.flatten_dict(trained)
+        traverse_util.flatten_dict(params, keep_empty_nodes=True)
+        | traverse_util.flatten_dict(trained)
     )
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from cddfuse_jax.config import release
 from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError, one_line
-from cddfuse_jax.models.cddfuse import CDDFuse
+from cddfuse_jax.models.cddfuse import MODULES, CDDFuse
 from cddfuse_jax.training.recipe import make_stages
 from cddfuse_jax.training.update import init_params
 from cddfuse_jax.weights.any_format import load_meta, load_params, saved_steps, sizes_of
@@ -105,7 +105,8 @@ def starting_params(config: ConfigDict, model: CDDFuse) -> dict[str, Any]:
         )
     start = traverse_util.flatten_dict(random()) if len(fits) < len(wanted) else {}
     taken = {path: jnp.asarray(given[path], wanted[path].dtype) for path in fits}
-    return traverse_util.unflatten_dict(start | taken)
+    modules: dict[str, Any] = {module: {} for module in MODULES}  # also those without params
+    return modules | traverse_util.unflatten_dict(start | taken)
 
 
 def _places(paths: Any) -> str:

@@ -59,7 +59,7 @@ def init_params(model: CDDFuse, key: Key[Array, ""]) -> dict[str, Any]:
     """Return torch's default initial weights, by module."""
     image = jnp.zeros((1, 8, 8, model.channels), jnp.float32)
     params = model.init(key, image, image)["params"]
-    return {module: params[module] for module in MODULES}
+    return {module: params.get(module, {}) for module in MODULES}  # a custom part may have none
 
 
 def init_state(
