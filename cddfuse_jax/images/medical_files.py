@@ -108,15 +108,23 @@ def _nifti(path, index: int | None, onto) -> Photo:
     import nibabel
     from nibabel.processing import resample_from_to
 
-    def loaded(file) -> Any:
-        return nibabel.as_closest_canonical(nibabel.load(file))
+    def loaded(file) -> tuple[Any, bool]:
+        stored: Any = nibabel.load(file)
+        placed = bool(stored.header["sform_code"] or stored.header["qform_code"])
+        return nibabel.as_closest_canonical(nibabel.squeeze_image(stored)), placed
 
-    image, notes = loaded(path), []
+    (image, placed), notes = loaded(path), []
     low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
-    if onto is not None and len(image.shape) == 3 == len((grid := loaded(onto)).shape):
+    grid, onto_placed = loaded(onto) if onto is not None else (image, placed)
+    if onto is not None and len(image.shape) == 3 == len(grid.shape):
         chosen, count = _slices(onto, index, grid.shape[2])
         plane = grid.affine @ nibabel.affines.from_matvec(np.eye(3), [0, 0, chosen])
         if grid.shape != image.shape or not np.allclose(grid.affine, image.affine, atol=1e-3):
+            if not (placed and onto_placed):
+                raise InputError(
+                    f"{onto if placed else path}: its header does not say where it lies (sform and "
+                    "qform code 0), and the grids differ; make it of DICOM by dcm2niix"
+                )
             floats = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
             image = resample_from_to(
                 floats, ((*grid.shape[:2], count), plane), order=1, cval=np.nan
@@ -141,7 +149,7 @@ def _nifti(path, index: int | None, onto) -> Photo:
     upright = np.rot90(np.moveaxis(data.reshape(data.shape[:3]), 2, 0), axes=(1, 2))
     pixels = np.ascontiguousarray(upright).reshape(-1, len(data))
     place = None
-    if image.header["sform_code"] or image.header["qform_code"]:
+    if placed:
         patient = np.diag([-1, -1, 1, 1]) @ image.affine  # as DICOM counts: to the left, to behind
         start = patient @ [0, image.shape[1] - 1, chosen, 1]
         place = place_of(PATIENT, start[:3], patient[:3, 0], -patient[:3, 1], pixels.shape)
