@@ -95,6 +95,29 @@ def test_declared_no_data_and_nan_are_left_out_and_filled(tmp_path):
         as_picture(tmp_path / "none.tif")
 
 
+@pytest.mark.parametrize("kind", ["grey", "colour", "mask", "png"])
+def test_no_data_of_any_type_is_filled(tmp_path, kind):
+    """GDAL's value for 8 bits and colour, its page of a mask, and a PNG's transparent value."""
+    rows = np.tile(np.arange(40, 240, 2, dtype=np.uint8)[:, None], (1, 40))
+    whole = np.stack([rows, 255 - rows, rows // 2], -1) if kind == "colour" else rows
+    spoiled, file = whole.copy(), tmp_path / f"a.{'png' if kind == 'png' else 'tif'}"
+    spoiled[:, :8] = 255
+    if kind == "png":
+        counts = spoiled.astype(np.uint16) * 20
+        Image.fromarray(counts).save(file, transparency=255 * 20)
+    elif kind == "mask":
+        with tifffile.TiffWriter(file) as tiff:
+            tiff.write(spoiled, photometric="minisblack")
+            tiff.write(np.arange(40) >= np.full((100, 1), 8), photometric=4, subfiletype=4)
+    else:
+        tifffile.imwrite(
+            file, spoiled, photometric="rgb" if kind == "colour" else "minisblack",
+            extratags=[(42113, "s", 0, "255", True)],
+        )  # fmt: skip
+    expected = (whole.astype(np.float64) - 40) / 198 if kind == "png" else whole / 255
+    np.testing.assert_allclose(as_picture(file).pixels, expected, atol=0.002)
+
+
 def test_resampling_comes_after_the_range(tmp_path, scene):
     """Bicubic resampling would bridge the gap to dead pixels and to a margin."""
     spoiled = np.where(np.random.default_rng(1).random(scene.shape) < 0.01, 0, scene)

@@ -92,6 +92,8 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     elif image.mode in _DEEP:
         pixels = np.asarray(image)
+        if isinstance(unseen := image.info.get("transparency"), int):
+            alpha = pixels != unseen
         pixels = unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
     elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
         pixels = np.asarray(image.convert("L"))

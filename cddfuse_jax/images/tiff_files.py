@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.levels import without_transparent
+from cddfuse_jax.images.levels import without, without_transparent
 from cddfuse_jax.images.metadata import of_map
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, Place, place_of, upright
 
@@ -57,6 +57,11 @@ def read_tiff(
         extra = page.extrasamples or (0,)
         if bands.shape[-1] == colours + 1 and extra[0] in _ALPHA:
             pixels = without_transparent(pixels, bands[..., -1], notes)
+        pages: Any = file.pages  # GDAL's mask of a page follows it
+        for mask in pages[page.index + 1 : page.index + 2]:
+            if not mask.is_mask or mask.shape != page.shape[:2]:
+                continue
+            pixels = without_transparent(pixels, mask.asarray(), notes)
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
@@ -70,14 +75,14 @@ def count_pages(path: str | os.PathLike) -> int:
 
     with contextlib.suppress(tifffile.TiffFileError, OSError), tifffile.TiffFile(path) as file:
         pages: Any = file.pages
-        return sum(not page.is_reduced for page in pages)
+        return sum(not (page.is_reduced or page.is_mask) for page in pages)
     return 0
 
 
 def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, list[str]]:
     """Return a page that is no thumbnail, and a note if there are others."""
     listed = itertools.islice(file.pages, max(MOST_PAGES, index or 0) + 1)
-    pages = [page for page in listed if not page.is_reduced]
+    pages = [page for page in listed if not (page.is_reduced or page.is_mask)]
     if len(pages) == 1:
         index = None  # of a pair one file may have slices, and the other be an image
     if not 0 <= (index or 0) < len(pages):
@@ -172,15 +177,13 @@ def _values(page: Any, kind: str, stored: np.ndarray, notes: list[str]) -> np.nd
         pixels = np.rint(pixels * (255 / most)).astype(np.uint8)
     elif 255 < most < 65535 and not grey:  # grey counts stay what they are
         pixels = np.rint(pixels * (65535 / most)).astype(np.uint16)
-    value = _no_data(page) if grey and stored.dtype not in (np.uint8, np.bool_) else None
+    value = _no_data(page)
     if value is not None:
-        floats = np.float32 if pixels.dtype.itemsize < 4 else np.float64
         with np.errstate(over="ignore"):
             exact = stored.dtype.type(value) if stored.dtype.kind == "f" else value
-        if (stored == exact).any():
-            pixels = np.where(
-                stored == exact, np.nan, pixels.astype(np.result_type(pixels, floats))
-            )
+        missing = (stored == exact).all(-1, keepdims=True)
+        if missing.any():
+            pixels = without(pixels, missing)
             notes.append(f"no data where it is {value:g}")
     return pixels[..., 0] if grey else pixels
 
