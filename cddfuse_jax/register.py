@@ -161,7 +161,7 @@ def _from_images(images, affine: bool) -> "tuple[Rig, dict]":
 def _from_points(path: Path, images, model: Model) -> "tuple[Rig, dict]":
     import numpy as np
 
-    from cddfuse_jax.rigs.points import LEAST_POINTS, fit, mended, read_points
+    from cddfuse_jax.rigs.points import LEAST_POINTS, check_within, fit, mended, read_points
     from cddfuse_jax.rigs.rig import Rig
 
     points = read_points(path, model)
@@ -173,6 +173,7 @@ def _from_points(path: Path, images, model: Model) -> "tuple[Rig, dict]":
             f"{path}: the points do not fit, point {worst + 1} is {residual[worst]:.0f} of {width} "
             f"infrared pixels off; {mended(points, model, MOST_RESIDUAL * width / 3)}"
         )
+    check_within(path, points, images[0][0].shape[:2], images[0][1].shape[:2])
     if rig.fault:
         raise InputError(f"{path}: {rig.fault}: two points may be exchanged; click them again")
     if len(points) == LEAST_POINTS[model] and model != "similarity":

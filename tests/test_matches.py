@@ -58,6 +58,8 @@ def test_the_right_map_is_found_among_wrong_matches(tmp_path, truth):
         (matches(AFFINE, wrong=0, part=0.2), "of a side of the infrared image"),
         (matches(AFFINE, wrong=0)[:, [0, 1, 3, 2]], "are mirrored: exchange x and y"),
         (matches(AFFINE)[:3], "at least 4 lines"),
+        (np.repeat(matches(AFFINE)[:5], 20, axis=0), "of 5 matches agree within 1%"),
+        (matches(AFFINE, wrong=0) * [2, 2, 1, 1], "points lie outside of their images, first"),
         (matches(AFFINE)[:, :3], "got 100 of 3"),
     ],
 )

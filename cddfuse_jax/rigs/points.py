@@ -19,6 +19,7 @@ LEAST_BREADTH = 0.05  # of their length: points nearer to a line than that do no
 NEAR, LEAST_MATCHES, LEAST_SPREAD = 0.01, 12, 0.25
 MORE = 1.2  # times as many must agree with a homography for it to be taken instead of affine
 TRIALS = 2000
+MOST_OUTSIDE = 0.2  # of points that may lie outside of their images; of others' more do
 
 
 def read_points(path: Path, model: Model = "similarity") -> Float[np.ndarray, "n 4"]:
@@ -47,6 +48,23 @@ def read_points(path: Path, model: Model = "similarity") -> Float[np.ndarray, "n
         if breadth <= LEAST_BREADTH * length:
             raise InputError(f"{path}: the {side} points lie on a line; take others away from it")
     return points
+
+
+def check_within(
+    path: Path, points: Float[np.ndarray, "n 4"], visible: Size, infrared: Size
+) -> None:
+    """Refuse points of which many lie outside of their images: of other sizes, or exchanged."""
+    ends = np.array([*visible[::-1], *infrared[::-1]])
+    outside = ((points < -1) | (points > ends)).any(1)
+    if outside.mean() > MOST_OUTSIDE:
+        number = int(outside.argmax())
+        x, y, other_x, other_y = points[number]
+        raise InputError(
+            f"{path}: {outside.sum()} of {len(points)} points lie outside of their images, first "
+            f"point {number + 1}, {x:.6g} {y:.6g} of {ends[0]}x{ends[1]} with {other_x:.6g} "
+            f"{other_y:.6g} of {ends[2]}x{ends[3]}; columns are x y of the visible image, x y of "
+            "the infrared one, in pixels of the files"
+        )
 
 
 def fit(
@@ -90,8 +108,9 @@ def matched_rig(
     Raises:
         InputError: too few matches agree, or on too small a part of the infrared image.
     """
-    points = read_points(path, model or "homography")
+    found = read_points(path, model or "homography")
     height, width = infrared
+    points = np.unique(found, axis=0)  # what is there twice agrees with itself
     chosen, kept = model or "affine", _agreeing(points, model or "affine", NEAR * width)
     if model is None:
         more = _agreeing(points, "homography", NEAR * width)
@@ -116,6 +135,7 @@ def matched_rig(
             "infrared images first (magick mogrify -flop)"
         )
         raise InputError(f"{path}: {what}")
+    check_within(path, found, visible, infrared)
     return rig
 
 
@@ -127,6 +147,8 @@ def _agreeing(
 
     kind = getattr(transform, f"{_KINDS[model].capitalize()}Transform")
     sides, least = (points[:, :2], points[:, 2:]), LEAST_POINTS[model]
+    if len(points) < least:
+        return points[:0]
     with warnings.catch_warnings(action="ignore"):  # of samples without a map
         agree = measure.ransac(sides, kind, least, near, max_trials=TRIALS, rng=0)[1]
     return points[[] if agree is None else agree]
