@@ -204,6 +204,27 @@ def test_packets_before_the_first_key_frame_shift_nothing(tmp_path, capsys):
     assert "cut.ts: 7 packets without a frame" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_damaged_frames_are_refused_and_not_painted_over(tmp_path, number):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0", "crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        packets = []
+        for k in range(4):
+            image = np.random.default_rng(k).integers(0, 255, (*SIZE, 3), np.uint8)
+            packets += stream.encode(av.VideoFrame.from_ndarray(image, "rgb24"))
+        packets += stream.encode()
+        data = bytes(packets[number])
+        container.mux(packets)
+    assert len(VideoFrames(tmp_path / "a.mp4").times) == 4
+    content = (tmp_path / "a.mp4").read_bytes()
+    lost = len(data) // 3  # the end of a packet reads as nothing
+    place = content.index(data[-lost:])
+    (tmp_path / "a.mp4").write_bytes(content[:place] + bytes(lost) + content[place + lost :])
+    with pytest.raises(InputError, match=r"a\.mp4: is damaged \("):
+        VideoFrames(tmp_path / "a.mp4")
+
+
 def test_frames_of_folders_go_by_name_and_keep_their_times(tmp_path, capsys):
     for side, names in (("vi", (1, 2, 3, 10, 11)), ("ir", (2, 3, 10, 11, 12))):
         for name in names:

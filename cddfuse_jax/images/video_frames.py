@@ -96,14 +96,17 @@ class VideoFrames:
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Yield whole frames; count the packets without, such as those before a key frame."""
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"err_detect": "explode"}  # or damage is hidden
         packets = shown = 0
+        keyed = False
         try:
             for packet in container.demux(stream):
+                keyed |= packet.is_keyframe
                 packets += packet.size > 0 and not packet.is_discard
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
-                    if shown:
+                    if shown or keyed:
                         raise
                     continue  # before the first key frame
                 for frame in frames:
@@ -111,7 +114,7 @@ class VideoFrames:
                         shown += 1
                         yield frame
         except av.error.FFmpegError as error:
-            raise InputError(f"{self.path}: broken video ({one_line(error)})") from None
+            self._refuse(f"is damaged ({one_line(error)}), which ffmpeg may conceal", "")
         self.dropped = max(0, packets - shown)
 
     def _refuse(self, what: str, options: str, before: str = "") -> None:
