@@ -142,7 +142,7 @@ def test_arrays_are_read(tmp_path):
         (np.zeros((2, 2), complex), "of real numbers"),
         (np.zeros((0, 5)), "must have pixels|an empty file"),
         (np.array([["a"]]), "of real numbers"),
-        (np.array([[None]]), "Python objects in dtype"),
+        (np.array([[None]]), "of real numbers, got 1x1 object"),
         (np.array([[np.nan, np.inf]]), "must be finite, 2 of 2 values are not"),
         (np.full((2, 2, 3), [1, 2, 7.5]), r"floats must be in \[0, 1\], got 1 to 7.5"),
     ):

@@ -10,7 +10,7 @@ import pytest
 from scalars import read_scalars
 
 from cddfuse_jax import fuse
-from cddfuse_jax.data.pipeline import batches, make_source, make_sources
+from cddfuse_jax.data.pipeline import batches, make_sources, open_sources
 from cddfuse_jax.data.synthetic import synthetic_pair
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images.image_files import write_png
@@ -151,7 +151,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path, monkeypa
         return [image * (1 if seed in first else 1e30) for image in synthetic_pair(seed, *size)]
 
     monkeypatch.setattr("cddfuse_jax.data.sources.synthetic_pair", drawn)
-    source = make_source(config.data)
+    source = open_sources(config.data)[0]
     batches(source, batch_size=2, seed=config.seed, crop=16, flip=True)[0]
     monkeypatch.setattr("cddfuse_jax.data.sources.synthetic_pair", overflowing)
     message = "not finite in stage reconstruction, epoch 0, step 2: .*mse_vis.*total"

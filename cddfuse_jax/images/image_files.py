@@ -59,7 +59,7 @@ def read_photo(
     """
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            stored = _npy(path)
+            stored = _npy(path, file)
             pixels = stored[..., :3] if stored.ndim == 3 else stored
             pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
             notes = ("alpha dropped",) * (stored.shape[2:] == (4,))
@@ -134,7 +134,7 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
     """Read an image's (height, width) from its header, without decoding the pixels."""
     with _opened(path) as (file, start):
         if Path(path).suffix.lower() == ".npy":
-            return _npy(path).shape[:2]
+            return _npy(path, file).shape[:2]
         with _decoding(path, start):
             if start[:4] in tiff_files.STARTS:
                 return tiff_files.read_tiff(path, file, index, sizes=True).pixels.shape
@@ -160,24 +160,28 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _npy(path: str | os.PathLike) -> np.ndarray:
+def _npy(path: str | os.PathLike, file: BinaryIO) -> np.ndarray:
     """Map an .npy file in which an image can be; of its pixels none is read."""
+    unreadable = f"{path}: not an .npy file that can be read"
+    npy = np.lib.format
     try:
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # it is cut off, or its header, a Python literal, is none
-        raise InputError(f"{path}: not an .npy file that can be read ({one_line(error)})") from None
-    shape, dtype = stored.shape, stored.dtype
+        first = npy.read_magic(file) == (1, 0)
+        header = (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(file)
+    except Exception as error:  # its header is a Python literal, which fails in many ways
+        raise InputError(f"{unreadable} ({one_line(error)})") from None
+    shape, columns, dtype = header
     channels = shape[2] if len(shape) == 3 else 1
     if len(shape) not in (2, 3) or channels not in (1, 3, 4) or dtype.kind not in "biuf":
-        first = len(shape) == 3 and shape[0] in (1, 3, 4)
-        how = "transpose it to channels last" if first else "save that of it which is an image"
         raise InputError(
             f"{path}: an array must be HxW, HxWx1, HxWx3 or HxWx4 of real numbers, got "
-            f"{'x'.join(map(str, shape))} {dtype}; {how}"
+            f"{'x'.join(map(str, shape))} {dtype}; transpose it to channels last, or save an image"
         )
     if 0 in shape:
         raise InputError(f"{path}: an image must have pixels, got {shape}")
-    return stored
+    try:
+        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if columns else "C")
+    except (OSError, ValueError) as error:  # it is cut off
+        raise InputError(f"{unreadable} ({one_line(error)})") from None
 
 
 def _open(file: BinaryIO) -> Image.Image:
