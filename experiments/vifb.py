@@ -153,7 +153,7 @@ def page(result: dict) -> str:
         f"these pairs. Ours is fused by the weights `{result['weights']}` as `cddfuse fuse` does",
         "by default, in colour and stretched. The other rows are what VIFB recorded. Some scores",
         "reward noise and contrast (EN, AG, EI, SD, SF) or copying (MI, CE), so a mean rank is a",
-        f"summary, not a verdict. The first {SHOWN} of {len(result['methods'])}; all are in",
+        f"summary, not a verdict. The best {SHOWN} of {len(result['methods'])}, and ours; all are in",
         "`experiments/results/vifb_benchmark.json`.",
         "",
         "| | " + " | ".join([*heads, "mean rank"]) + " |",

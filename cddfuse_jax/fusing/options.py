@@ -161,7 +161,7 @@ def parser_of_fuse() -> ArgumentParser:
         help="what the program may hold, as 8GiB; larger images are fused in strips, with the same "
         "result; default: half of the memory that is free")  # fmt: skip
     add("--half-strips", action="store_true",
-        help="have strips keep features in float16: half the memory, and before rounding off by a "
+        help="have strips keep features in float16: half the memory, an error of up to a "
         "fifth of a grey level of 255")  # fmt: skip
     add("--precision", choices=PRECISIONS, default="float32",
         help="float32: the backend's (exact on CPUs, TF32 on NVIDIA GPUs, bfloat16 products on "

@@ -46,6 +46,6 @@ def add_option(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="run this .py file as the code of custom parts of its name, which a weights file "
-        "needs and a run's folder does not; again for more",
+        help=".py file with the code of custom parts: needed for a weights file, not for a run's "
+        "folder; may be given again",
     )
