@@ -49,10 +49,9 @@ def read_photo(
 ) -> Photo:
     """Read an image of any camera: alpha dropped, EXIF orientation applied.
 
-    An .npy file holds HxW, HxWx1, HxWx3 or HxWx4.
-
     Args:
-        path: PNG, JPEG, TIFF, BMP, WebP or .npy; with the extra [medical] DICOM or NIfTI.
+        path: PNG, JPEG, TIFF, BMP, WebP or .npy (HxW, HxWx1, HxWx3, HxWx4); with the extra
+            [medical] DICOM or NIfTI.
         index: which page or slice, from 0. None: the first page of a TIFF; of DICOM and NIfTI the
             only slice.
         onto: of two NIfTI volumes, that on whose grid ``path`` is resampled; index is of that.
@@ -162,8 +161,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 def _npy(path: str | os.PathLike, file: BinaryIO) -> np.ndarray:
     """Map an .npy file in which an image can be; of its pixels none is read."""
-    unreadable = f"{path}: not an .npy file that can be read"
-    npy = np.lib.format
+    npy, unreadable = np.lib.format, f"{path}: not an .npy file that can be read"
     try:
         first = npy.read_magic(file) == (1, 0)
         header = (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(file)
