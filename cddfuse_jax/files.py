@@ -1,5 +1,6 @@
 """Files written whole or not at all, and nothing written over that should stay."""
 
+import codecs
 import contextlib
 import errno
 import os
@@ -32,7 +33,7 @@ def placeholder(start: bytes) -> str:
     """Return what a file's first bytes are where a download left something else, "" for nothing."""
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file: git lfs pull"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+    if start.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "an HTML page, not the file: download it again"
     return ""
 

@@ -204,6 +204,17 @@ def test_packets_before_the_first_key_frame_shift_nothing(tmp_path, capsys):
     assert "cut.ts: 7 packets without a frame" in capsys.readouterr().err
 
 
+def test_a_file_that_was_cut_off_is_noted(tmp_path, capsys):
+    content = write(tmp_path / "a.mkv", times=range(30)).read_bytes()
+    assert len(VideoFrames(tmp_path / "a.mkv").times) == 30
+    assert "header" not in capsys.readouterr().err
+    (tmp_path / "a.mkv").write_bytes(content[: len(content) // 2])
+    left = len(VideoFrames(tmp_path / "a.mkv").times)
+    assert 0 < left < 25
+    note = f"a.mkv: ends {3 - left / 10:.1f} s before its header says; was it cut?"
+    assert note in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [0, 2])
 def test_damaged_frames_are_refused_and_not_painted_over(tmp_path, number):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:

@@ -47,6 +47,13 @@ def test_slices_of_nifti(tmp_path):
         read_photo(tmp_path / "4d.nii", 0)
 
 
+def test_a_compressed_volume_with_the_ending_of_one_that_is_not_is_named(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 1)), np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "a.nii.gz").rename(tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"a\.nii: is compressed by gzip: rename it to \.nii\.gz"):
+        read_photo(tmp_path / "a.nii")
+
+
 def test_compressed_nifti_is_found_in_folders_by_its_name(tmp_path):
     for side, ending in (("mri", "nii.gz"), ("ct", "NII.gz")):
         (tmp_path / side).mkdir()

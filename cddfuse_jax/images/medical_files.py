@@ -59,6 +59,9 @@ def read_medical(
         InputError: an extra is missing, or there is no such slice, or not one of grey or RGB.
         Exception: of any kind, if it is broken.
     """
+    if os.fspath(path).lower().endswith(".nii") and opened.read(2) == b"\x1f\x8b":
+        raise InputError(f"{path}: is compressed by gzip: rename it to .nii.gz")
+    opened.seek(0)
     try:
         return _nifti(path, index, onto) if is_nifti(path) else _dicom(path, opened, index)
     except ImportError as error:

@@ -26,6 +26,7 @@ except ImportError:
 
 INSTALL = f"videos need PyAV: {install('video')}"
 JITTER = Fraction(1, 10)  # of a frame: times that are off by no more are those of a constant rate
+CUT = Fraction(1, 2)  # seconds that a header may promise beyond the last frame
 _ATTACHED_PICTURE = 0x400  # disposition of FFmpeg: a cover
 # Numbers of ITU-T H.273. Transfers of SDR; primaries near BT.709's; matrices that FFmpeg converts.
 _SDR = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
@@ -77,11 +78,14 @@ class VideoFrames:
             self.size, self.aspect, self._matrix = first
             self.tick = Fraction(stream.time_base)
             self.times, self.rate, constant = self._timed(seconds, stream)
+            missing = self._promised(container) - self.times[-1] - 1 / self.rate
             alpha = any(part.is_alpha for part in stream.codec_context.format.components)
         if constant:
             self.tick = 1 / self.rate
         if self.dropped:
             report(f"note: {path}: {self.dropped} packets without a frame")
+        if missing > CUT:
+            report(f"note: {path}: ends {float(missing):.1f} s before its header says; was it cut?")
         if alpha:
             report(f"note: {path}: alpha dropped")
         if self._matrix != (1, 0, 0, 1):
@@ -161,6 +165,12 @@ class VideoFrames:
             if max(abs(a - b) for a, b in zip(seconds, even, strict=True)) <= JITTER / rate:
                 return even, rate, True
         return seconds, rates[-1], False
+
+    def _promised(self, container: Any) -> Fraction:
+        """Return when the container's header says that it ends, if that is of the images alone."""
+        if not container.duration or len(container.streams) > 1 or "mpegts" in self.clock:
+            return Fraction(0)
+        return Fraction(container.duration + (container.start_time or 0), av.time_base)
 
     def refuse_shape(self, other: Path) -> None:
         """Refuse the file because its pixels have another shape than those of the other side."""
