@@ -99,10 +99,6 @@ def _files(given: argparse.Namespace) -> Files:
 def _treatment(given: argparse.Namespace) -> Treatment:
     volume = given.slice == ALL
     as_format = format_for(given.out, given.format, volume)
-    if volume and (given.registration or given.points or given.resize or given.align):
-        raise InputError(
-            "--slice all fuses volumes as their headers place them; leave out the rest"
-        )
     matches = Matches(given.points, given.model, given.fill) if given.points else None
     changes = given.resize, given.align, as_format, given.quality
     return Treatment(*changes, given.slice, given.strip_metadata, matches)
