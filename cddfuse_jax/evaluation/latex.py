@@ -48,13 +48,16 @@ def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
         others = []
     elif others:
         below = " Below the rule: as published, not ranked."
+    caption = title(evaluation)
+    caption = caption[0].upper() + caption[1:]
+    marks = " Best in bold, second underlined." if len(ours) > 1 else ""
     heads = [f"{escape(n)} {escape(evaluation.metrics[n].arrow)}" for n in names]
     lines = [
         r"% \usepackage{booktabs}",
         *comments,
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(title(evaluation))}. Best in bold, second underlined.{below}}}",
+        rf"\caption{{{escape(caption)}.{marks}{below}}}",
         rf"\label{{tab:{(evaluation.dataset or 'fusion').lower()}}}",
         rf"\begin{{tabular}}{{l{'c' * (len(names) + 1)}}}",
         r"\toprule",
