@@ -134,43 +134,37 @@ class _Reader:
         return self.storages[key]
 
 
-class _RebuildTensor:
-    __slots__ = ()  # a pickle may set attributes of whatever it has: here are none to set
-
-    def __call__(self, storage, offset, shape, strides, requires_grad=False, hooks=None, *_):
-        del requires_grad, hooks
-        listed = isinstance(shape, tuple | list) and isinstance(strides, tuple | list)
-        if not (isinstance(storage, np.ndarray) and listed and len(shape) == len(strides)):
-            raise RefusedError("a tensor is not built from a storage, sizes and strides")
-        if len(shape) > 8:
-            raise RefusedError(f"a tensor has {len(shape)} axes, no weight has more than 4")
-        numbers = (offset, *shape, *strides)
-        if not all(isinstance(number, int) and number >= 0 for number in numbers):
-            raise RefusedError("a tensor has sizes or strides that are not whole numbers from 0")
-        if max(shape, default=0) >= 2**63:
-            raise RefusedError("a tensor has sizes beyond those of any array")
-        last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
-            raise RefusedError(f"a tensor of {tuple(shape)} reaches beyond its storage")
-        # The stride of an axis of length 1 means nothing and may be any number.
-        strides = (0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
-        return StoredTensor(storage, offset, tuple(shape), tuple(strides))
+def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, *_):
+    del requires_grad, hooks
+    listed = isinstance(shape, tuple | list) and isinstance(strides, tuple | list)
+    if not (isinstance(storage, np.ndarray) and listed and len(shape) == len(strides)):
+        raise RefusedError("a tensor is not built from a storage, sizes and strides")
+    if len(shape) > 8:
+        raise RefusedError(f"a tensor has {len(shape)} axes, no weight has more than 4")
+    numbers = (offset, *shape, *strides)
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise RefusedError("a tensor has sizes or strides that are not whole numbers from 0")
+    if max(shape, default=0) >= 2**63:
+        raise RefusedError("a tensor has sizes beyond those of any array")
+    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
+        raise RefusedError(f"a tensor of {tuple(shape)} reaches beyond its storage")
+    # The stride of an axis of length 1 means nothing and may be any number.
+    strides = (0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
+    return StoredTensor(storage, offset, tuple(shape), tuple(strides))
 
 
-class _RebuildParameter:
-    __slots__ = ()
-
-    def __call__(self, tensor, requires_grad=True, hooks=None):
-        del requires_grad, hooks
-        if not isinstance(tensor, StoredTensor):
-            raise RefusedError("a parameter is not built from a tensor")
-        return tensor
+def _rebuild_parameter(tensor, requires_grad=True, hooks=None):
+    del requires_grad, hooks
+    if not isinstance(tensor, StoredTensor):
+        raise RefusedError("a parameter is not built from a tensor")
+    return tensor
 
 
 _ADMITTED = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
-    ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **_DTYPES,
 }
 
