@@ -20,7 +20,7 @@ BLOCKS = {
     "GDFN": (restormer.GDFN(), reference.gdfn),
     "RestormerBlocks": (restormer.RestormerBlocks(2, HEADS), reference.restormer_blocks),
     "BaseAttention": (base.BaseAttention(HEADS), reference.base_attention),
-    "BaseFeedForward": (base.BaseFeedForward(), reference.base_feed_forward),
+    "grouped GDFN": (restormer.GDFN(expansion=1, per_group=2), reference.base_feed_forward),
     "BaseFeatureExtraction": (
         base.BaseFeatureExtraction(HEADS),
         reference.base_feature_extraction,
@@ -34,7 +34,7 @@ BLOCKS = {
     "Decoder": (Decoder(1, HEADS, 1, remat=True), reference.decode),
 }
 # What composes these is differentiated by JAX alone.
-PARTS = ["MDTA", "GDFN", "BaseAttention", "BaseFeedForward", "CouplingLayer"]
+PARTS = ["MDTA", "GDFN", "grouped GDFN", "BaseAttention", "CouplingLayer"]
 EDGES = [(2, 2), (9, 7)]  # the smallest image, and one taller than wide
 INPUTS = {"Encoder": [1], "Decoder": [C, C, 1]}  # channels of each input, where not [C]
 

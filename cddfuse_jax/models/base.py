@@ -5,15 +5,9 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from cddfuse_jax.models.attention import transposed_attention
-from cddfuse_jax.models.convolutions import AnyArray, conv1x1, torch_uniform
-from cddfuse_jax.models.layers import (
-    LayerNorm,
-    conv1x1_grouped3x3_in_parts,
-    conv3x3_in_parts,
-    gelu,
-    kernel,
-    sums,
-)
+from cddfuse_jax.models.convolutions import AnyArray, torch_uniform
+from cddfuse_jax.models.layers import LayerNorm, conv3x3_in_parts, sums
+from cddfuse_jax.models.restormer import GDFN
 
 
 class BaseAttention(nn.Module):
@@ -38,20 +32,6 @@ class BaseAttention(nn.Module):
         return transposed_attention(sums(q, k), v, scale, proj)
 
 
-class BaseFeedForward(nn.Module):
-    """Gated feed-forward network with a grouped 3x3 convolution: 2 channels in, 2 out per group."""
-
-    @nn.compact
-    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
-        """Apply the network."""
-        c = x.shape[-1]
-        project_in = self.param("project_in", torch_uniform, (c, 2 * c))
-        dwconv = self.param("dwconv", torch_uniform, (3, 3, 2, 2 * c))
-        project_out = kernel(self, "project_out", (c, c), x)
-        a, b = conv1x1_grouped3x3_in_parts(x, project_in, dwconv, 2)
-        return conv1x1(gelu(a) * b, project_out)
-
-
 class BaseFeatureExtraction(nn.Module):
     """Base features: x += attention(LayerNorm(x)); x += feed-forward(LayerNorm(x))."""
 
@@ -61,4 +41,4 @@ class BaseFeatureExtraction(nn.Module):
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
         """Apply the branch."""
         x = x + BaseAttention(self.heads, name="attn")(LayerNorm(name="norm1")(x))
-        return x + BaseFeedForward(name="mlp")(LayerNorm(name="norm2")(x))
+        return x + GDFN(expansion=1, per_group=2, name="mlp")(LayerNorm(name="norm2")(x))

@@ -38,9 +38,13 @@ class MDTA(nn.Module):
 
 
 class GDFN(nn.Module):
-    """Gated-Dconv feed-forward network: project_out(gelu(a) · b)."""
+    """Gated-Dconv feed-forward network: project_out(gelu(a) · b).
+
+    Its 3x3 convolution has ``per_group`` channels in, and as many out, in each group.
+    """
 
     expansion: int = 2
+    per_group: int = 1
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
@@ -48,7 +52,7 @@ class GDFN(nn.Module):
         c = x.shape[-1]
         hidden = self.expansion * c
         project_in = self.param("project_in", torch_uniform, (c, 2 * hidden))
-        dwconv = self.param("dwconv", torch_uniform, (3, 3, 1, 2 * hidden))
+        dwconv = self.param("dwconv", torch_uniform, (3, 3, self.per_group, 2 * hidden))
         project_out = kernel(self, "project_out", (hidden, c), x)
         a, b = conv1x1_grouped3x3_in_parts(x, project_in, dwconv, 2)
         return conv1x1(gelu(a) * b, project_out)
