@@ -1,13 +1,9 @@
-import pickle
-
-import grain
 import numpy as np
 import pytest
-from stored import assert_equal, write_pairs, write_patches
+from stored import assert_equal, write_pairs
 
 from cddfuse_jax.data.pipeline import batches, prefetch, steps_per_epoch
 from cddfuse_jax.data.sources import SyntheticPairs
-from cddfuse_jax.data.stored_pairs import H5Patches
 from cddfuse_jax.errors import InputError
 
 
@@ -109,16 +105,6 @@ def test_prefetch_gives_the_same_batches_from_any_step(threads):
     iterator = prefetch(dataset, 7, threads=threads)
     for step in range(7, 20):
         assert_equal(next(iterator), dataset[step])
-
-
-def test_sources_and_batches_travel_to_other_processes(tmp_path):
-    source = H5Patches(write_patches(tmp_path / "patches.h5"))
-    source[0]  # opens the file here: the handle must not travel
-    copy = pickle.loads(pickle.dumps(source))
-    assert_equal(copy[3], source[3])
-    dataset = batches(source, batch_size=4, seed=0, crop=4)
-    assert_equal(pickle.loads(pickle.dumps(dataset))[5], dataset[5])
-    assert isinstance(dataset, grain.MapDataset)
 
 
 def test_prefetch_raises_the_readers_complaint(tmp_path):

@@ -1,4 +1,3 @@
-import pickle
 import sys
 
 import numpy as np
@@ -58,15 +57,10 @@ def test_the_dataset_gives_what_the_folder_gives(folder, directory):
                 np.testing.assert_allclose(source[index][name], image, rtol=0, atol=off)
 
 
-def test_it_trains_and_travels_without_tensorflow(directory):
+def test_it_trains_without_tensorflow(directory):
     data = ConfigDict({"source": "tfds", "directory": str(directory), "split": "train"})
-    source = open_sources(data)[0]
-    source[0]
-    dataset = batches(source, batch_size=4, seed=1, crop=16, flip=True)
+    dataset = batches(open_sources(data)[0], batch_size=4, seed=1, crop=16, flip=True)
     assert dataset[2]["visible"].shape == (4, 16, 16, 1)
-    again = batches(pickle.loads(pickle.dumps(source)), batch_size=4, seed=1, crop=16, flip=True)
-    for step in (0, 7):
-        np.testing.assert_array_equal(dataset[step]["infrared"], again[step]["infrared"])
     assert "tensorflow" not in sys.modules
 
 

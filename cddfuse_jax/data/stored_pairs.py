@@ -1,6 +1,6 @@
 """Sources of pairs (`sources.Source`) that were stored as one: an HDF5 file, a TFDS dataset.
 
-Every process opens them for itself, when it first reads.
+They are opened when first read.
 """
 
 import os
@@ -30,7 +30,6 @@ class H5Patches:
     def __init__(self, file: str | os.PathLike):
         self.path = str(file)
         self._file: Any = None
-        self._process: int | None = None
         try:
             with h5py.File(self.path, "r") as opened:
                 self.names, self.sizes = self._inspect(opened)
@@ -83,8 +82,10 @@ class H5Patches:
     def __getitem__(self, index: int) -> Images:
         key = self.names[index]
         try:
+            if self._file is None:
+                self._file = h5py.File(self.path, "r")
             visible, infrared = (
-                np.asarray(self._opened()[group][key], np.float32)[0, :, :, None]
+                np.asarray(self._file[group][key], np.float32)[0, :, :, None]
                 for group in (VISIBLE_GROUP, INFRARED_GROUP)
             )
         except Exception as error:  # as above
@@ -99,15 +100,6 @@ class H5Patches:
                 )
         return {"visible": visible, "infrared": infrared}
 
-    def _opened(self) -> h5py.File:
-        # A handle must not cross a fork.
-        if self._process != os.getpid():
-            self._file, self._process = h5py.File(self.path, "r"), os.getpid()
-        return self._file
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_file": None, "_process": None}
-
 
 class TfdsPairs:
     """A split of a TFDS dataset, as `cddfuse_jax.data.tfds_builder` writes it.
@@ -121,7 +113,6 @@ class TfdsPairs:
     def __init__(self, directory: str | os.PathLike, split: str = "train"):
         self.directory, self.split = str(directory), split
         self._pairs: Any = None
-        self._process: int | None = None
         try:
             self.sizes: Sizes = [
                 (example["name"].decode(), int(example["height"]), int(example["width"]))
@@ -144,8 +135,8 @@ class TfdsPairs:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Images:
-        if self._process != os.getpid():
-            self._pairs, self._process = self._open(), os.getpid()
+        if self._pairs is None:
+            self._pairs = self._open()
         example = self._pairs[index]
         infrared = example["infrared"].astype(np.float32) / np.float32(255)
         return {"visible": luma(example["visible"])[..., None], "infrared": infrared}
@@ -156,6 +147,3 @@ class TfdsPairs:
         builder = tfds.builder_from_directory(self.directory)
         decoders = {name: tfds.decode.SkipDecoding() for name in skip} or None
         return builder.as_data_source(split=self.split, decoders=decoders)
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_pairs": None, "_process": None}
