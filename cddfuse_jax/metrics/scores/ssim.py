@@ -1,14 +1,17 @@
 """SSIM: local likeness to each source in mean, contrast and structure (Wang et al., 2004)."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
-from cddfuse_jax.metrics.windows import gaussian, moments, similarity
 
-_UNIFORM = 7  # scikit-image's window
-_GAUSSIAN = 11, 1.5  # taps and sigma of the paper's window
+# Arguments of scikit-image's function: its default, and the paper's window.
+_UNIFORM = {"win_size": 7}
+_GAUSSIAN = {
+    "win_size": 11, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False
+}  # fmt: skip
 SSIM = functools.partial(
     metric,
     "SSIM",
@@ -26,7 +29,7 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
     has defined values: the constants are not 0.
     """
     fused, visible, infrared = (x.astype(np.float32) for x in (fused, visible, infrared))
-    return _uniform(fused, visible, infrared, data_range=2)
+    return _sum_of_two(fused, visible, infrared, 2, _UNIFORM)
 
 
 @SSIM(
@@ -38,7 +41,7 @@ def ssim(fused: Plane, visible: Plane, infrared: Plane) -> float:
 )
 def ssim_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """SSIM of the protocol `corrected`: data range 255, float64; the sum over the two stays."""
-    return _uniform(fused, visible, infrared, data_range=255)
+    return _sum_of_two(fused, visible, infrared, 255, _UNIFORM)
 
 
 @SSIM(source="Wang et al. 2004, as in VIFB", protocols=("vifb",))
@@ -47,7 +50,7 @@ def ssim_gaussian(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     Gaussian window of 11 taps and sigma 1.5, where it fits whole; data range 255.
     """
-    return _gaussian(fused, visible, infrared, data_range=255)
+    return _sum_of_two(fused, visible, infrared, 255, _GAUSSIAN)
 
 
 @SSIM(unit="mean of 2", source="Wang et al. 2004, as in L. Tang's evaluation", protocols=("tang",))
@@ -66,22 +69,17 @@ def ssim_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
 
     Its program multiplies images 0-255 by 255 once more, and says that their range is 255.
     """
-    return _gaussian(fused, visible, infrared, data_range=1)
+    return _sum_of_two(fused, visible, infrared, 1, _GAUSSIAN)
 
 
-def _gaussian(fused: Plane, visible: Plane, infrared: Plane, data_range: float) -> float:
-    refuse_smaller_than(_GAUSSIAN[0], fused, "SSIM")
-    window, c1, c2 = gaussian(*_GAUSSIAN), (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    pairs = (moments(fused, source, window) for source in (visible, infrared))
-    return sum(similarity(pair, c1, c2).mean() for pair in pairs)
-
-
-def _uniform(fused: Plane, visible: Plane, infrared: Plane, data_range: float) -> float:
+def _sum_of_two(
+    fused: Plane, visible: Plane, infrared: Plane, data_range: float, window: dict[str, Any]
+) -> float:
     # Imported here, so that all other scores are ready without it.
     from skimage.metrics import structural_similarity
 
-    refuse_smaller_than(_UNIFORM, fused, "SSIM")
+    refuse_smaller_than(window["win_size"], fused, "SSIM")
     return sum(
-        structural_similarity(fused, source, win_size=_UNIFORM, data_range=data_range)
+        structural_similarity(fused, source, data_range=data_range, **window)
         for source in (visible, infrared)
     )
