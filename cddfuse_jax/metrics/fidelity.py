@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from cddfuse_jax.metrics.record import Plane
 from cddfuse_jax.metrics.shapes import Num
+from cddfuse_jax.metrics.windows import sobel
 
 TARGET = 0.3  # by which infrared is brighter than visible where a target is, of 1
 LEAST_TARGET = 100  # pixels
@@ -82,5 +83,5 @@ def _dots(f: Plane, v: Plane, i: Plane) -> float:
 
 
 def _gradient(image: Plane) -> Plane:
-    across, down = (ndimage.sobel(image, axis, mode="constant") for axis in (0, 1))
+    across, down = sobel(image, "constant")
     return np.abs(across) + np.abs(down)

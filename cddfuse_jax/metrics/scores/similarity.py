@@ -13,13 +13,13 @@ MSE = functools.partial(metric, "MSE", better="lower", measures="mean squared er
 @MSE(unit="grey levels²", source="as in the CDDFuse release", protocols=("release", "corrected"))
 def mean_squared_error(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MSE, squared grey levels: mean of the errors to visible and to infrared; lower is closer."""
-    return _mse(fused, visible, infrared)
+    return (np.mean((fused - visible) ** 2) + np.mean((fused - infrared) ** 2)) / 2
 
 
 @MSE(unit="of 1", source="as in L. Tang's evaluation and IVIF_ZOO", protocols=("tang", "ivif_zoo"))
 def mean_squared_error_of_1(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """MSE of the protocols `tang` and `ivif_zoo`: the release's, of images divided by 255."""
-    return _mse(fused, visible, infrared) / 255**2
+    return mean_squared_error(fused, visible, infrared) / 255**2
 
 
 @metric(
@@ -49,7 +49,7 @@ def root_of_sum_over_pixels(fused: Plane, visible: Plane, infrared: Plane) -> fl
     The division by HW is outside the root, so the value falls with the size of the image: it
     is the true RMSE over sqrt(HW).
     """
-    return _root_of_sum(fused, visible, infrared)
+    return sum(math.sqrt(np.sum((fused - x) ** 2)) for x in (visible, infrared)) / 2 / fused.size
 
 
 PSNR = functools.partial(
@@ -64,7 +64,7 @@ def peak_signal_to_noise(fused: Plane, visible: Plane, infrared: Plane) -> float
     Equal to both sources: infinite. All black: its peak is 0, and 0 dB is the value defined here
     (the release: minus infinity).
     """
-    return _decibels(float(fused.max()), _mse(fused, visible, infrared))
+    return _decibels(float(fused.max()), mean_squared_error(fused, visible, infrared))
 
 
 @PSNR(
@@ -75,7 +75,7 @@ def peak_signal_to_noise(fused: Plane, visible: Plane, infrared: Plane) -> float
 )
 def peak_signal_to_noise_255(fused: Plane, visible: Plane, infrared: Plane) -> float:
     """PSNR, dB, of the protocol `corrected`: the peak is 255 for every image."""
-    return _decibels(255.0, _mse(fused, visible, infrared))
+    return _decibels(255.0, mean_squared_error(fused, visible, infrared))
 
 
 @PSNR(
@@ -88,7 +88,7 @@ def peak_signal_to_root_of_sum(fused: Plane, visible: Plane, infrared: Plane) ->
 
     Values near 58 dB, where the usual definition gives about 17.
     """
-    return _decibels(255.0, _root_of_sum(fused, visible, infrared))
+    return _decibels(255.0, root_of_sum_over_pixels(fused, visible, infrared))
 
 
 @PSNR(source="as in L. Tang's evaluation and IVIF_ZOO", protocols=("tang", "ivif_zoo"))
@@ -98,14 +98,6 @@ def peak_signal_to_noise_of_1(fused: Plane, visible: Plane, infrared: Plane) -> 
     So it is 48.1 dB more than with one range for both.
     """
     return _decibels(255.0, mean_squared_error_of_1(fused, visible, infrared))
-
-
-def _mse(fused: Plane, visible: Plane, infrared: Plane) -> float:
-    return (np.mean((fused - visible) ** 2) + np.mean((fused - infrared) ** 2)) / 2
-
-
-def _root_of_sum(fused: Plane, visible: Plane, infrared: Plane) -> float:
-    return sum(math.sqrt(np.sum((fused - x) ** 2)) for x in (visible, infrared)) / 2 / fused.size
 
 
 def _decibels(peak: float, error: float) -> float:
