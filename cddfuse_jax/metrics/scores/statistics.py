@@ -1,4 +1,4 @@
-"""Scores of the fused image alone, from its grey values and their differences: SD, SF, AG."""
+"""Scores of the fused image alone, from its grey values and their differences: SD, SF, AG, EI."""
 
 import functools
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from cddfuse_jax.metrics.record import Plane, metric, refuse_smaller_than
 from cddfuse_jax.metrics.shapes import Float
+from cddfuse_jax.metrics.windows import sobel
 
 
 @metric(
@@ -79,6 +80,27 @@ def average_gradient_inner(fused: Plane) -> float:
     """AG of the protocols `vifb` and `tang`: the sum over all HW pixels, divided by (H-1)(W-1)."""
     height, width = fused.shape
     return _gradient_sum(fused) / max((height - 1) * (width - 1), 1)
+
+
+EI = functools.partial(
+    metric,
+    "EI",
+    unit="grey levels",
+    measures="mean edge strength of the fused image; noise raises it too",
+    needs_sources=False,
+)
+
+
+@EI(source="Rajalingam and Priya 2018, as in VIFB", protocols=("vifb", "papers"))
+def edge_intensity(fused: Plane) -> float:
+    """EI, grey levels: mean of hypot(sx, sy), Sobel with the border repeated; flat: 0."""
+    return np.hypot(*sobel(fused, "nearest")).mean()
+
+
+@EI(source="Rajalingam and Priya 2018, as in IVIF_ZOO", protocols=("ivif_zoo",))
+def edge_intensity_zeros(fused: Plane) -> float:
+    """EI of the protocol `ivif_zoo`: zeros around the image, whose frame counts as an edge."""
+    return np.hypot(*sobel(fused, "constant")).mean()
 
 
 def _differences(
