@@ -2,9 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 import jax
 import numpy as np
@@ -22,19 +21,6 @@ from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.models.precision import computed, features_dtype
 
 
-class Fuse(Protocol):
-    """Fuses the luma of one pair, see `make_fuse`."""
-
-    def __call__(
-        self,
-        visible: Float[np.ndarray, "*n h w"],
-        infrared: Float[np.ndarray, "*n h w"],
-        bucket: Size | None = None,
-    ) -> Float[np.ndarray, "*n h w"]:
-        """Map two float32 images in [0, 1] to one in (0, 1); a batch in one go if it fits."""
-        ...
-
-
 def make_fuse(
     model: CDDFuse,
     params,
@@ -45,8 +31,8 @@ def make_fuse(
     sharing: int = 1,
     half_strips: bool = False,
     run: Path | None = None,
-) -> Fuse:
-    """Return the function that fuses the luma of one pair.
+) -> Callable[..., Float[np.ndarray, "*n h w"]]:
+    """Return the function that fuses the luma of one pair, or of a batch in one go if it fits.
 
     It takes visible and infrared, float32 in [0, 1] of one size from 2x2 up, and returns what the
     network computes: float32 in (0, 1), not stretched. Each image size compiles once, whatever the
@@ -67,19 +53,9 @@ def make_fuse(
     apply = _compiled(model, residual)
     variables = jax.device_put({"params": params}, device)
 
-    def fuse(
-        visible: Float[np.ndarray, "*n h w"],
-        infrared: Float[np.ndarray, "*n h w"],
-        bucket: Size | None = None,
-    ) -> Float[np.ndarray, "*n h w"]:
-        if visible.ndim == 3:
-            most = whole_pixels(model.features, visible.dtype.itemsize, max_memory, sharing, device)
-            if visible.size > most or why_only_whole(model, params, run):
-                return np.stack(
-                    [fuse(*pair, bucket) for pair in zip(visible, infrared, strict=True)]
-                )
-            images = jax.device_put([x[..., None] for x in (visible, infrared)], device)
-            return np.asarray(apply(variables, *images))[..., 0]
+    def one(
+        visible: Float[np.ndarray, "h w"], infrared: Float[np.ndarray, "h w"], bucket: Size | None
+    ) -> Float[np.ndarray, "h w"]:
         numbers = (model.features, visible.dtype.itemsize, max_memory, sharing, device)
         fits = bucket is not None and bucket[0] * bucket[1] <= whole_pixels(*numbers)
         if bucket is not None and fits and not why_only_whole(model, params, run):
@@ -96,7 +72,7 @@ def make_fuse(
         images = jax.device_put([x[None, :, :, None] for x in (visible, infrared)], device)
         return np.asarray(apply(variables, *images))[0, :, :, 0]
 
-    def within_memory(
+    def fuse(
         visible: Float[np.ndarray, "*n h w"],
         infrared: Float[np.ndarray, "*n h w"],
         bucket: Size | None = None,
@@ -105,9 +81,16 @@ def make_fuse(
             stack.enter_context(memory_errors_explained(*visible.shape[-2:]))
             if device:  # whose implementations are traced, see `derivatives.by_platform`
                 stack.enter_context(jax.default_device(device))
-            return fuse(visible, infrared, bucket)
+            if visible.ndim == 2:
+                return one(visible, infrared, bucket)
+            most = whole_pixels(model.features, visible.dtype.itemsize, max_memory, sharing, device)
+            if visible.size > most or why_only_whole(model, params, run):
+                pairs = zip(visible, infrared, strict=True)
+                return np.stack([one(*pair, bucket) for pair in pairs])
+            images = jax.device_put([x[..., None] for x in (visible, infrared)], device)
+            return np.asarray(apply(variables, *images))[..., 0]
 
-    return computed(within_memory, precision)
+    return computed(fuse, precision)
 
 
 def check_finite_output(fused: Float[np.ndarray, "*maps h w"]) -> None:
