@@ -107,16 +107,8 @@ def fuse_in_bucket(
 ) -> Float[np.ndarray, "h w"]:
     """Fuse one pair as `CDDFuse.fuse` does, inside arrays of the bucket's shape.
 
-    Args:
-        model: the network.
-        variables: its ``{"params": params}``.
-        visible: in [0, 1], h and w at least 2 and not above the bucket's.
-        infrared: of the same shape, in [0, 1].
-        residual: what the decoder adds, as in `CDDFuse.fuse`.
-        bucket: (height, width); each is compiled once, whatever the sizes fused in it.
-
-    Returns:
-        An image in (0, 1), equal to the result without a bucket but for rounding.
+    Each ``bucket``, (height, width) not below the images', is compiled once, whatever the sizes
+    fused in it. The result is that without a bucket but for rounding.
     """
     height, width = visible.shape
     beyond = ((0, bucket[0] - height), (0, bucket[1] - width))

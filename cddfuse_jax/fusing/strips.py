@@ -44,19 +44,9 @@ def fuse_in_strips(
 ) -> Float[np.ndarray, "h w"]:
     """Fuse one pair as `CDDFuse.fuse` does, ``rows`` rows at a time.
 
-    Strips of one height and width are compiled once, whatever the height of the image.
-
-    Args:
-        model: the network.
-        variables: its ``{"params": params}``.
-        visible: in [0, 1], h and w at least 2.
-        infrared: of the same shape, in [0, 1].
-        residual: what the decoder adds, as in `CDDFuse.fuse`.
-        rows: rows of a strip, from 1; memory is that of the whole features and grows with it.
-        half: keep whole features in float16, in half of their memory.
-
-    Returns:
-        An image in (0, 1), equal to the whole image's result but for rounding.
+    Memory is that of the whole features, half of it with ``half``, which keeps them in float16, and
+    grows with ``rows``. Strips of one height and width are compiled once, whatever the height of
+    the image. The result is that of the whole image but for rounding.
     """
     fused = plan_fusing(model, variables, visible, infrared, residual)
     return _Strips(rows, half).computed(fused)[..., 0]
