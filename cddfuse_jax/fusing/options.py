@@ -3,7 +3,6 @@
 import argparse
 import functools
 import textwrap
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from cddfuse_jax.images.colour import COLORS
 from cddfuse_jax.images.medical_files import ALL
 from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, is_video
-from cddfuse_jax.images.ranges import Range, parse_range
+from cddfuse_jax.images.ranges import parse_range
 from cddfuse_jax.models import PRECISIONS, RESIDUALS
 from cddfuse_jax.pairs import RESIZES, rules
 from cddfuse_jax.rigs import HELP, MODELS, MODELS_HELP, OPTION
@@ -126,9 +125,9 @@ def parser_of_fuse() -> ArgumentParser:
     add("--range", type=parse_range, default="auto", metavar="RANGE",
         help="what becomes black and white of grey images deeper than 8 bits: percentiles LOW,HIGH "
         "or stored values LOW:HIGH; auto is 0.1,99.9 without margins and dead pixels")  # fmt: skip
-    add("--range-vi", type=_range_of("--range-vi"), metavar="RANGE",
+    add("--range-vi", type=functools.partial(parse_range, option="--range-vi"), metavar="RANGE",
         help="the same for the visible side alone, of any depth")  # fmt: skip
-    add("--range-ir", type=_range_of("--range-ir"), metavar="RANGE",
+    add("--range-ir", type=functools.partial(parse_range, option="--range-ir"), metavar="RANGE",
         help="the same for the infrared side: CT of brain 0:80")  # fmt: skip
     add("--slice", type=_slice, metavar="K",
         help="which slice of DICOM and NIfTI, or page of TIFF, from 0; all makes one volume of two "
@@ -184,10 +183,6 @@ def _seconds(text: str) -> Fraction:
         return Fraction(Decimal(text if len(text) <= 20 and "e" not in text.lower() else "x"))
     except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"an offset is a number of seconds, got {text}") from None
-
-
-def _range_of(option: str) -> Callable[[str], Range]:
-    return functools.partial(parse_range, option=option)
 
 
 def _size(text: str) -> int:
