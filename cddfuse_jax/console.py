@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cddfuse_jax import huge_pages, signals
-from cddfuse_jax.errors import InputError, escaped
+from cddfuse_jax.errors import InputError, escaped, some
 from cddfuse_jax.files import DISK_FULL
 
 PROGRAM = "cddfuse"
@@ -130,9 +130,8 @@ def report_error(line: str) -> None:
 def note_lines(notes: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Yield one line per note, with how many images and which of them it is about."""
     for note, names in notes.items():
-        more = ", ..." if len(names) > 3 else ""
         images = "1 image" if len(names) == 1 else f"{len(names)} images"
-        yield f"{images}: {note} ({', '.join(names[:3])}{more})"
+        yield f"{images}: {note} ({some(names)})"
 
 
 def report_notes(notes: Mapping[str, Sequence[str]]) -> None:

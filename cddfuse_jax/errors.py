@@ -3,7 +3,7 @@
 from __future__ import annotations  # for Python 3.9, see packaging/metrics/
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 
@@ -37,6 +37,11 @@ def did_you_mean(
     """Return "; did you mean NAME?", or "" where none is near; ``others`` maps words to names."""
     near = difflib.get_close_matches(given, [*names, *others], n=1, cutoff=0.5)
     return f"; did you mean {others.get(near[0], near[0])}?" if near else ""
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names in one line, and ", ..." where there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def escaped(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from cddfuse_jax.data.sources import Images, Source
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, some
 from cddfuse_jax.images.listing import unended
 
 
@@ -56,10 +56,9 @@ def named(source: Source, file: str | os.PathLike) -> set[int]:
     if not wanted:
         raise InputError(f"{file}: names no pair; write one name a line")
     if missing := sorted(wanted.difference(found)):
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
             f"{file}: {len(missing)} of {len(wanted)} names are not among the {len(found)} pairs: "
-            f"{shown}"
+            f"{some(missing)}"
         )
     return {index for index, name in enumerate(found) if name in wanted}
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from cddfuse_jax.console import report
 from cddfuse_jax.data.synthetic import synthetic_pair
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, some
 from cddfuse_jax.images import levels
 from cddfuse_jax.images.ranges import AUTO, Range
 from cddfuse_jax.pairs.find import find_pairs, no_pairs
@@ -85,8 +85,7 @@ class FolderPairs:
         for note in found.notes:
             report(f"note: {note}")
         if alone:
-            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
-            report(f"warning: {len(alone)} images have no partner and are left out: {shown}")
+            report(f"warning: {len(alone)} images have no partner and are left out: {some(alone)}")
         self.sizes: Sizes = []
         for pair in self.pairs:
             try:

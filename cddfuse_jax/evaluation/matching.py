@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, some
 from cddfuse_jax.images.listing import images_within
 from cddfuse_jax.pairs.find import Pair, find_pairs, home
 from cddfuse_jax.pairs.rules import PLACE, SEPARATORS, Rule
@@ -142,12 +142,11 @@ def matched(folder: Path, method: str, scenes: list[str]) -> tuple[str, dict[str
         return PLACE, {}
     named = [p for p in found if _decoration(p) == method.lower()]
     most = max(len(found[pattern]) for pattern in named or found)
-    best = [pattern for pattern in named or found if len(found[pattern]) == most]
+    best = sorted(pattern for pattern in named or found if len(found[pattern]) == most)
     if len(best) > 1:
-        shown = ", ".join(sorted(best)[:4]) + (", ..." if len(best) > 4 else "")
         raise InputError(
-            f"{folder}: several sets of names fit the scenes equally well ({shown}); say which: "
-            f"--fused {method}={folder}/{sorted(best)[0]}"
+            f"{folder}: several sets of names fit the scenes equally well ({some(best, 4)}); say "
+            f"which: --fused {method}={folder}/{best[0]}"
         )
     return best[0], found[best[0]]
 

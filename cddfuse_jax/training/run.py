@@ -13,6 +13,7 @@ from cddfuse_jax.config import check, check_resumable
 from cddfuse_jax.console import report
 from cddfuse_jax.data.augmentation import CameraVariation
 from cddfuse_jax.data.pipeline import batches, make_sources, prefetch, steps_per_epoch
+from cddfuse_jax.errors import some
 from cddfuse_jax.models.precision import computed
 from cddfuse_jax.training.checkpoints import Checkpoints
 from cddfuse_jax.training.decomposing import decompose
@@ -105,7 +106,7 @@ def train_and_evaluate(
     )
     if held_out_source:
         names = meta["held out names"]
-        report(f"held out: {len(names)} pairs ({', '.join(names[:5])}{', ...' * (len(names) > 5)})")
+        report(f"held out: {len(names)} pairs ({some(names, 5)})")
 
     log = TrainLog(
         workdir,

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, some
 from cddfuse_jax.files import check_local, placeholder
 from cddfuse_jax.models import RESIDUALS, Residual
 from cddfuse_jax.models.cddfuse import CDDFuse
@@ -209,10 +209,9 @@ def check_finite(weights: str | os.PathLike, params: Any) -> None:
         if not np.isfinite(np.asarray(leaf, np.float32)).all()
     ]
     if bad:
-        more = ", ..." if len(bad) > 3 else ""
         raise InputError(
             f"{weights}: weights must be finite, NaN or infinity in {len(bad)} tensors "
-            f"({', '.join(bad[:3])}{more}); take an earlier checkpoint or get the file again"
+            f"({some(bad)}); take an earlier checkpoint or get the file again"
         )
 
 
