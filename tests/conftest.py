@@ -26,6 +26,7 @@ install_import_hook("cddfuse_jax", "array_checks.check_arrays")
 
 import jax
 import numpy as np
+import parts
 import pytest
 from jax._src import compiler
 from programs import compiler_options
@@ -209,3 +210,11 @@ def tiny_weights(tiny_params, tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     files.save_params(file, tiny_params, {})
     return file
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch) -> Path:
+    """The user's file, `parts.py` by another name, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(Path(parts.__file__).read_text())
+    return tmp_path / "mine.py"

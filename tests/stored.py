@@ -1,13 +1,16 @@
-"""Pairs on disk as the sources of `cddfuse_jax.data` read them, and how two are compared."""
+"""Pairs and weights on disk as the package reads them or refuses to, and how two are compared."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import orbax.checkpoint as ocp
+import pytest
 from PIL import Image
 
 from cddfuse_jax.data.sources import FolderPairs
+from cddfuse_jax.errors import InputError
 
 
 def write_pairs(root, sizes, suffix=".png"):
@@ -45,3 +48,13 @@ def write_checkpoint(workdir: Path, params, meta: dict) -> Path:
         )
         manager.save(0, args=args)
     return workdir
+
+
+def refusal(read: Callable, path: Path) -> str:
+    """Return the one line by which ``read`` refuses a file, without its path."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert message.isprintable()
+    return message.removeprefix(f"{path}: ")

@@ -28,14 +28,6 @@ from cddfuse_jax.weights.any_format import load, load_meta, load_params, save_pa
 CODE = Path(parts.__file__).read_text()
 
 
-@pytest.fixture
-def code(tmp_path, monkeypatch) -> Path:
-    """The user's file, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(CODE)
-    return tmp_path / "mine.py"
-
-
 def test_code_is_found_by_file_and_by_module_and_its_faults_are_one_line(code, monkeypatch):
     scale = custom_code.load("./mine.py:Scale")
     assert scale is custom_code.load(f"{code}:Scale")

@@ -30,14 +30,6 @@ CODE = Path(parts.__file__).read_text()
 PLAIN = dict.fromkeys(("block", "base", "detail"), "parts:Pointwise")
 
 
-@pytest.fixture
-def code(tmp_path, monkeypatch) -> Path:
-    """The user's file, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(CODE)
-    return tmp_path / "mine.py"
-
-
 def stage_two(tiny_config):
     """One epoch of two updates."""
     config = tiny_config.copy_and_resolve_references()

@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -28,16 +27,6 @@ def refusal(weights) -> str:
     line = str(error.value)
     assert "\n" not in line and len(line) < 3000
     return line
-
-
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
-def test_checkpoints_of_training_programs_are_unwrapped(file, tiny_params, wrapper):
-    states = torch_weights.state_dicts(tiny_params)
-    write_pth(file, {"epoch": 3, "note": "x", wrapper: states, "optimizer": {"state": {}}})
-    jax.tree.map(np.testing.assert_array_equal, load_params(file), tiny_params)
-    flat = {f"{name}.{key}": x for name, state in states.items() for key, x in state.items()}
-    write_pth(file, {wrapper: flat})
-    jax.tree.map(np.testing.assert_array_equal, load_params(file), tiny_params)
 
 
 def test_long_lists_of_names_are_shortened(file):

@@ -1,5 +1,6 @@
 """safetensors: read and written where weights are, without PyTorch; the release loads them."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from stored import refusal
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.fusing.fuser import Fuser
@@ -16,6 +18,7 @@ from cddfuse_jax.weights import torch_weights
 from cddfuse_jax.weights.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
+load_error = functools.partial(refusal, files.load_params)
 
 
 @pytest.fixture
@@ -23,14 +26,6 @@ def written(tiny_params, tmp_path):
     meta = {"config": {"residual": "none", "seed": 3}, "data": "none at all"}
     files.save_params(tmp_path / "w.safetensors", tiny_params, meta)
     return tmp_path / "w.safetensors"
-
-
-def load_error(path) -> str:
-    with pytest.raises(InputError) as caught:
-        files.load_params(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
-    return message.removeprefix(f"{path}: ")
 
 
 def assert_equal(first, second):

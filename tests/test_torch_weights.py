@@ -1,3 +1,4 @@
+import functools
 from collections import OrderedDict
 
 import jax
@@ -6,14 +7,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from pth_writer import write_pth
+from stored import refusal
 
-from cddfuse_jax.errors import InputError
 from cddfuse_jax.models.cddfuse import CDDFuse
 from cddfuse_jax.weights import torch_names, torch_weights
 from cddfuse_jax.weights.safetensors_file import read_safetensors
 
 SMALL = CDDFuse(features=8, heads=2, blocks=2, channels=3, coupling_layers=1)
 RELEASE = list(torch_names.name_table(CDDFuse()))
+load_error = functools.partial(refusal, torch_weights.load)
 
 
 def assert_equal(first, second):
@@ -32,15 +34,6 @@ def small_states(prefix="", model=SMALL):
         states.setdefault(entry.torch_module, OrderedDict())[prefix + entry.torch_key] = array
         count += size
     return states
-
-
-def load_error(path) -> str:
-    with pytest.raises(InputError) as caught:
-        torch_weights.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
 
 
 def test_the_table_is_that_of_the_golden_checkpoint(golden):
@@ -119,7 +112,11 @@ def test_prefixes_of_wrappers_are_taken_off(tmp_path, named):
     }
     for content in (
         OrderedDict({named.format(key): x for key, x in flat.items()}),
-        {"epoch": 1, "state_dict": OrderedDict({named.format(k): x for k, x in flat.items()})},
+        *(
+            {"epoch": 1, "note": "x", "optimizer": {"state": {}}, wrapper: states}
+            for wrapper in ("state_dict", "model", "model_state_dict")
+            for states in (plain, {named.format(key): x for key, x in flat.items()})
+        ),
         {name: {named.format(key): x for key, x in state.items()} for name, state in plain.items()},
         {named.format(name): OrderedDict(state) for name, state in plain.items()},
         inner,
