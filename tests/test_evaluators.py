@@ -28,15 +28,6 @@ def test_scores_are_the_evaluators(protocol, name):
     assert value == pytest.approx(GOLDEN[protocol][name], rel=TOLERANCE.get(name, 1e-9))
 
 
-@pytest.mark.parametrize("protocol", ["tang", "ivif_zoo"])
-def test_scores_are_finite_where_everything_is_flat(protocol):
-    for level in (0, 255):
-        flat = np.full((161, 161), level, np.uint8)
-        for name, metric in PROTOCOLS[protocol].metrics.items():
-            value = metric(flat, flat, flat)
-            assert not np.isnan(value) and (np.isfinite(value) or name == "PSNR"), name
-
-
 def test_each_score_is_the_one_that_its_protocol_names():
     tang, zoo, release = (PROTOCOLS[p].metrics for p in ("tang", "ivif_zoo", "release"))
     images = IMAGES
