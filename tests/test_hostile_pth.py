@@ -3,14 +3,11 @@
 import time
 import tracemalloc
 import zipfile
-from collections import OrderedDict
 
 import numpy as np
 import pytest
-from pth_writer import Call, Global, Opcodes, Storage, Tensor, opcodes, write_pth
+from pth_writer import Global, Opcodes, Storage, Tensor, opcodes, write_pth
 from test_pth_file import NUMBERS, read_error
-
-from cddfuse_jax.weights.pth_file import read_pth
 
 
 @pytest.fixture
@@ -77,21 +74,12 @@ def test_calls_are_refused_by_name_and_do_not_happen(tmp_path, file, way, module
         "storage",
     ],
 )
-@pytest.mark.parametrize("slots", [False, True])
-def test_attributes_of_admitted_objects_cannot_be_set(file, target, slots):
+def test_attributes_of_admitted_objects_cannot_be_set(file, target):
     """BUILD sets attributes: none may stay behind on what the reader itself is made of."""
     storages = []
-    state = {"planted": "trace", "__class__": Global("collections", "OrderedDict")}
-    state = opcodes((None, state) if slots else state, storages)
-    code = opcodes(target, storages) + state + b"b"
+    code = opcodes(target, storages) + opcodes({"planted": "trace"}, storages) + b"b"
     write_pth(file, {"storage": NUMBERS, "it": Opcodes(code)})
-    assert read_error(file).startswith("broken checkpoint (")
-    array = np.arange(3, dtype=np.float32)
-    for value in (array, Call(Global("torch._utils", "_rebuild_parameter"), (array,))):
-        tensor = read_pth(write_pth(file, {"it": value}))["it"]
-        np.testing.assert_array_equal(tensor.array(), array)
-        assert not hasattr(tensor, "planted")
-    assert not hasattr(OrderedDict, "planted")
+    assert read_error(file).startswith("broken checkpoint (TypeError: attributes for ")
 
 
 def test_names_with_line_breaks_stay_on_one_line(file):
