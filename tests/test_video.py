@@ -170,6 +170,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     capsys.readouterr()
     text = tmp_path / "text.mp4"
     text.write_text("no video")
+    (tmp_path / "a.png").write_bytes(b"\0\0\0\x18ftypisom" + bytes(200))
     short, twin = (write_video(tmp_path / f"{name}.mp4", 3) for name in ("short", "twin"))
     for arguments, message in (
         ((*folders, tmp_path / "new.mp4"), "images have no frame rate; give --fps"),
@@ -181,6 +182,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         ((short, twin, short, "--overwrite"), "would overwrite an input"),
         ((short, tmp_path / "none.mp4", tmp_path / "new.mp4"), "none.mp4: no such file"),
         ((tmp_path / "vi/0.png", short, tmp_path / "new.mp4"), "0.png: one image; a video is made"),
+        ((tmp_path / "a.png", short, tmp_path / "new.mp4"), "can be read; a video: give it that"),
         ((short, twin, tmp_path / "new.mp4", "--fps", "25"), "--fps is for folders of frames"),
         ((short, short, tmp_path / "new.mp4", "--offset", "1s"), "a number of seconds, got 1s"),
         ((short, short, tmp_path / "new.mp4"), "the same file for both sides"),
@@ -191,7 +193,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         err = capsys.readouterr().err
         assert message in err and len(err.splitlines()) == 1, err
     assert (tmp_path / "out.mp4").read_bytes() == before
-    names = ["ir", "out.mp4", "short.mp4", "text.mp4", "twin.mp4", "vi"]
+    names = ["a.png", "ir", "out.mp4", "short.mp4", "text.mp4", "twin.mp4", "vi"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     more = "--sync", "--resize", "infrared"
     assert fuse(short, tmp_path / "ir", tmp_path / "new.mp4", *more) == 0

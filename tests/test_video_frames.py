@@ -40,13 +40,15 @@ def scene(number):
     return image.astype(np.uint8)
 
 
-def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer=2, sound=False):
+def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer=2, sound=False,
+          **metadata):  # fmt: skip
     """Write four frames; those of grey formats without loss."""
     grey = form.startswith("gray")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1" if grey else "libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = *SIZE, form
         stream.options = {} if grey else {"crf": "4", "bf": "0", "sc_threshold": "0"}
+        stream.metadata.update(metadata)
         codec = stream.codec_context
         codec.time_base, codec.sample_aspect_ratio = Fraction(1, 90000), Fraction(aspect)
         codec.color_trc, codec.gop_size = transfer, 12
@@ -133,6 +135,17 @@ def test_interlaced_frames_are_refused(tmp_path, parameters):
         container.mux([*stream.encode(frame.reformat(format="yuv420p")), *stream.encode()])
     with pytest.raises(InputError, match=r"is interlaced, .* -vf bwdif=send_frame"):
         VideoFrames(tmp_path / "a.mkv")
+
+
+def test_frames_that_hold_more_than_is_shown_are_refused(tmp_path):
+    file = write(tmp_path / "a.mkv", stereo_mode="left_right")
+    with pytest.raises(InputError, match=r"is stereo, .* -vf stereo3d=sbsl:ml,"):
+        VideoFrames(file)
+    one, left = b"\x53\xb8\x81\1", b"\x54\xcc\x81\x10"  # StereoMode, PixelCropLeft of Matroska
+    file.write_bytes(file.read_bytes().replace(one, left, 1))
+    if hasattr(av.CodecContext, "coded_side_data"):
+        with pytest.raises(InputError, match="a.mkv: is cropped by its container, .* ffmpeg -i"):
+            VideoFrames(file)
 
 
 def test_times_and_sound_stay_as_far_apart_as_they_were(tmp_path, tiny_weights):

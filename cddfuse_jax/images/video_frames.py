@@ -137,6 +137,11 @@ class VideoFrames:
             self._refuse(f"is {what}, not SDR", f"-vf {_TONE_MAP}")
         if int(codec.color_primaries) not in _PRIMARIES or int(frame.colorspace) not in _MATRICES:
             self._refuse("has colours of another kind than BT.709 and BT.601", f"-vf {_TO_709}")
+        if getattr(codec, "coded_side_data", {}).get("frame_cropping"):  # from PyAV 19 on
+            self._refuse("is cropped by its container, which ffmpeg 7.1 does", "")
+        if (views := frame.side_data.get(Type.STEREO3D)) and any(bytes(views)[:4]):
+            only = "-vf stereo3d=sbsl:ml,sidedata=delete:type=STEREO3D"
+            self._refuse("is stereo, two views in one; where the left half is one", only)
         matrix = (1, 0, 0, 1)
         if data := frame.side_data.get(Type.DISPLAYMATRIX):
             a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32) / 65536
