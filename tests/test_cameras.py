@@ -6,6 +6,7 @@ import tifffile
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_photo, read_size
 
 COLOURS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3) * 4
@@ -90,6 +91,20 @@ def test_thumbnails_are_passed_over_and_pages_chosen(file):
     for wrong in (3, -1):
         with pytest.raises(InputError, match=f"counted from 0, it has 3, got {wrong}"):
             read_photo(file, wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(file, dtype):
+    most = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    alpha = np.array([[1.0, 0.5, 0.2, 0.0]]) * most
+    straight = np.array([[[0.9, 0.6, 0.3]] * 4]) * most
+    stored = np.concatenate([straight * alpha[..., None] / most, alpha[..., None]], -1)
+    stored = stored if dtype == np.float32 else np.rint(stored)
+    tifffile.imwrite(file, stored.astype(dtype), photometric="rgb", extrasamples=["assocalpha"])
+    photo = read_photo(file)
+    assert photo.notes == ("transparent pixels have no value",)
+    read = levels.intensities(photo.pixels)  # the last is filled from what is next to it
+    np.testing.assert_allclose(read, straight / most, atol=0.011 if dtype == np.uint8 else 1e-4)
 
 
 def test_rows_in_pages_are_refused(file):

@@ -79,11 +79,14 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
         )
     (left, bottom), (right, top) = corners.min(0), corners.max(0)
     told = f"up to {apart:.6g} apart in {system}" if system == other else f"{system} and {other}"
-    raise InputError(
-        f"the maps show other places, by their tags {told}; first gdalwarp -t_srs {system} "
+    coded, turned = system.startswith("EPSG:"), corners[0, 1] != corners[1, 1]
+    how = f"-t_srs {system} " * coded + (
         f"-te {left:.9g} {bottom:.9g} {right:.9g} {top:.9g} -ts {width} {height} "
         f"{shlex.quote(os.fspath(file))} warped.tif"
     )
+    if turned or not (coded or system == other):
+        how = "both with one -t_srs EPSG:CODE, -te and -ts"
+    raise InputError(f"the maps show other places, by their tags {told}; first gdalwarp {how}")
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

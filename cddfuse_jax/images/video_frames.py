@@ -140,8 +140,8 @@ class VideoFrames:
         if getattr(codec, "coded_side_data", {}).get("frame_cropping"):  # from PyAV 19 on
             self._refuse("is cropped by its container, which ffmpeg 7.1 does", "")
         if (views := frame.side_data.get(Type.STEREO3D)) and any(bytes(views)[:4]):
-            only = "-vf stereo3d=sbsl:ml,sidedata=delete:type=STEREO3D"
-            self._refuse("is stereo, two views in one; where the left half is one", only)
+            only = "-vf crop=iw/2:ih:0:0,sidedata=delete:type=STEREO3D"
+            self._refuse("is stereo, two views in a frame; where the left half is one", only)
         matrix = (1, 0, 0, 1)
         if data := frame.side_data.get(Type.DISPLAYMATRIX):
             a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32) / 65536
