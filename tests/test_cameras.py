@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.images import levels
@@ -175,6 +175,55 @@ def test_16_bits_of_png_are_kept(tmp_path, bands):
     np.testing.assert_array_equal(photo.pixels, stored[..., 0] if bands == 2 else stored[..., :3])
     assert photo.notes == (("alpha dropped",) if bands in (2, 4) else ())
     assert read_size(tmp_path / "a.png") == (6, 7)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# Its red is the green of sRGB, and its green the red.
+SWAPPED = SRGB.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+# Of grey, with the exponent 1.2 instead of 2.4.
+GREY = (
+    SRGB.replace(b"RGB ", b"GRAY", 1)
+    .replace(b"rTRC", b"kTRC")
+    .replace(b"\2\x66\x66", b"\1\x33\x33")
+)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_colours_of_another_profile_become_srgb(tmp_path, suffix):
+    file, options = tmp_path / f"a.{suffix}", {"quality": 100, "subsampling": 0}
+    image = Image.fromarray(np.repeat(np.repeat(COLOURS, 8, 0), 8, 1))
+    for profile, order in ((SRGB, [0, 1, 2]), (SWAPPED, [1, 0, 2])):
+        image.save(file, icc_profile=profile, **(options if suffix == "jpg" else {}))
+        photo = read_photo(file)
+        off = np.abs(photo.pixels[..., order].astype(int) - np.asarray(image))
+        assert off.max() <= (3 if suffix == "jpg" else 1)
+        assert photo.notes == ("converted to sRGB from sRGB built-in",) * (profile == SWAPPED)
+    grey = image.convert("L").point(lambda value: 20 + value // 2)
+    grey.save(file, icc_profile=GREY, **(options if suffix == "jpg" else {}))
+    linear = ((np.asarray(grey) / 255 + 0.055) / 1.055) ** 1.2
+    shown = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(read_photo(file).pixels - shown).max() < 3
+
+
+def test_a_profile_or_gamma_that_is_not_used_is_named(tmp_path):
+    def notes(file, profile, deep):
+        options = {"photometric": "rgb", "iccprofile": profile}
+        tifffile.imwrite(file, COLOURS.astype(np.uint16) * 257 if deep else COLOURS, **options)
+        return read_photo(file).notes
+
+    unused = "its {} is not used: it is taken as sRGB"
+    assert notes(tmp_path / "a.tif", SRGB, deep=True) == ()
+    assert notes(tmp_path / "a.tif", SWAPPED, deep=True) == (
+        unused.format("ICC profile (sRGB built-in)"),
+    )
+    assert notes(tmp_path / "a.tif", GREY, deep=False)[0].startswith("its ICC profile (")
+    assert notes(tmp_path / "a.tif", b"none", deep=False) == (
+        unused.format("ICC profile (damaged)"),
+    )
+    gamma = PngImagePlugin.PngInfo()
+    gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=gamma)
+    assert read_photo(tmp_path / "a.png").notes == (unused.format("gamma (1)"),)
 
 
 def test_radiometric_jpegs_say_what_is_not_read(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.icc_profiles import in_srgb
 from cddfuse_jax.images.levels import without, without_transparent
 from cddfuse_jax.images.metadata import of_map
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, Place, place_of, upright
@@ -23,7 +24,7 @@ STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of Big
 MOST_PAGES = 100  # that are counted
 MOST_PIXELS_PER_BYTE = 10_000  # what is beyond would fill the memory with nothing
 _BANDS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "SEPARATED": 4, "YCBCR": 3}
-_ORIENTATION, _NO_DATA, _RAW = 274, 42113, 50706
+_ORIENTATION, _NO_DATA, _RAW, _PROFILE = 274, 42113, 50706, 34675
 _ALPHA, _ASSOCIATED = (1, 2), 1  # kinds of extra bands; the colours of 1 are multiplied by it
 _USER_DEFINED = 32767  # a system of coordinates without a code
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
@@ -60,6 +61,7 @@ def read_tiff(
         if extra == _ASSOCIATED:
             bands = _straight(bands, page.bitspersample)
         pixels = _values(page, kind, bands[..., :colours], notes)
+        pixels = in_srgb(pixels, {"icc_profile": _tag(page, _PROFILE, None)}, notes)
         if extra in _ALPHA:
             pixels = without_transparent(pixels, bands[..., -1], notes)
         pages: Any = file.pages  # GDAL's mask of a page follows it
