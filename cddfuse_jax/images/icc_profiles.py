@@ -1,6 +1,7 @@
 """ICC profiles and gamma: colours that are not sRGB are converted to it, or a note says so."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ NEAR = 2  # levels by which what is called sRGB differs from it
 _GAMMA = 0.45455  # of sRGB, as PNG gives it
 
 
-def in_srgb(pixels: np.ndarray, info: dict[str, Any], notes: list[str]) -> np.ndarray:
+def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np.ndarray:
     """Return an image HxW or HxWx3 with its colours in sRGB; grey counts stay what they are.
 
     ``info`` is what Pillow says of the file: "icc_profile", "gamma", "srgb". Colours of 8 bits are
