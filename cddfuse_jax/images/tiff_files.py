@@ -46,7 +46,8 @@ def read_tiff(
 
     with tifffile.TiffFile(opened) as file:
         page, notes = _page(path, file, index)
-        orientation = _tag(page, _ORIENTATION, 1)
+        # The place of a map is that of its rows as stored.
+        orientation = 1 if page.geotiff_tags else _tag(page, _ORIENTATION, 1)
         if sizes:
             pixels = np.broadcast_to(np.uint8(0), (page.imagelength, page.imagewidth))
             return Photo(pixels.T if orientation in TRANSPOSING else pixels)
@@ -72,7 +73,7 @@ def read_tiff(
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    place = _place(path, page, pixels.shape) if orientation == 1 else None
+    place = _place(path, page, pixels.shape)
     return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place, metadata=of_map(page))
 
 
