@@ -80,7 +80,6 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         notes.append(f"first of {pages} pages read")
     if is_radiometric(image):
         notes.append(RADIOMETRIC)
-    orientation = _orientation(image)
     if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
         pixels = deep_png(image)
         if pixels.shape[2] in (2, 4):
@@ -102,6 +101,7 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
     if alpha is not None:
         pixels = levels.without_transparent(pixels, alpha, notes)
+    orientation = _orientation(image)  # of a PNG it may follow the pixels
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)

@@ -166,6 +166,10 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     what = header.get("PhotometricInterpretation", "")
     if not header.dir("PixelData"):
         raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this has none")
+    if (last := header.get("HighBit")) not in (None, header.get("BitsStored", 0) - 1):
+        raise InputError(
+            f"{path}: values in the lowest bits are read, these end at bit {last}; export it anew"
+        )
     count = int(header.get("NumberOfFrames", None) or 1)
     chosen = _chosen(path, index, count)
     # Enhanced files have these in groups, of all frames or of each; others at the top.
@@ -189,7 +193,8 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     if start and turned and spacing:
         row, column = np.reshape(turned, (2, 3)).astype(float)
         down, across = map(float, spacing)
-        place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2])
+        origin = str(header.get("FrameOfReferenceUID", ""))
+        place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2], origin)
     if what.startswith("PALETTE"):
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
         pixels = (pixels >> 8 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)
