@@ -30,6 +30,7 @@ TURNS = {
     (0, -1, -1, 0): lambda image: image[::-1, ::-1].swapaxes(0, 1),
 }
 ANGLED = (0.8, 0.6, -0.6, 0.8)
+DEEP = {"gray12le": 16, "gray16le": 257}  # what a level of 8 bits is written as
 SDR, HDR = (2, 1, 6, 13), (16, 18, 8)  # transfers
 
 
@@ -59,8 +60,8 @@ def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer
             container.mux([*audio.encode(frame), *audio.encode()])
         for number, time in enumerate(times):
             image = scene(number)
-            if form == "gray16le":
-                frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * 257, form)
+            if form in DEEP:
+                frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * DEEP[form], form)
             else:
                 frame = av.VideoFrame.from_ndarray(image, "gray").reformat(format=form)
             frame.time_base, frame.pts = codec.time_base, round(90000 * (start + time / rate))
@@ -90,12 +91,12 @@ def turn(path, matrix):
     start=any_of.sampled_from([0, Fraction(2, 5), 7]),
     times=any_of.sampled_from([EVEN, EVEN, UNEVEN]),
     aspect=any_of.sampled_from([Fraction(1), Fraction(4, 3), Fraction(8, 9)]),
-    form=any_of.sampled_from(["yuv420p", "yuv420p10le", "gray", "gray16le"]),
+    form=any_of.sampled_from(["yuv420p", "yuv420p10le", "gray", "gray12le", "gray16le"]),
     transfer=any_of.sampled_from(SDR + HDR),
     matrix=any_of.sampled_from([*TURNS, ANGLED]),
 )
 def test_no_property_of_a_video_is_lost(
-    tmp_path, rate, start, times, aspect, form, transfer, matrix
+    tmp_path, capsys, rate, start, times, aspect, form, transfer, matrix
 ):
     grey = form.startswith("gray")
     path = tmp_path / ("a.mkv" if grey else "a.mp4")
@@ -108,7 +109,9 @@ def test_no_property_of_a_video_is_lost(
         with pytest.raises(InputError, match=r"a\.m[pk][4v]: is .*; first ffmpeg .*-plain\.mp4"):
             VideoFrames(path)
         return
+    capsys.readouterr()
     found = VideoFrames(path)
+    assert "was it cut" not in capsys.readouterr().err
     expected = [float(start + Fraction(time) / rate) for time in times]
     assert [float(time) for time in found.times] == pytest.approx(expected, abs=1.1e-3)
     assert found.aspect == (aspect if matrix[0] else 1 / aspect)
@@ -117,8 +120,7 @@ def test_no_property_of_a_video_is_lost(
     for number, frame in enumerate(frames):
         shown = TURNS[matrix](scene(number))
         assert frame.pixels.shape[:2] == found.size == shown.shape
-        white = 65535 if form == "gray16le" else 255
-        values = frame.pixels.astype(float) * (255 / white)
+        values = frame.pixels.astype(float) / DEEP.get(form, 1)
         values = values if grey else values.mean(-1)
         # By levels; 0.2 from one frame to the next tell frames apart.
         assert np.abs(values - shown).mean() < (0.01 if grey else 1.5)

@@ -175,7 +175,8 @@ class VideoFrames:
         """Return when the container's header says that it ends, if that is of the images alone."""
         if not container.duration or len(container.streams) > 1 or "mpegts" in self.clock:
             return Fraction(0)
-        return Fraction(container.duration + (container.start_time or 0), av.time_base)
+        start = 0 if "matroska" in self.clock else container.start_time or 0  # counted there
+        return Fraction(container.duration + start, av.time_base)
 
     def refuse_shape(self, other: Path) -> None:
         """Refuse the file because its pixels have another shape than those of the other side."""
@@ -218,9 +219,10 @@ def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray
 
 
 def _pixels(frame) -> np.ndarray:
-    deep = frame.format.components[0].bits > 8
-    if frame.format.name.startswith("gray"):
-        return frame.to_ndarray(format="gray16le" if deep else "gray")
-    if deep:  # FFmpeg's own way to 8 bits is off by two levels
+    bits = frame.format.components[0].bits
+    if frame.format.name.startswith("gray"):  # FFmpeg shifts fewer bits than 16 up
+        counts = frame.to_ndarray(format="gray16le" if bits > 8 else "gray")
+        return counts >> (16 - bits) if 8 < bits < 16 else counts
+    if bits > 8:  # FFmpeg's own way to 8 bits is off by two levels
         return np.rint(frame.to_ndarray(format="rgb48le") / 257).astype(np.uint8)
     return frame.to_ndarray(format="rgb24")
