@@ -23,12 +23,6 @@ COMMANDS = {
     "parity": ("cddfuse_jax.parity", "compare with a checkout of the PyTorch release"),
 }
 
-GONE = {
-    "decompose": "decompose is cddfuse_jax.training.decomposing.decompose, from Python",
-    "reproduce": "reproduce is score-weights --release CHECKOUT now",
-    "downstream": "downstream is gone; docs/downstream.md names the commit that has it",
-}
-
 
 def main() -> None:
     """Run the command that the first argument names."""
@@ -42,9 +36,6 @@ def main() -> None:
         print(console.PROGRAM, __version__)
     elif arguments in (["--help"], ["-h"]):
         print(_usage())
-    elif command in GONE:
-        print(f"error: {GONE[command]}", file=sys.stderr)
-        sys.exit(2)
     elif arguments:
         hint = _nearest(command) or "; see --help"
         print(f"error: {console.PROGRAM} has no command {arguments[0]!r}{hint}", file=sys.stderr)

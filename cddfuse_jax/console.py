@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         with signals.answered(report_per_process):
             code = main() or 0
+            sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = code_of(error)
     sys.exit(code)
@@ -84,6 +86,8 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         report("interrupted: files already written are whole, nothing else was kept")
         return 130
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return 141  # as SIGPIPE ends a program
     if isinstance(error, InputError):
         report_error(str(error))
         return error.exit_code
@@ -91,6 +95,15 @@ def code_of(error: BaseException) -> int:
         report_error(f"{error.filename or 'a file'} could not be written: {error.strerror}")
         return 1
     raise error
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output's reader has gone, as ``| head`` does; if so, silence it."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if gone := bool(poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def speak_only_of_errors(name: str) -> None:

@@ -77,7 +77,7 @@ def _module(name: str) -> ModuleType:
                 f"{name}: no module {error.name!r} in the current folder, nor installed"
             ) from None
         raise InputError(_failure(name, error)) from None
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(_failure(name, error)) from None
 
 
@@ -106,7 +106,7 @@ def _current_folder_first() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _failure(name: str, error: Exception) -> str:
+def _failure(name: str, error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name} line {last.lineno}"
     if isinstance(error, SyntaxError):

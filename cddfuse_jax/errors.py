@@ -44,6 +44,6 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def one_line(error: Exception | str) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return what a library's error says, in one line of at most 300 characters."""
     return escaped(" ".join(str(error).split()))[:300]

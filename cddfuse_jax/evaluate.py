@@ -13,7 +13,7 @@ from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.protocols import METRICS, PROTOCOLS
 from cddfuse_jax.metrics.published import PUBLISHED
 from cddfuse_jax.pairs import rules
-from cddfuse_jax.rigs import HELP, OPTION
+from cddfuse_jax.rigs import HELP, MODELS, OPTION
 
 
 def parse_run(text: str) -> Run:
@@ -80,6 +80,8 @@ def _parser() -> ArgumentParser:
     add("--dataset", metavar="NAME",
         help=f"show what is published for one of {', '.join(PUBLISHED)}")  # fmt: skip
     add(OPTION, type=Path, metavar="FILE", help=HELP + ", as fuse did")
+    add("--points", type=Path, metavar="DIR", help="matches of each pair, as fuse had them")
+    add("--model", choices=MODELS, help="what is fitted to --points, as fuse had it")
     add("--workers", type=int, metavar="N", help="scoring processes; default: one per CPU")
     rules.add_option(parser)
     add_overwrite(parser)
@@ -93,6 +95,10 @@ def main() -> int:
         raise InputError(f"--workers is at least 1, got {arguments.workers}")
     if arguments.columns and not arguments.latex:
         raise InputError("--columns are those of the LaTeX table: give --latex FILE, too")
+    if arguments.points and arguments.registration:
+        raise InputError("give either --registration or --points")
+    if arguments.model and not arguments.points:
+        raise InputError("--model is for --points; give these, too")
     named, scores, columns = (
         tuple(name.strip() for name in (text or "").split(",") if name.strip())
         for text in (arguments.baselines, arguments.metrics, arguments.columns)
@@ -102,8 +108,10 @@ def main() -> int:
 
     from cddfuse_jax.evaluation.evaluating import evaluate
     from cddfuse_jax.evaluation.tables import terminal_table
+    from cddfuse_jax.pairs.matches import Matches
     from cddfuse_jax.rigs.rig import load_rig
 
+    rig = load_rig(arguments.registration) if arguments.registration else None
     evaluation = evaluate(
         arguments.fused,
         arguments.vi,
@@ -119,7 +127,7 @@ def main() -> int:
         columns=columns,
         overwrite=arguments.overwrite,
         rule=rules.parse(arguments.pair),
-        rig=load_rig(arguments.registration) if arguments.registration else None,
+        rig=Matches(arguments.points, arguments.model) if arguments.points else rig,
     )
     print(terminal_table(evaluation))
     written = [*(arguments.out / name for name in REPORT_FILES), arguments.latex]

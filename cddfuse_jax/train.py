@@ -9,6 +9,7 @@ devices are used; for several machines see docs/pods.md.
 import argparse
 import contextlib
 import signal
+import sys
 
 from cddfuse_jax.console import ArgumentParser, report, run
 from cddfuse_jax.files import alone_in, check_local
@@ -26,8 +27,8 @@ def main() -> int:
     add = parser.add_argument
     add("--config", required=True, metavar="FILE",
         help="a config file, or the name of one in the package, such as ivf")  # fmt: skip
-    add("--workdir", metavar="DIR",
-        help="takes checkpoints, TensorBoard scalars and images; required")  # fmt: skip
+    add("--workdir", required="--help-fields" not in sys.argv, metavar="DIR",
+        help="takes checkpoints, TensorBoard scalars and images")  # fmt: skip
     add("--help-fields", action="store_true",
         help="print the config's fields with values, meanings and ranges, and exit")  # fmt: skip
     add("--profile_steps", type=_steps, metavar="FIRST:LAST",
@@ -41,8 +42,6 @@ def main() -> int:
     group.add_argument("--process_id", type=int, metavar="I",
         help="with --coordinator: which of them this is, from 0")  # fmt: skip
     arguments, overrides = parser.parse_with_fields()
-    if not (arguments.workdir or arguments.help_fields):
-        parser.error("the following arguments are required: --workdir")
     from cddfuse_jax.config import load, table
 
     config = load(arguments.config, overrides)

@@ -44,7 +44,7 @@ def environment(devices: int) -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
         "PYTHONPATH": str(REPOSITORY),
-        "XLA_FLAGS": " ".join(flags),
+        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *flags]),
     }
 
 

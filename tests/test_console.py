@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -41,3 +42,20 @@ def test_an_argument_that_begins_with_a_minus_is_explained(capsys, monkeypatch):
         parser.parse_args(["--range", "-1000:400"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("is joined by =, as in --range-ir=-1000:400") == 1
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_traceback(monkeypatch):
+    """As ``| head`` does; another broken pipe is a fault that shows."""
+
+    def lost():
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        console.run(lost)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        monkeypatch.setattr(console.sys, "stdout", output)
+        with pytest.raises(SystemExit) as ended:
+            console.run(lambda: print("line\n" * 100_000))
+    assert ended.value.code == 141

@@ -44,7 +44,9 @@ def test_code_is_found_by_file_and_by_module_and_its_faults_are_one_line(code, m
     assert custom_code.file_of("mine_by_name:Scale").resolve() == code.with_name("mine_by_name.py")
     code.with_name("broken.py").write_text("x = 1\nimport nosuchmodule\n")
     code.with_name("typo.py").write_text("x = 1\ndef (:\n")
+    code.with_name("program.py").write_text("import sys\nsys.exit()\n")
     for name, message in (
+        ("program.py:Scale", r"its code fails in program.py line 2 \(SystemExit"),
         ("broken:Scale", r"its code fails in broken.py line 2 \(ModuleNotFoundError: No module"),
         ("broken.py:Scale", r"its code fails in broken.py line 2"),
         ("typo:Scale", "its code fails in typo.py line 2 .SyntaxError"),

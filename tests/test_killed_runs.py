@@ -143,6 +143,7 @@ def test_one_run_on_ever_other_devices_ends_as_an_undisturbed_one(tiny_config, t
     """One device, then two processes of two devices each, then one device again: 8 updates."""
     config = tiny_config.copy_and_resolve_references()
     config.batch_size, config.data.count, config.picture_every = 4, 8, 1000
+    config.update_from_flattened_dict(PLAIN)
     moved_about(config, tmp_path, [(2, 1, 1), (3, 2, 2), (8, 1, 1)])  # stage II is after step 4
 
 
@@ -163,7 +164,7 @@ def moved_about(config, folder: Path, moves: list[tuple[int, int, int]]) -> None
         error = np.linalg.norm(theirs - ours) / np.linalg.norm(ours)
         assert error < 1e-5, error
         moved += np.linalg.norm(ours - before) > 1e-3 * np.linalg.norm(ours)
-    assert moved > 40  # or anything would be equal
+    assert moved > 12  # or anything would be equal
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """`fuse --points`: a registration for each pair, by matches of which many are wrong."""
 
+import csv
 import re
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 from programs import ends
 
-from cddfuse_jax import fuse, register
+from cddfuse_jax import evaluate, fuse, register
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.metrics import compute
 from cddfuse_jax.rigs.points import matched_rig, read_points
 from cddfuse_jax.rigs.rig import Rig, load_rig
 
@@ -115,6 +117,17 @@ def test_pairs_are_fused_each_by_its_matches(tmp_path, tiny_weights, capsys):
     widths = [Image.open(tmp_path / "out" / f"{name}.png").width for name in "ab"]
     assert widths == pytest.approx([140, 120], abs=1)
     assert not (tmp_path / "out" / "c.png").exists()
+
+    scored = ["--fused", tmp_path / "out", *words[:4], *words[6:-1], "--metrics", "CC"]
+    assert ends(evaluate.main, *scored, "--workers", 1, "--out", tmp_path / "report") == 0
+    with open(tmp_path / "report" / "scores.csv", newline="") as file:
+        found = {row["image"]: float(row["CC"]) for row in csv.DictReader(file)
+                 if row["kind"] == "run"}  # fmt: skip
+    sources = (np.asarray(Image.open(tmp_path / side / "a.png")) for side in ("vi", "ir"))
+    seen = matched_rig(tmp_path / "points" / "a.txt", SIZE, SIZE).place(*sources)
+    fused = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert found == {"a": pytest.approx(compute(fused, *seen, "CC")["CC"]), "b": found["b"]}
+
     assert ends(fuse.main, *words, tmp_path / "full", "--fill") == 1
     assert Image.open(tmp_path / "full" / "a.png").size == SIZE[::-1]
     capsys.readouterr()

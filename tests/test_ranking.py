@@ -14,7 +14,7 @@ from cddfuse_jax.evaluation.latex import check_columns, latex_table
 from cddfuse_jax.evaluation.matching import Run, find_scenes, matched
 from cddfuse_jax.evaluation.ranking import by_disagreement, holm, rank
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import terminal_table
+from cddfuse_jax.evaluation.tables import cell, terminal_table
 from cddfuse_jax.images.image_files import write_png
 from cddfuse_jax.metrics import METRICS
 from cddfuse_jax.metrics.protocols import protocol_named
@@ -226,7 +226,7 @@ def test_a_latex_table_is_this_one():
         "% left out, see --columns: SD, MSE\n"
         "\\begin{table}\n"
         "\\centering\n"
-        f"\\caption{{protocol release ({summary}); TNO; means over 25 pairs. "
+        f"\\caption{{Protocol release ({summary}); TNO; means over 25 pairs. "
         "Best in bold, second underlined. Below the rule: as published, not ranked.}\n"
         "\\label{tab:tno}\n"
         "\\begin{tabular}{lcc}\n"
@@ -250,6 +250,21 @@ def test_a_latex_table_leaves_out_rows_published_over_other_pairs():
     assert "% left out, published: rows over 25 pairs, here are 2\n" in table
     assert "7.12" not in table and "Below the rule" not in table
     assert table.count("midrule") == 1
+
+
+def test_small_means_have_two_significant_digits():
+    row = evaluated("EN").rows[0]
+    for value, text in ((0.0123, "0.012"), (0.996, "1.00"), (-0.00042, "-0.00042"), (0.0, "0.00")):
+        assert cell(row._replace(means={"EN": value}), "EN") == text
+    assert cell(row._replace(means={"EN": 0.01}, images=[]), "EN") == "0.01"  # published
+
+
+def test_the_only_row_of_a_table_is_not_called_the_best():
+    evaluation = evaluated("EN SD")
+    rows = evaluation.rows[:1]
+    alone = evaluation._replace(rows=rows, ranking=rank(rows, evaluation.metrics, None))
+    table = latex_table(alone)
+    assert "1.625" in table and "textbf" not in table and "bold" not in table
 
 
 def test_a_latex_table_has_nine_columns_of_numbers_or_those_that_are_named():

@@ -18,6 +18,7 @@ from cddfuse_jax.files import check_outputs, replacing
 from cddfuse_jax.metrics.baselines import known_baselines
 from cddfuse_jax.metrics.protocols import PROTOCOLS, protocol_named
 from cddfuse_jax.metrics.published import PUBLISHED, published_name
+from cddfuse_jax.pairs.matches import Matches
 from cddfuse_jax.pairs.rules import Rule
 from cddfuse_jax.rigs.rig import Rig
 
@@ -37,7 +38,7 @@ def evaluate(
     columns: tuple[str, ...] = (),
     overwrite: bool = False,
     rule: Rule | None = None,
-    rig: Rig | None = None,
+    rig: Rig | Matches | None = None,
 ) -> Evaluation:
     """Score runs on the scenes all of them have, and rank them.
 
@@ -51,7 +52,7 @@ def evaluate(
     `PUBLISHED`; ``names`` the scores to compute, None for all of the protocol; ``reference`` the
     run that all others are compared with, None for the first of several; ``columns`` the scores of
     the table in LaTeX, () for the terminal's, eight at most; ``rule`` how the sources' names go
-    together; ``rig`` the registration with which the images were fused.
+    together; ``rig`` the registration with which the images were fused, or the matches.
 
     Raises:
         InputError: an unknown name, a missing folder, or nothing that could be scored; or a

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.evaluation.ranking import Ranking
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import VERSION, columns, title
+from cddfuse_jax.evaluation.tables import VERSION, cell, columns, title
 from cddfuse_jax.metrics.published import DIGITS as PUBLISHED_DIGITS
 from cddfuse_jax.metrics.published import PUBLISHED
 
@@ -48,13 +48,16 @@ def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
         others = []
     elif others:
         below = " Below the rule: as published, not ranked."
+    caption = title(evaluation)
+    caption = caption[0].upper() + caption[1:]
+    marks = " Best in bold, second underlined." if len(ours) > 1 else ""
     heads = [f"{escape(n)} {escape(evaluation.metrics[n].arrow)}" for n in names]
     lines = [
         r"% \usepackage{booktabs}",
         *comments,
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(title(evaluation))}. Best in bold, second underlined.{below}}}",
+        rf"\caption{{{escape(caption)}.{marks}{below}}}",
         rf"\label{{tab:{(evaluation.dataset or 'fusion').lower()}}}",
         rf"\begin{{tabular}}{{l{'c' * (len(names) + 1)}}}",
         r"\toprule",
@@ -74,10 +77,8 @@ def latex_table(evaluation: Evaluation, names: Sequence[str] = ()) -> str:
 def _cell(row: Row, name: str, ranking: Ranking) -> str:
     if name not in row.means:
         return "--"
-    digits = PUBLISHED_DIGITS if row.kind == "published" else DIGITS
-    text = f"{row.means[name]:z.{digits}f}".replace("inf", r"$\infty$")
-    if row.deviations:
-        text += rf" $\pm$ {row.deviations[name]:.{digits}f}"
+    text = cell(row, name, PUBLISHED_DIGITS if row.kind == "published" else DIGITS)
+    text = text.replace("inf", r"$\infty$").replace("±", r"$\pm$")
     command = {1: r"\textbf", 2: r"\underline"}.get(ranking.place(row.label, name))
     return f"{command}{{{text}}}" if command else text
 

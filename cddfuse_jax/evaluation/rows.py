@@ -78,7 +78,9 @@ class Ranking(NamedTuple):
         return fmean(self.ranks[label][score] for score in scores)
 
     def place(self, label: str, score: str) -> int:
-        """Return 1 for the best row in a score, 2 for the second, 0 for all others."""
+        """Return 1 for the best of several rows in a score, 2 for the second, 0 for all others."""
+        if len(self.ranks) < 2:
+            return 0
         rank = self.ranks.get(label, {}).get(score, 0)
         distinct = sorted({ranks[score] for ranks in self.ranks.values() if score in ranks})
         return distinct.index(rank) + 1 if rank in distinct[:2] else 0

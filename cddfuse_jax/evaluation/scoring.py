@@ -23,6 +23,7 @@ from cddfuse_jax.metrics.arrays import planes
 from cddfuse_jax.metrics.baselines import BASELINES
 from cddfuse_jax.metrics.compute import score_planes
 from cddfuse_jax.metrics.protocols import PROTOCOLS
+from cddfuse_jax.pairs.matches import Matches
 from cddfuse_jax.pairs.read import read_pair
 from cddfuse_jax.rigs.rig import Rig
 
@@ -53,12 +54,13 @@ def score_scenes(
     baselines: tuple[str, ...],
     workers: int | None = None,
     names: tuple[str, ...] | None = None,
-    rig: Rig | None = None,
+    rig: Rig | Matches | None = None,
 ) -> list[SceneScores]:
     """Score all scenes, in their order, with a progress bar.
 
     ``protocol`` and ``baselines`` are names in `PROTOCOLS` and `BASELINES`, ``names`` the scores to
-    compute, by default all of the protocol; ``rig`` brings infrared images into the visible frame.
+    compute, by default all of the protocol; ``rig``, or each pair's matches, brings infrared images
+    into the visible frame.
     ``workers`` are processes, by default one per CPU that this process may use; 1 scores in this
     process. Others are spawned, since this process may hold threads (JAX) that a fork would break:
     a script that calls this needs ``if __name__ == "__main__":``.
@@ -116,7 +118,7 @@ def score_scene(
     protocol: str,
     baselines: tuple[str, ...],
     names: tuple[str, ...],
-    rig: Rig | None = None,
+    rig: Rig | Matches | None = None,
 ) -> SceneScores:
     """Score one scene's fused images and baselines; never raises `InputError`.
 
@@ -131,6 +133,8 @@ def score_scene(
             _noted(photo, path, result.notes)
             for photo, path in zip(read_pair(pair, any_sizes=True), pair[1:], strict=True)
         )
+        if isinstance(rig, Matches):
+            rig = rig.rig(pair)
         if rig:
             visible, infrared = rig.place(visible, infrared)
         visible, infrared = _same_size(

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -103,6 +104,8 @@ class Checkpoints:
                         **mean,
                     ),
                 )
+        except jax.errors.JaxRuntimeError:  # a process was lost: see `distributed.joined`
+            raise
         except Exception as error:  # depends on which of its files could not be written
             kept = "there is none before it" if last is None else f"that of step {last} is whole"
             raise CheckpointError(

@@ -110,8 +110,8 @@ class TrainLog:
         epoch = (step - 1) // self.epoch
         if bad := [name for name, value in values.items() if not math.isfinite(value)]:
             raise NonFiniteError(
-                f"not finite in stage {stage}, epoch {epoch}, step {step}: {', '.join(bad)}; the "
-                "last good checkpoint is kept: lower the learning rate or look at that batch"
+                f"not finite in stage {stage}, epoch {epoch}, step {step}: {', '.join(bad)}; "
+                "earlier checkpoints stay: lower the learning rate or look at that batch"
             )
         losses = {name: value for name, value in values.items() if "/" not in name}
         for name, value in losses.items():
