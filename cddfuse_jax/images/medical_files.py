@@ -13,7 +13,7 @@ from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images.photo import PATIENT, Photo, place_of
 
-ALIGNED = 2  # code of NIfTI: places up to it are of the scanner, from there on of a standard brain
+ALIGNED = 2  # code of NIfTI: places up to it are in the scanner, above it in a standard brain
 ALL = -1  # as an index: every slice of a NIfTI, one below the other
 SUFFIXES = (".dcm", ".ima", ".nii", ".nii.gz")
 

@@ -171,7 +171,7 @@ def _straight(bands: np.ndarray, bits: int) -> np.ndarray:
     """Return bands HxWxC divided by the last, alpha, of whole numbers of so many bits."""
     floats = bands.dtype.kind == "f"
     most = 1 if floats else np.iinfo(bands.dtype).max >> (8 * bands.dtype.itemsize - bits)
-    straight = bands * (most / np.where(bands[..., -1:] == 0, most, bands[..., -1:]))
+    straight = bands * (np.float32(most) / np.where(bands[..., -1:] == 0, most, bands[..., -1:]))
     straight = straight if floats else np.rint(straight).clip(0, most)
     return np.append(straight[..., :-1].astype(bands.dtype), bands[..., -1:], -1)
 
