@@ -206,20 +206,18 @@ def test_colours_of_another_profile_become_srgb(tmp_path, suffix):
 
 
 def test_a_profile_or_gamma_that_is_not_used_is_named(tmp_path):
-    def notes(file, profile, deep):
-        options = {"photometric": "rgb", "iccprofile": profile}
-        tifffile.imwrite(file, COLOURS.astype(np.uint16) * 257 if deep else COLOURS, **options)
-        return read_photo(file).notes
-
     unused = "its {} is not used: it is taken as sRGB"
-    assert notes(tmp_path / "a.tif", SRGB, deep=True) == ()
-    assert notes(tmp_path / "a.tif", SWAPPED, deep=True) == (
-        unused.format("ICC profile (sRGB built-in)"),
-    )
-    assert notes(tmp_path / "a.tif", GREY, deep=False)[0].startswith("its ICC profile (")
-    assert notes(tmp_path / "a.tif", b"none", deep=False) == (
-        unused.format("ICC profile (damaged)"),
-    )
+    for profile, depth, name in (
+        (SRGB, np.uint16, None),
+        (SWAPPED, np.uint16, "sRGB built-in"),
+        (GREY, np.uint8, "sRGB built-in"),  # of an image in colour
+        (b"none", np.uint8, "damaged"),
+        (SRGB.replace(b"RGB ", b"RG\xf4 ", 1), np.uint8, "sRGB built-in"),
+    ):
+        options = {"photometric": "rgb", "iccprofile": profile}
+        tifffile.imwrite(tmp_path / "a.tif", COLOURS.astype(depth), **options)
+        told = () if name is None else (unused.format(f"ICC profile ({name})"),)
+        assert read_photo(tmp_path / "a.tif").notes == told
     gamma = PngImagePlugin.PngInfo()
     gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
     Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=gamma)

@@ -47,7 +47,7 @@ def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np
         if pixels.dtype == np.uint8:
             notes.append(f"converted to sRGB from {name}")
             return converted(pixels)[..., 0] if pixels.ndim == 2 else converted(pixels)
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, ValueError, ImageCms.PyCMSError):
         pass
     notes.append(f"its ICC profile ({name}) is not used: it is taken as sRGB")
     return pixels
