@@ -33,6 +33,7 @@ _SDR = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 _HDR = {16: "PQ", 18: "HLG"}
 _PRIMARIES = (0, 1, 2, 3, 4, 5, 6, 7)
 _MATRICES = (0, 1, 2, 3, 4, 5, 6, 7, 9)
+_LIMITED = 1  # range of values, which FFmpeg undoes of colour alone
 _TO_709 = "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p"
 _TONE_MAP = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable," + _TO_709
 
@@ -139,7 +140,8 @@ class VideoFrames:
             self._refuse("has colours of another kind than BT.709 and BT.601", f"-vf {_TO_709}")
         if getattr(codec, "coded_side_data", {}).get("frame_cropping"):  # from PyAV 19 on
             self._refuse("is cropped by its container, which ffmpeg 7.1 does", "")
-        if (views := frame.side_data.get(Type.STEREO3D)) and any(bytes(views)[:4]):
+        # 0 is none, and 8 is of streams of which one view is decoded.
+        if (views := frame.side_data.get(Type.STEREO3D)) and 0 < bytes(views)[0] < 8:
             only = "-vf crop=iw/2:ih:0:0,sidedata=delete:type=STEREO3D"
             self._refuse("is stereo, two views in a frame; where the left half is one", only)
         matrix = (1, 0, 0, 1)
@@ -222,6 +224,8 @@ def _pixels(frame) -> np.ndarray:
     bits = frame.format.components[0].bits
     if frame.format.name.startswith("gray"):  # FFmpeg shifts fewer bits than 16 up
         counts = frame.to_ndarray(format="gray16le" if bits > 8 else "gray")
+        if bits == 8 and frame.color_range == _LIMITED:  # black is 16, and white 235
+            return np.rint((counts.clip(16, 235) - 16.0) * (255 / 219)).astype(np.uint8)
         return counts >> (16 - bits) if 8 < bits < 16 else counts
     if bits > 8:  # FFmpeg's own way to 8 bits is off by two levels
         return np.rint(frame.to_ndarray(format="rgb48le") / 257).astype(np.uint8)
