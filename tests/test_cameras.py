@@ -103,6 +103,10 @@ def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(file, dtype):
     tifffile.imwrite(file, stored.astype(dtype), photometric="rgb", extrasamples=["assocalpha"])
     photo = read_photo(file)
     assert photo.notes == ("transparent pixels have no value",)
+    more = np.concatenate([stored, stored[..., :1]], -1).astype(dtype)  # and a fifth band
+    bands = {"planarconfig": "contig", "extrasamples": ["assocalpha", "unspecified"]}
+    tifffile.imwrite(file, more, photometric="rgb", **bands)
+    np.testing.assert_array_equal(read_photo(file).pixels, photo.pixels)
     read = levels.intensities(photo.pixels)  # the last is filled from what is next to it
     np.testing.assert_allclose(read, straight / most, atol=0.011 if dtype == np.uint8 else 1e-4)
 

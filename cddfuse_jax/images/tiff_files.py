@@ -58,13 +58,13 @@ def read_tiff(
             raise ValueError("parts of the image are missing")
         planes = page.asarray(squeeze=False)[:, 0]  # planes, height, width, bands
         bands = np.moveaxis(planes[..., 0], 0, -1) if len(planes) > 1 else planes[0]
-        extra = (page.extrasamples or (0,))[0] if bands.shape[-1] == colours + 1 else 0
+        extra = (page.extrasamples or (0,))[0] if bands.shape[-1] > colours else 0
         if extra == _ASSOCIATED:
-            bands = _straight(bands, page.bitspersample)
+            bands = _straight(bands[..., : colours + 1], page.bitspersample)
         pixels = _values(page, kind, bands[..., :colours], notes)
         pixels = in_srgb(pixels, {"icc_profile": _tag(page, _PROFILE, None)}, notes)
         if extra in _ALPHA:
-            pixels = without_transparent(pixels, bands[..., -1], notes)
+            pixels = without_transparent(pixels, bands[..., colours], notes)
         pages: Any = file.pages  # GDAL's mask of a page follows it
         for mask in pages[page.index + 1 : page.index + 2]:
             if not mask.is_mask or mask.shape != page.shape[:2]:
