@@ -90,7 +90,7 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         if isinstance(unseen := image.info.get("transparency"), int):
             alpha = pixels != unseen
         pixels = unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
-    elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
+    elif image.mode in _GREY:
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
         pixels = np.asarray(image.convert("RGB"))
@@ -262,8 +262,3 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(_ORIENTATION, 1)
-
-
-def _grey_palette(image: Image.Image) -> bool:
-    palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
