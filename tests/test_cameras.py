@@ -226,6 +226,11 @@ def test_a_profile_or_gamma_that_is_not_used_is_named(tmp_path):
     gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
     Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=gamma)
     assert read_photo(tmp_path / "a.png").notes == (unused.format("gamma (1)"),)
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}  # as DCF wants it of Adobe RGB
+    Image.fromarray(COLOURS).save(tmp_path / "a.jpg", exif=exif)
+    (note,) = read_photo(tmp_path / "a.jpg").notes
+    assert note == "Adobe RGB by its EXIF data, without a profile: it is taken as sRGB"
 
 
 def test_radiometric_jpegs_say_what_is_not_read(tmp_path):

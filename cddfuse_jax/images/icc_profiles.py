@@ -14,12 +14,13 @@ _STEPS = np.linspace(0, 255, 9).round().astype(np.uint8)
 _COLOURS = np.stack(np.meshgrid(_STEPS, _STEPS, _STEPS), -1).reshape(1, -1, 3)
 NEAR = 2  # levels by which what is called sRGB differs from it
 _GAMMA = 0.45455  # of sRGB, as PNG gives it
+_ADOBE = b"R03\0"  # EXIF's index of interoperability, as cameras write it for Adobe RGB
 
 
 def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np.ndarray:
     """Return an image HxW or HxWx3 with its colours in sRGB; grey counts stay what they are.
 
-    ``info`` is what Pillow says of the file: "icc_profile", "gamma", "srgb". Colours of 8 bits are
+    ``info`` is what Pillow says of the file: "icc_profile", "gamma", "exif". Colours of 8 bits are
     converted from the profile's. For others, and for a profile of another kind, a note names it.
     """
     if pixels.ndim == 2 and pixels.dtype != np.uint8:
@@ -28,6 +29,8 @@ def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np
         gamma = info.get("gamma", _GAMMA)
         if "srgb" not in info and abs(gamma - _GAMMA) > 0.02:
             notes.append(f"its gamma ({gamma:g}) is not used: it is taken as sRGB")
+        if _ADOBE in info.get("exif", b""):
+            notes.append("Adobe RGB by its EXIF data, without a profile: it is taken as sRGB")
         return pixels
     name, mode = "damaged", "RGB"
 
