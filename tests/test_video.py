@@ -107,6 +107,20 @@ def test_frames_are_fused_as_images_are_apart_from_the_stretch(
         assert np.abs(frame.pixels.mean(-1) - expected).mean() < 3
 
 
+def test_grey_of_limited_range_is_from_black_to_white(tmp_path):
+    stored = np.tile(np.uint8([0, 16, 100, 235, 255, 235]), (32, 8))
+    for limited, shown in ((1, [0, 0, 98, 255, 255, 255]), (2, stored[0, :6].tolist())):
+        with av.open(str(tmp_path / "a.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=10)
+            stream.height, stream.width, stream.pix_fmt = 32, 48, "gray"
+            stream.codec_context.color_range = limited
+            frame = av.VideoFrame.from_ndarray(stored, "gray")
+            frame.color_range = limited
+            container.mux([*stream.encode(frame), *stream.encode()])
+        (frame,) = VideoFrames(tmp_path / "a.mkv")
+        assert frame.pixels[0, :6].tolist() == shown
+
+
 def test_the_stretch_does_not_flicker():
     rng = np.random.default_rng(0)
     rate = Fraction(25)

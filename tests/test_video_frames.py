@@ -139,20 +139,6 @@ def test_interlaced_frames_are_refused(tmp_path, parameters):
         VideoFrames(tmp_path / "a.mkv")
 
 
-def test_grey_of_limited_range_is_from_black_to_white(tmp_path):
-    stored = np.tile(np.uint8([0, 16, 100, 235, 255, 235]), (32, 8))
-    for limited, shown in ((1, [0, 0, 98, 255, 255, 255]), (2, stored[0, :6].tolist())):
-        with av.open(str(tmp_path / "a.mkv"), "w") as container:
-            stream = container.add_stream("ffv1", rate=10)
-            stream.height, stream.width, stream.pix_fmt = 32, 48, "gray"
-            stream.codec_context.color_range = limited
-            frame = av.VideoFrame.from_ndarray(stored, "gray")
-            frame.color_range = limited
-            container.mux([*stream.encode(frame), *stream.encode()])
-        (frame,) = VideoFrames(tmp_path / "a.mkv")
-        assert frame.pixels[0, :6].tolist() == shown
-
-
 def test_frames_that_hold_more_than_is_shown_are_refused(tmp_path):
     file = write(tmp_path / "a.mkv", stereo_mode="left_right")
     with pytest.raises(InputError, match=r"is stereo, .* -vf crop=iw/2:"):
