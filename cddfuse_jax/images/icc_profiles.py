@@ -9,7 +9,6 @@ from PIL import Image, ImageCms
 
 from cddfuse_jax.errors import one_line
 
-_SRGB = ImageCms.createProfile("sRGB")
 _STEPS = np.linspace(0, 255, 9).round().astype(np.uint8)
 _COLOURS = np.stack(np.meshgrid(_STEPS, _STEPS, _STEPS), -1).reshape(1, -1, 3)
 NEAR = 2  # levels by which what is called sRGB differs from it
@@ -43,7 +42,7 @@ def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np
         name = one_line(ImageCms.getProfileDescription(profile)) or "unnamed"
         if pixels.ndim == 2 and profile.profile.xcolor_space == "GRAY":
             mode = "L"
-        transform = ImageCms.buildTransform(profile, _SRGB, mode, "RGB")
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
         sample = _COLOURS if mode == "RGB" else _COLOURS[:, ::91]  # the greys among them
         if np.abs(converted(sample).astype(int) - sample).max() <= NEAR:
             return pixels
