@@ -4,9 +4,10 @@
 
 Of each of the package's weights and of random ones in the release's format: 25 crops of five real
 pairs, the first ones by name of DIR's TNO/{vi,ir} and RoadScene/{vi,ir}, for mif of MRI_CT/{MRI,CT}
-and MRI_PET/{MRI,PET}. Then features after 1, 10 and 100 updates (parity_training.py), and weights
-written here, loaded by PyTorch into the release's modules. Writes results/parity.json, from which
-docs/parity.md has its tables. Needs the torch extra; some 20 minutes of one core.
+and MRI_PET/{MRI,PET}. Then features after 1, 10 and 100 updates of each stage
+(parity_training.py), and weights written here, loaded by PyTorch into the release's modules.
+Writes results/parity.json, from which docs/parity.md has its tables. Needs the torch extra; some 25
+minutes of one core.
 """
 
 import argparse
@@ -112,8 +113,10 @@ def main() -> None:
                 result["weights"][name] = kept([Errors(**row) for row in rows])
         pairs = parity._read_pairs(*folders["infrared"])
         if "training" in given.parts:
-            trained = parity_training.measure(given.release, load_params(given.random), pairs)
-            result["training"] = {count: kept(errors) for count, errors in trained.items()}
+            params, result["training"] = load_params(given.random), {}
+            for stage in parity_training.STAGES:
+                trained = parity_training.measure(given.release, stage, params, pairs)
+                result["training"][stage] = {n: kept(errors) for n, errors in trained.items()}
         if "loading" in given.parts:
             pair = parity_training.crop(
                 np.random.default_rng(0), next(iter(pairs.values())), 64, 96

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images import levels
 from cddfuse_jax.images.image_files import read_photo, read_size
 
 COLOURS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3) * 4
@@ -92,6 +93,24 @@ def test_thumbnails_are_passed_over_and_pages_chosen(file):
             read_photo(file, wrong)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(file, dtype):
+    most = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    alpha = np.array([[1.0, 0.5, 0.2, 0.0]]) * most
+    straight = np.array([[[0.9, 0.6, 0.3]] * 4]) * most
+    stored = np.concatenate([straight * alpha[..., None] / most, alpha[..., None]], -1)
+    stored = stored if dtype == np.float32 else np.rint(stored)
+    tifffile.imwrite(file, stored.astype(dtype), photometric="rgb", extrasamples=["assocalpha"])
+    photo = read_photo(file)
+    assert photo.notes == ("transparent pixels have no value",)
+    more = np.concatenate([stored, stored[..., :1]], -1).astype(dtype)  # and a fifth band
+    bands = {"planarconfig": "contig", "extrasamples": ["assocalpha", "unspecified"]}
+    tifffile.imwrite(file, more, photometric="rgb", **bands)
+    np.testing.assert_array_equal(read_photo(file).pixels, photo.pixels)
+    read = levels.intensities(photo.pixels)  # the last is filled from what is next to it
+    np.testing.assert_allclose(read, straight / most, atol=0.011 if dtype == np.uint8 else 1e-4)
+
+
 def test_rows_in_pages_are_refused(file):
     stored = np.zeros((6, 7, 3), np.uint16)
     tifffile.imwrite(file, stored, photometric="minisblack")
@@ -160,6 +179,58 @@ def test_16_bits_of_png_are_kept(tmp_path, bands):
     np.testing.assert_array_equal(photo.pixels, stored[..., 0] if bands == 2 else stored[..., :3])
     assert photo.notes == (("alpha dropped",) if bands in (2, 4) else ())
     assert read_size(tmp_path / "a.png") == (6, 7)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# Its red is the green of sRGB, and its green the red.
+SWAPPED = SRGB.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+# Of grey, with the exponent 1.2 instead of 2.4.
+GREY = (
+    SRGB.replace(b"RGB ", b"GRAY", 1)
+    .replace(b"rTRC", b"kTRC")
+    .replace(b"\2\x66\x66", b"\1\x33\x33")
+)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_colours_of_another_profile_become_srgb(tmp_path, suffix):
+    file, options = tmp_path / f"a.{suffix}", {"quality": 100, "subsampling": 0}
+    image = Image.fromarray(np.repeat(np.repeat(COLOURS, 8, 0), 8, 1))
+    for profile, order in ((SRGB, [0, 1, 2]), (SWAPPED, [1, 0, 2])):
+        image.save(file, icc_profile=profile, **(options if suffix == "jpg" else {}))
+        photo = read_photo(file)
+        off = np.abs(photo.pixels[..., order].astype(int) - np.asarray(image))
+        assert off.max() <= (3 if suffix == "jpg" else 1)
+        assert photo.notes == ("converted to sRGB from sRGB built-in",) * (profile == SWAPPED)
+    grey = image.convert("L").point(lambda value: 20 + value // 2)
+    grey.save(file, icc_profile=GREY, **(options if suffix == "jpg" else {}))
+    linear = ((np.asarray(grey) / 255 + 0.055) / 1.055) ** 1.2
+    shown = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(read_photo(file).pixels - shown).max() < 3
+
+
+def test_a_profile_or_gamma_that_is_not_used_is_named(tmp_path):
+    unused = "its {} is not used: it is taken as sRGB"
+    for profile, depth, name in (
+        (SRGB, np.uint16, None),
+        (SWAPPED, np.uint16, "sRGB built-in"),
+        (GREY, np.uint8, "sRGB built-in"),  # of an image in colour
+        (b"none", np.uint8, "damaged"),
+        (SRGB.replace(b"RGB ", b"RG\xf4 ", 1), np.uint8, "sRGB built-in"),
+    ):
+        options = {"photometric": "rgb", "iccprofile": profile}
+        tifffile.imwrite(tmp_path / "a.tif", COLOURS.astype(depth), **options)
+        told = () if name is None else (unused.format(f"ICC profile ({name})"),)
+        assert read_photo(tmp_path / "a.tif").notes == told
+    gamma = PngImagePlugin.PngInfo()
+    gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=gamma)
+    assert read_photo(tmp_path / "a.png").notes == (unused.format("gamma (1)"),)
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}  # as DCF wants it of Adobe RGB
+    Image.fromarray(COLOURS).save(tmp_path / "a.jpg", exif=exif)
+    (note,) = read_photo(tmp_path / "a.jpg").notes
+    assert note == "Adobe RGB by its EXIF data, without a profile: it is taken as sRGB"
 
 
 def test_radiometric_jpegs_say_what_is_not_read(tmp_path):

@@ -121,6 +121,18 @@ def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     assert len(photo.notes) == (orientation > 1)
 
 
+def test_exif_data_after_the_pixels_of_a_png_count(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "a.png"
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(file, exif=exif)
+    content = file.read_bytes()
+    start = content.index(b"eXIf") - 4
+    chunk = content[start : content.index(b"IDAT") - 4]
+    file.write_bytes(content.replace(chunk, b"").replace(content[-12:], chunk + content[-12:]))
+    assert image_files.read_photo(file).pixels.shape == (6, 4)
+
+
 def test_arrays_are_read(tmp_path):
     file = tmp_path / "a.npy"
     for stored, expected in (

@@ -163,6 +163,22 @@ def test_slices_that_lie_apart_are_refused(tmp_path, place, row, spacing, apart)
             read_pair(pair)
 
 
+def test_slices_of_two_frames_of_reference_must_be_registered(tmp_path):
+    for frame, way in (("1.2.1", "make NIfTI of both"), ("1.2.2", "register one scan to the oth")):
+        for name, height, of in (("mr.dcm", 0, "1.2.1"), ("ct.dcm", 9, frame)):
+            write_dicom(tmp_path / name, STORED, ImagePositionPatient=[0, 0, height],
+                        ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[1, 1],
+                        FrameOfReferenceUID=of)  # fmt: skip
+        with pytest.raises(InputError, match=rf"lie up to 9\.0 mm apart .*{way}"):
+            read_pair(Pair("a", tmp_path / "mr.dcm", tmp_path / "ct.dcm"))
+
+
+def test_values_in_upper_bits_are_refused(file):
+    write_dicom(file, STORED << 4, BitsStored=12, HighBit=15)
+    with pytest.raises(InputError, match="these end at bit 15; export it anew"):
+        read_photo(file)
+
+
 def test_dicom_without_ending_is_found_by_its_content(tmp_path):
     for side, names in (("MR", ["IM1", "1.2.40"]), ("CT", ["IM1", "1.2.40", "README"])):
         (tmp_path / side).mkdir()

@@ -68,6 +68,16 @@ def test_thumbnails_of_a_nas_and_folders_are_no_images(tmp_path):
     assert listing.images_within(tmp_path, deep=True) == {"day/0": tmp_path / "day" / "0.jpg"}
 
 
+def test_a_broken_link_is_an_error_of_its_pair(tmp_path):
+    for side in "vi", "ir":
+        save(tmp_path / side / "0.png", np.zeros((4, 4)))
+        (tmp_path / side / "1.png").symlink_to(tmp_path / f"lost-{side}.png")
+    first, second = find.find_pairs(tmp_path / "vi", tmp_path / "ir").pairs
+    read.read_pair(first)
+    with pytest.raises(InputError, match=r"1\.png: no such file"):
+        read.read_pair(second)
+
+
 def test_advice_on_names_works_on_these(tmp_path):
     for side, stems in (("vi", "ab"), ("ir", "xy")):
         for stem in stems:

@@ -14,12 +14,14 @@ from cddfuse_jax.pairs.read import as_picture, read_pair
 IMAGE = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (20, 1))  # 40x20
 
 
-def write_map(path, image=IMAGE, left=5e5, top=4e6, pixel=0.5, system=32633):
-    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, system)
+def write_map(path, image=IMAGE, left=5e5, top=4e6, pixel=0.5, system=32633, projection=1,
+              orientation=1):  # fmt: skip
+    keys = (1, 1, 0, 4, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, system, 3075, 0, 1, projection)
     tags = [
         (33550, "d", 3, (pixel, pixel, 0.0), True),
         (33922, "d", 6, (0.0, 0.0, 0.0, left, top, 0.0), True),
         (34735, "H", len(keys), keys, True),
+        (274, "H", 1, orientation, True),
     ]
     tifffile.imwrite(path, image, extratags=tags, metadata=None)
     return path
@@ -30,9 +32,15 @@ def write_map(path, image=IMAGE, left=5e5, top=4e6, pixel=0.5, system=32633):
     [
         ({}, None),
         ({"left": 5e5 + 0.2}, None),  # less than half of a pixel
+        ({"orientation": 3}, None),  # the rows of a map are not turned
+        ({"left": 5e5 + 300, "orientation": 3}, "up to 300 apart"),
         ({"left": 5e5 + 300}, "up to 300 apart in EPSG:32633"),
         ({"pixel": 1.0}, r"first gdalwarp -t_srs EPSG:32633 -te 500000 3999990 500020 4000000 "),
         ({"system": 32634}, "tags EPSG:32633 and EPSG:32634; .* -ts 40 20 .*ir.tif warped.tif"),
+        (
+            {"system": 32767},
+            "EPSG:32633 and user-defined system .*; first gdalwarp -t_srs EPSG:32633",
+        ),
         ({"image": IMAGE[::2, ::2], "pixel": 1.0}, "one size, .* 40x20 .* 20x10"),
     ],
 )
@@ -42,10 +50,20 @@ def test_maps_of_other_places_are_refused(tmp_path, other, message):
         with pytest.raises(InputError, match=message):
             read_pair(pair)
     else:
-        assert read_pair(pair).visible.place.corners[0].tolist() == [5e5, 4e6]
+        read = read_pair(pair)
+        assert read.visible.place.corners[0].tolist() == [5e5, 4e6]
+        assert (read.infrared.pixels == IMAGE).all()
         # Of an image that does not say where it lies nothing is known.
         write_png(tmp_path / "ir.png", IMAGE)
         read_pair(pair._replace(infrared=tmp_path / "ir.png"))
+
+
+def test_user_defined_systems_are_compared_by_their_parameters(tmp_path):
+    vi, same = (write_map(tmp_path / name, system=32767) for name in ("vi.tif", "ir.tif"))
+    assert read_pair(Pair("a", vi, same)).infrared.place.system.startswith("user-defined system")
+    other = write_map(tmp_path / "ir.tif", system=32767, projection=8)
+    with pytest.raises(InputError, match=r"tags user-.* and user-.*; first gdalwarp both with one"):
+        read_pair(Pair("a", vi, other))
 
 
 def test_maps_of_other_kinds_are_named(tmp_path):

@@ -107,6 +107,20 @@ def test_frames_are_fused_as_images_are_apart_from_the_stretch(
         assert np.abs(frame.pixels.mean(-1) - expected).mean() < 3
 
 
+def test_grey_of_limited_range_is_from_black_to_white(tmp_path):
+    stored = np.tile(np.uint8([0, 16, 100, 235, 255, 235]), (32, 8))
+    for limited, shown in ((1, [0, 0, 98, 255, 255, 255]), (2, stored[0, :6].tolist())):
+        with av.open(str(tmp_path / "a.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=10)
+            stream.height, stream.width, stream.pix_fmt = 32, 48, "gray"
+            stream.codec_context.color_range = limited
+            frame = av.VideoFrame.from_ndarray(stored, "gray")
+            frame.color_range = limited
+            container.mux([*stream.encode(frame), *stream.encode()])
+        (frame,) = VideoFrames(tmp_path / "a.mkv")
+        assert frame.pixels[0, :6].tolist() == shown
+
+
 def test_the_stretch_does_not_flicker():
     rng = np.random.default_rng(0)
     rate = Fraction(25)
@@ -170,6 +184,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
     capsys.readouterr()
     text = tmp_path / "text.mp4"
     text.write_text("no video")
+    (tmp_path / "a.png").write_bytes(b"\0\0\0\x18ftypisom" + bytes(200))
     short, twin = (write_video(tmp_path / f"{name}.mp4", 3) for name in ("short", "twin"))
     for arguments, message in (
         ((*folders, tmp_path / "new.mp4"), "images have no frame rate; give --fps"),
@@ -181,6 +196,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         ((short, twin, short, "--overwrite"), "would overwrite an input"),
         ((short, tmp_path / "none.mp4", tmp_path / "new.mp4"), "none.mp4: no such file"),
         ((tmp_path / "vi/0.png", short, tmp_path / "new.mp4"), "0.png: one image; a video is made"),
+        ((tmp_path / "a.png", short, tmp_path / "new.mp4"), "can be read; a video: give it that"),
         ((short, twin, tmp_path / "new.mp4", "--fps", "25"), "--fps is for folders of frames"),
         ((short, short, tmp_path / "new.mp4", "--offset", "1s"), "a number of seconds, got 1s"),
         ((short, short, tmp_path / "new.mp4"), "the same file for both sides"),
@@ -191,7 +207,7 @@ def test_odd_sizes_are_extended_and_other_cases_are_told(fuse, tmp_path, capsys)
         err = capsys.readouterr().err
         assert message in err and len(err.splitlines()) == 1, err
     assert (tmp_path / "out.mp4").read_bytes() == before
-    names = ["ir", "out.mp4", "short.mp4", "text.mp4", "twin.mp4", "vi"]
+    names = ["a.png", "ir", "out.mp4", "short.mp4", "text.mp4", "twin.mp4", "vi"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     more = "--sync", "--resize", "infrared"
     assert fuse(short, tmp_path / "ir", tmp_path / "new.mp4", *more) == 0

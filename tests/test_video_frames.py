@@ -30,6 +30,7 @@ TURNS = {
     (0, -1, -1, 0): lambda image: image[::-1, ::-1].swapaxes(0, 1),
 }
 ANGLED = (0.8, 0.6, -0.6, 0.8)
+DEEP = {"gray12le": 16, "gray16le": 257}  # what a level of 8 bits is written as
 SDR, HDR = (2, 1, 6, 13), (16, 18, 8)  # transfers
 
 
@@ -40,13 +41,15 @@ def scene(number):
     return image.astype(np.uint8)
 
 
-def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer=2, sound=False):
+def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer=2, sound=False,
+          **metadata):  # fmt: skip
     """Write four frames; those of grey formats without loss."""
     grey = form.startswith("gray")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1" if grey else "libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = *SIZE, form
         stream.options = {} if grey else {"crf": "4", "bf": "0", "sc_threshold": "0"}
+        stream.metadata.update(metadata)
         codec = stream.codec_context
         codec.time_base, codec.sample_aspect_ratio = Fraction(1, 90000), Fraction(aspect)
         codec.color_trc, codec.gop_size = transfer, 12
@@ -57,8 +60,8 @@ def write(path, times=EVEN, rate=10, start=0, aspect=1, form="yuv420p", transfer
             container.mux([*audio.encode(frame), *audio.encode()])
         for number, time in enumerate(times):
             image = scene(number)
-            if form == "gray16le":
-                frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * 257, form)
+            if form in DEEP:
+                frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * DEEP[form], form)
             else:
                 frame = av.VideoFrame.from_ndarray(image, "gray").reformat(format=form)
             frame.time_base, frame.pts = codec.time_base, round(90000 * (start + time / rate))
@@ -88,12 +91,12 @@ def turn(path, matrix):
     start=any_of.sampled_from([0, Fraction(2, 5), 7]),
     times=any_of.sampled_from([EVEN, EVEN, UNEVEN]),
     aspect=any_of.sampled_from([Fraction(1), Fraction(4, 3), Fraction(8, 9)]),
-    form=any_of.sampled_from(["yuv420p", "yuv420p10le", "gray", "gray16le"]),
+    form=any_of.sampled_from(["yuv420p", "yuv420p10le", "gray", "gray12le", "gray16le"]),
     transfer=any_of.sampled_from(SDR + HDR),
     matrix=any_of.sampled_from([*TURNS, ANGLED]),
 )
 def test_no_property_of_a_video_is_lost(
-    tmp_path, rate, start, times, aspect, form, transfer, matrix
+    tmp_path, capsys, rate, start, times, aspect, form, transfer, matrix
 ):
     grey = form.startswith("gray")
     path = tmp_path / ("a.mkv" if grey else "a.mp4")
@@ -106,7 +109,9 @@ def test_no_property_of_a_video_is_lost(
         with pytest.raises(InputError, match=r"a\.m[pk][4v]: is .*; first ffmpeg .*-plain\.mp4"):
             VideoFrames(path)
         return
+    capsys.readouterr()
     found = VideoFrames(path)
+    assert "was it cut" not in capsys.readouterr().err
     expected = [float(start + Fraction(time) / rate) for time in times]
     assert [float(time) for time in found.times] == pytest.approx(expected, abs=1.1e-3)
     assert found.aspect == (aspect if matrix[0] else 1 / aspect)
@@ -115,8 +120,7 @@ def test_no_property_of_a_video_is_lost(
     for number, frame in enumerate(frames):
         shown = TURNS[matrix](scene(number))
         assert frame.pixels.shape[:2] == found.size == shown.shape
-        white = 65535 if form == "gray16le" else 255
-        values = frame.pixels.astype(float) * (255 / white)
+        values = frame.pixels.astype(float) / DEEP.get(form, 1)
         values = values if grey else values.mean(-1)
         # By levels; 0.2 from one frame to the next tell frames apart.
         assert np.abs(values - shown).mean() < (0.01 if grey else 1.5)
@@ -133,6 +137,17 @@ def test_interlaced_frames_are_refused(tmp_path, parameters):
         container.mux([*stream.encode(frame.reformat(format="yuv420p")), *stream.encode()])
     with pytest.raises(InputError, match=r"is interlaced, .* -vf bwdif=send_frame"):
         VideoFrames(tmp_path / "a.mkv")
+
+
+def test_frames_that_hold_more_than_is_shown_are_refused(tmp_path):
+    file = write(tmp_path / "a.mkv", stereo_mode="left_right")
+    with pytest.raises(InputError, match=r"is stereo, .* -vf crop=iw/2:"):
+        VideoFrames(file)
+    one, left = b"\x53\xb8\x81\1", b"\x54\xcc\x81\x10"  # StereoMode, PixelCropLeft of Matroska
+    file.write_bytes(file.read_bytes().replace(one, left, 1))
+    if hasattr(av.CodecContext, "coded_side_data"):
+        with pytest.raises(InputError, match=r"a\.mkv: is cropped by its container, .* ffmpeg -i"):
+            VideoFrames(file)
 
 
 def test_times_and_sound_stay_as_far_apart_as_they_were(tmp_path, tiny_weights):

@@ -132,16 +132,15 @@ def test_volumes_are_fused_to_a_volume_on_the_grid_of_the_first(
 @pytest.mark.parametrize("index", [2, ALL])
 def test_volumes_of_one_moment_are_resampled_and_those_without_a_place_refused(tmp_path, index):
     nibabel = pytest.importorskip("nibabel")
-    for name, step, codes in (("a", 2, True), ("b", 4, True), ("c", 4, False)):
+    for name, step, code in (("a", 2, 2), ("b", 4, 1), ("c", 4, 0), ("d", 4, 4)):
         z = step * np.arange(24 // step) * np.ones((6, 8, 1), np.float32)
         image = nibabel.Nifti1Image(z[..., None], np.diag([2.0, 2, step, 1]))
         file = tmp_path / f"{name}.nii"
         image.to_filename(file)
-        if not codes:
-            content = bytearray(file.read_bytes())
-            content[252:256] = bytes(4)  # qform_code, sform_code
-            file.write_bytes(content)
-    first, second, third = (tmp_path / f"{name}.nii" for name in "abc")
+        content = bytearray(file.read_bytes())
+        content[252:256] = bytes([0, 0, code, 0])  # qform_code, sform_code
+        file.write_bytes(content)
+    first, second, third, standard = (tmp_path / f"{name}.nii" for name in "abcd")
     z = read_photo(first, index).pixels
     there = read_photo(second, index, first).pixels
     assert z.size == 48 * (1 if index == 2 else 12)
@@ -149,6 +148,8 @@ def test_volumes_of_one_moment_are_resampled_and_those_without_a_place_refused(t
     for pair in (Pair("a", first, third), Pair("a", third, first)):
         with pytest.raises(InputError, match=r"c\.nii: its header does not say where it lies"):
             read_pair(pair, index=index)
+    with pytest.raises(InputError, match=r"d\.nii: .* in a standard brain, by the codes 4 and 2"):
+        read_pair(Pair("a", first, standard), index=index)
 
 
 def test_slices_beyond_the_second_volume_have_its_lowest_value(tmp_path):

@@ -14,7 +14,7 @@ from cddfuse_jax.console import report
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
 from cddfuse_jax.images.frames import Frames, ImageFrames, is_animated, numbered
-from cddfuse_jax.images.image_files import SUFFIXES, missing
+from cddfuse_jax.images.image_files import SUFFIXES, missing, read_size
 from cddfuse_jax.images.listing import images_by_stem, natural, without_ending
 from cddfuse_jax.images.not_read import READ
 from cddfuse_jax.images.output_files import is_video
@@ -182,6 +182,7 @@ def _images(path: Path) -> Images | None:
     if path.suffix.lower() in (".tif", ".tiff") and (pages := count_pages(path)) > 1:
         return [(str(page), path, page) for page in range(pages)]
     if path.name.lower().endswith(SUFFIXES) and not is_animated(path):
+        read_size(path, 0)  # of what is no image an error says what it is
         raise InputError(
             f"{path}: one image; a video is made of two videos, folders of frames or TIFFs of pages"
         )

@@ -12,6 +12,12 @@ from cddfuse_jax.images.metadata import of_exif
 from cddfuse_jax.images.photo import Photo
 
 _SEGMENT, _SEARCHED = b"FLIR\0\1", 2**18  # what begins the data, among a file's first bytes
+_MAKER = 0x010F  # EXIF's tag
+RADIOMETRIC = (
+    "radiometric JPEG: its image is read, not its temperatures; to fuse these, give it as --vi and "
+    "as --ir (FLIR), or take them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of "
+    "its Thermal SDK)"
+)
 
 
 class Radiometric(NamedTuple):
@@ -33,6 +39,15 @@ def is_flir(path: str | os.PathLike) -> bool:
         start = file.read(_SEARCHED)
         return start.startswith(b"\xff\xd8\xff") and _SEGMENT in start
     return False
+
+
+def is_radiometric(image: Image.Image) -> bool:
+    """Return whether a JPEG holds a thermal camera's counts next to its image."""
+    segments = getattr(image, "applist", [])
+    if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
+        return True
+    by_dji = "DJI" in str(image.getexif().get(_MAKER, "")) if segments else False
+    return by_dji and any(name in ("APP3", "APP4") for name, _ in segments)
 
 
 def read_flir(path: str | os.PathLike) -> Radiometric:

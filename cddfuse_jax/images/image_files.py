@@ -18,6 +18,8 @@ from cddfuse_jax.errors import InputError, one_line
 from cddfuse_jax.files import placeholder, replacing
 from cddfuse_jax.images import levels, medical_files, tiff_files
 from cddfuse_jax.images.deep_png import deep_png, unswapped
+from cddfuse_jax.images.flir_files import RADIOMETRIC, is_radiometric
+from cddfuse_jax.images.icc_profiles import in_srgb
 from cddfuse_jax.images.metadata import NO_METADATA, of_exif
 from cddfuse_jax.images.not_read import EXPORTING, advice, is_heif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
@@ -36,12 +38,7 @@ _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;1
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 MOST_PIXELS = 2**30  # that are decoded; Pillow's own guard is at 179 million
 _GUARD = threading.Lock()
-_ORIENTATION, _MAKER = 0x0112, 0x010F  # EXIF's tags
-_RADIOMETRIC = (
-    "radiometric JPEG: its image is read, not its temperatures; to fuse these, give it as --vi and "
-    "as --ir (FLIR), or take them out as TIFF (FLIR: exiftool -b -RawThermalImage; DJI: dji_irp of "
-    "its Thermal SDK)"
-)
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_photo(
@@ -81,9 +78,8 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
     alpha = None
     if (pages := getattr(image, "n_frames", 1)) > 1:
         notes.append(f"first of {pages} pages read")
-    if _is_radiometric(image):
-        notes.append(_RADIOMETRIC)
-    orientation = _orientation(image)
+    if is_radiometric(image):
+        notes.append(RADIOMETRIC)
     if image.mode in ("LA", "RGB", "RGBA") and ";16" in tile:
         pixels = deep_png(image)
         if pixels.shape[2] in (2, 4):
@@ -94,16 +90,18 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         if isinstance(unseen := image.info.get("transparency"), int):
             alpha = pixels != unseen
         pixels = unswapped(pixels.astype(pixels.dtype.newbyteorder("=")), notes)
-    elif image.mode in _GREY or (image.mode == "P" and _grey_palette(image)):
+    elif image.mode in _GREY:
         pixels = np.asarray(image.convert("L"))
     elif image.mode in _COLOUR:
         pixels = np.asarray(image.convert("RGB"))
     else:
         raise InputError(f"{name}: grey and RGB images are read, this one is {image.mode}")
+    pixels = in_srgb(pixels, image.info, notes)
     if alpha is None and image.has_transparency_data and image.mode not in _DEEP:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
     if alpha is not None:
         pixels = levels.without_transparent(pixels, alpha, notes)
+    orientation = _orientation(image)  # of a PNG it may follow the pixels
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
@@ -264,17 +262,3 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(_ORIENTATION, 1)
-
-
-def _is_radiometric(image: Image.Image) -> bool:
-    """Return whether a JPEG holds a thermal camera's counts next to its image."""
-    segments = getattr(image, "applist", [])
-    if any(name == "APP1" and data.startswith(b"FLIR\0") for name, data in segments):
-        return True
-    by_dji = "DJI" in str(image.getexif().get(_MAKER, "")) if segments else False
-    return by_dji and any(name in ("APP3", "APP4") for name, _ in segments)
-
-
-def _grey_palette(image: Image.Image) -> bool:
-    palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())

@@ -70,9 +70,13 @@ def natural(name: str) -> list[str | int]:
 
 
 def is_image(file: Path) -> bool:
-    """Return whether a file is an image, by its ending, or DICOM without one."""
-    known = file.name.lower().endswith(SUFFIXES)
-    return file.is_file() and (known or is_nameless_dicom(file))
+    """Return whether a path is an image's, by its ending, or DICOM without one.
+
+    A broken link is, so that it is an error and not left out.
+    """
+    if file.name.lower().endswith(SUFFIXES):
+        return not file.is_dir()
+    return file.is_file() and is_nameless_dicom(file)
 
 
 def unended(name: str) -> str:

@@ -13,6 +13,7 @@ from cddfuse_jax.errors import InputError, install
 from cddfuse_jax.files import replacing
 from cddfuse_jax.images.photo import PATIENT, Photo, place_of
 
+ALIGNED = 2  # code of NIfTI: places up to it are in the scanner, above it in a standard brain
 ALL = -1  # as an index: every slice of a NIfTI, one below the other
 SUFFIXES = (".dcm", ".ima", ".nii", ".nii.gz")
 
@@ -111,9 +112,9 @@ def _nifti(path, index: int | None, onto) -> Photo:
     import nibabel
     from nibabel.processing import resample_from_to
 
-    def loaded(file) -> tuple[Any, bool]:
+    def loaded(file) -> tuple[Any, int]:
         stored: Any = nibabel.load(file)
-        placed = bool(stored.header["sform_code"] or stored.header["qform_code"])
+        placed = int(stored.header["sform_code"] or stored.header["qform_code"])
         return nibabel.as_closest_canonical(nibabel.squeeze_image(stored)), placed
 
     (image, placed), notes = loaded(path), []
@@ -127,6 +128,11 @@ def _nifti(path, index: int | None, onto) -> Photo:
                 raise InputError(
                     f"{onto if placed else path}: its header does not say where it lies (sform and "
                     "qform code 0), and the grids differ; make it of DICOM by dcm2niix"
+                )
+            if (placed > ALIGNED) != (onto_placed > ALIGNED):
+                raise InputError(
+                    f"{path}: one of it and {onto} lies in a standard brain, by the codes "
+                    f"{placed} and {onto_placed} of their headers; register one to the other first"
                 )
             floats = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
             image = resample_from_to(
@@ -166,6 +172,10 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     what = header.get("PhotometricInterpretation", "")
     if not header.dir("PixelData"):
         raise InputError(f"{path}: DICOM of grey or RGB pixels is read, this has none")
+    if (last := header.get("HighBit")) not in (None, header.get("BitsStored", 0) - 1):
+        raise InputError(
+            f"{path}: values in the lowest bits are read, these end at bit {last}; export it anew"
+        )
     count = int(header.get("NumberOfFrames", None) or 1)
     chosen = _chosen(path, index, count)
     # Enhanced files have these in groups, of all frames or of each; others at the top.
@@ -189,7 +199,8 @@ def _dicom(path, opened: BinaryIO, index: int | None) -> Photo:
     if start and turned and spacing:
         row, column = np.reshape(turned, (2, 3)).astype(float)
         down, across = map(float, spacing)
-        place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2])
+        origin = str(header.get("FrameOfReferenceUID", ""))
+        place = place_of(PATIENT, start, across * row, down * column, pixels.shape[:2], origin)
     if what.startswith("PALETTE"):
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
         pixels = (pixels >> 8 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)

@@ -13,12 +13,14 @@ _VOLUME = "; volumes are read as NIfTI: save it as .nii.gz (3D Slicer, ITK-SNAP,
 _BARE = "; DICOM begins with a preamble: dcmconv FILE out.dcm adds it"
 _ELSE = f"; {READ} are read: magick FILE out.png converts most others"
 _ARRAYS = "; arrays: read it by h5py or scipy.io.loadmat, and numpy.save('out.npy', ...)"
+_VIDEO = "; a video: give it that ending, as .mp4, and fuse two of them to --out fused.mp4"
 _STARTS = {  # of files that are named as what they are not
     b"\x89PNG": "; a damaged PNG: copy or download it again",
     b"\xff\xd8\xff": "; a damaged JPEG: copy or download it again",
     b"PK\3\4": "; a ZIP archive: unzip it",
     b"\x1f\x8b": "; compressed by gzip: gunzip it",
     b"%PDF": "; a PDF: pdfimages -png takes out its images",
+    b"\x1aE\xdf\xa3": _VIDEO,  # Matroska
     b"\x89HDF": _ARRAYS,
     b"MATLAB": _ARRAYS,
 }
@@ -37,8 +39,7 @@ def advice(suffix: str, start: bytes) -> str:
     if suffix in EXPORTING or suffix == ".dcm":
         return EXPORTING.get(suffix, _BARE)
     if start[4:8] == b"ftyp":
-        video = "; a video: fuse two of them, and name --out a video, such as fused.mp4"
-        return _APPLE if is_heif(start) else video
+        return _APPLE if is_heif(start) else _VIDEO
     if re.fullmatch(rb"\W*-?\d[\d.,;\s eE+-]*", start):
         return (
             "; a table of numbers: read it by numpy.genfromtxt (delimiter=';', decimal commas made "

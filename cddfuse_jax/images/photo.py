@@ -20,17 +20,20 @@ class Place(NamedTuple):
     """Where an image lies by its file: three corners, 3x3 or 3x2, in a system of coordinates.
 
     These are its first, that at the end of the first row, and that at the end of the first column.
+    ``frame`` is DICOM's frame of reference: places in two are not comparable; "" if unknown.
     """
 
     system: str
     corners: np.ndarray
+    frame: str = ""
 
 
-def place_of(system: str, start, across, down, size: tuple[int, ...]) -> Place:
+def place_of(system: str, start, across, down, size: tuple[int, ...], frame: str = "") -> Place:
     """Return the place of an image by the middle of its first pixel and the steps from it."""
     start, across, down = (np.asarray(vector, float) for vector in (start, across, down))
     first = start - (across + down) / 2
-    return Place(system, np.stack([first, first + size[1] * across, first + size[0] * down]))
+    corners = np.stack([first, first + size[1] * across, first + size[0] * down])
+    return Place(system, corners, frame)
 
 
 class Photo(NamedTuple):
@@ -64,7 +67,7 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
     """Refuse two images that lie apart by more than half of a pixel; ``file`` is the second's."""
     if first.place is None or second.place is None:
         return
-    (system, corners), (other, others) = first.place, second.place
+    (system, corners, frame), (other, others, other_frame) = first.place, second.place
     height, width = first.pixels.shape[:2]
     apart = np.inf
     if system == other:
@@ -73,17 +76,24 @@ def check_place(first: Photo, second: Photo, file: str | os.PathLike) -> None:
         if apart <= max(sides[0] / width, sides[1] / second.pixels.shape[1]) / 2:
             return
     if PATIENT in (system, other):
+        how = (
+            "make NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
+        )
+        if frame != other_frame and frame and other_frame:
+            how = "they are of two frames of reference: register one scan to the other first"
         raise InputError(
-            f"the slices lie up to {apart:.1f} mm apart in the patient, by their headers; make "
-            "NIfTI of both (dcm2niix FOLDER), of which the second is resampled onto the first"
+            f"the slices lie up to {apart:.1f} mm apart in the patient, by their headers; {how}"
         )
     (left, bottom), (right, top) = corners.min(0), corners.max(0)
     told = f"up to {apart:.6g} apart in {system}" if system == other else f"{system} and {other}"
-    raise InputError(
-        f"the maps show other places, by their tags {told}; first gdalwarp -t_srs {system} "
+    coded, turned = system.startswith("EPSG:"), corners[0, 1] != corners[1, 1]
+    how = f"-t_srs {system} " * coded + (
         f"-te {left:.9g} {bottom:.9g} {right:.9g} {top:.9g} -ts {width} {height} "
         f"{shlex.quote(os.fspath(file))} warped.tif"
     )
+    if turned or not (coded or system == other):
+        how = "both with one -t_srs EPSG:CODE, -te and -ts"
+    raise InputError(f"the maps show other places, by their tags {told}; first gdalwarp {how}")
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

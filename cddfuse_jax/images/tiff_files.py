@@ -8,12 +8,14 @@ import itertools
 import logging
 import os
 import shlex
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from cddfuse_jax.errors import InputError
+from cddfuse_jax.images.icc_profiles import in_srgb
 from cddfuse_jax.images.levels import without, without_transparent
 from cddfuse_jax.images.metadata import of_map
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, Place, place_of, upright
@@ -22,7 +24,9 @@ STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file; + is that of Big
 MOST_PAGES = 100  # that are counted
 MOST_PIXELS_PER_BYTE = 10_000  # what is beyond would fill the memory with nothing
 _BANDS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "SEPARATED": 4, "YCBCR": 3}
-_ORIENTATION, _NO_DATA, _RAW, _ALPHA = 274, 42113, 50706, (1, 2)
+_ORIENTATION, _NO_DATA, _RAW, _PROFILE = 274, 42113, 50706, 34675
+_ALPHA, _ASSOCIATED = (1, 2), 1  # kinds of extra bands; the colours of 1 are multiplied by it
+_USER_DEFINED = 32767  # a system of coordinates without a code
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # messages here say it in one line
 
@@ -42,7 +46,8 @@ def read_tiff(
 
     with tifffile.TiffFile(opened) as file:
         page, notes = _page(path, file, index)
-        orientation = _tag(page, _ORIENTATION, 1)
+        # The place of a map is that of its rows as stored.
+        orientation = 1 if page.geotiff_tags else _tag(page, _ORIENTATION, 1)
         if sizes:
             pixels = np.broadcast_to(np.uint8(0), (page.imagelength, page.imagewidth))
             return Photo(pixels.T if orientation in TRANSPOSING else pixels)
@@ -53,10 +58,13 @@ def read_tiff(
             raise ValueError("parts of the image are missing")
         planes = page.asarray(squeeze=False)[:, 0]  # planes, height, width, bands
         bands = np.moveaxis(planes[..., 0], 0, -1) if len(planes) > 1 else planes[0]
+        extra = (page.extrasamples or (0,))[0] if bands.shape[-1] > colours else 0
+        if extra == _ASSOCIATED:
+            bands = _straight(bands[..., : colours + 1], page.bitspersample)
         pixels = _values(page, kind, bands[..., :colours], notes)
-        extra = page.extrasamples or (0,)
-        if bands.shape[-1] == colours + 1 and extra[0] in _ALPHA:
-            pixels = without_transparent(pixels, bands[..., -1], notes)
+        pixels = in_srgb(pixels, {"icc_profile": _tag(page, _PROFILE, None)}, notes)
+        if extra in _ALPHA:
+            pixels = without_transparent(pixels, bands[..., colours], notes)
         pages: Any = file.pages  # GDAL's mask of a page follows it
         for mask in pages[page.index + 1 : page.index + 2]:
             if not mask.is_mask or mask.shape != page.shape[:2]:
@@ -65,7 +73,7 @@ def read_tiff(
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
-    place = _place(path, page, pixels.shape) if orientation == 1 else None
+    place = _place(path, page, pixels.shape)
     return Photo(np.ascontiguousarray(pixels), tuple(notes), place=place, metadata=of_map(page))
 
 
@@ -100,7 +108,7 @@ def _page(path: str | os.PathLike, file: Any, index: int | None) -> tuple[Any, l
 
 
 def _place(path: str | os.PathLike, page: Any, size: tuple[int, ...]) -> Place | None:
-    """Return where a GeoTIFF lies, None where it does not say."""
+    """Return where a GeoTIFF lies, None where it does not say; equal systems have equal names."""
     tags = page.geotiff_tags or {}
     system = tags.get("ProjectedCSTypeGeoKey") or tags.get("GeographicTypeGeoKey")
     matrix = np.reshape(tags.get("ModelTransformation") or np.zeros(16), (4, 4))
@@ -112,6 +120,10 @@ def _place(path: str | os.PathLike, page: Any, size: tuple[int, ...]) -> Place |
         matrix[:2, 3] = x - column * scale_x, y + row * scale_y
     if system is None:
         return None
+    name = f"EPSG:{int(system)}"
+    if int(system) == _USER_DEFINED:  # by all of its keys
+        keys = {key: tags[key] for key in tags if not key.startswith(("Model", "Key", "GTRaster"))}
+        name = f"user-defined system {zlib.crc32(repr(sorted(keys.items())).encode()):08x}"
     if not matrix[:2, :2].any():
         out = shlex.quote(f"{os.path.splitext(path)[0]}-map.tif")
         raise InputError(
@@ -121,7 +133,7 @@ def _place(path: str | os.PathLike, page: Any, size: tuple[int, ...]) -> Place |
     across, down, start = matrix[:2, 0], matrix[:2, 1], matrix[:2, 3]
     if tags.get("GTRasterTypeGeoKey", 1) == 1:  # the point is a pixel's corner
         start = start + (across + down) / 2
-    return place_of(f"EPSG:{int(system)}", start, across, down, size)
+    return place_of(name, start, across, down, size)
 
 
 def _tag(page: Any, code: int, default: Any) -> Any:
@@ -153,6 +165,15 @@ def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) ->
         dropped = [_ORDINALS.get(n, str(n)) for n in range(colours + 1, count + 1)]
         notes.append(f"{' and '.join(dropped)} band dropped")
     return colours
+
+
+def _straight(bands: np.ndarray, bits: int) -> np.ndarray:
+    """Return bands HxWxC divided by the last, alpha, of whole numbers of so many bits."""
+    floats = bands.dtype.kind == "f"
+    most = 1 if floats else np.iinfo(bands.dtype).max >> (8 * bands.dtype.itemsize - bits)
+    straight = bands * (np.float32(most) / np.where(bands[..., -1:] == 0, most, bands[..., -1:]))
+    straight = straight if floats else np.rint(straight).clip(0, most)
+    return np.append(straight[..., :-1].astype(bands.dtype), bands[..., -1:], -1)
 
 
 def _values(page: Any, kind: str, stored: np.ndarray, notes: list[str]) -> np.ndarray:

@@ -33,6 +33,7 @@ _SDR = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 _HDR = {16: "PQ", 18: "HLG"}
 _PRIMARIES = (0, 1, 2, 3, 4, 5, 6, 7)
 _MATRICES = (0, 1, 2, 3, 4, 5, 6, 7, 9)
+_LIMITED = 1  # range of values, which FFmpeg undoes of colour alone
 _TO_709 = "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p"
 _TONE_MAP = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable," + _TO_709
 
@@ -137,6 +138,12 @@ class VideoFrames:
             self._refuse(f"is {what}, not SDR", f"-vf {_TONE_MAP}")
         if int(codec.color_primaries) not in _PRIMARIES or int(frame.colorspace) not in _MATRICES:
             self._refuse("has colours of another kind than BT.709 and BT.601", f"-vf {_TO_709}")
+        if getattr(codec, "coded_side_data", {}).get("frame_cropping"):  # from PyAV 19 on
+            self._refuse("is cropped by its container, which ffmpeg 7.1 does", "")
+        # 0 is none, and 8 is of streams of which one view is decoded.
+        if (views := frame.side_data.get(Type.STEREO3D)) and 0 < bytes(views)[0] < 8:
+            only = "-vf crop=iw/2:ih:0:0,sidedata=delete:type=STEREO3D"
+            self._refuse("is stereo, two views in a frame; where the left half is one", only)
         matrix = (1, 0, 0, 1)
         if data := frame.side_data.get(Type.DISPLAYMATRIX):
             a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32) / 65536
@@ -170,7 +177,8 @@ class VideoFrames:
         """Return when the container's header says that it ends, if that is of the images alone."""
         if not container.duration or len(container.streams) > 1 or "mpegts" in self.clock:
             return Fraction(0)
-        return Fraction(container.duration + (container.start_time or 0), av.time_base)
+        start = 0 if "matroska" in self.clock else container.start_time or 0  # counted there
+        return Fraction(container.duration + start, av.time_base)
 
     def refuse_shape(self, other: Path) -> None:
         """Refuse the file because its pixels have another shape than those of the other side."""
@@ -213,9 +221,12 @@ def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray
 
 
 def _pixels(frame) -> np.ndarray:
-    deep = frame.format.components[0].bits > 8
-    if frame.format.name.startswith("gray"):
-        return frame.to_ndarray(format="gray16le" if deep else "gray")
-    if deep:  # FFmpeg's own way to 8 bits is off by two levels
+    bits = frame.format.components[0].bits
+    if frame.format.name.startswith("gray"):  # FFmpeg shifts fewer bits than 16 up
+        counts = frame.to_ndarray(format="gray16le" if bits > 8 else "gray")
+        if bits == 8 and frame.color_range == _LIMITED:  # black is 16, and white 235
+            return np.rint((counts.clip(16, 235) - 16.0) * (255 / 219)).astype(np.uint8)
+        return counts >> (16 - bits) if 8 < bits < 16 else counts
+    if bits > 8:  # FFmpeg's own way to 8 bits is off by two levels
         return np.rint(frame.to_ndarray(format="rgb48le") / 257).astype(np.uint8)
     return frame.to_ndarray(format="rgb24")
