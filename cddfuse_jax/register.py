@@ -70,8 +70,9 @@ def main() -> int:
     given = _parser().parse_args()
     if given.out.suffix.lower() != ".json":
         raise InputError(f"--out is a file such as rig.json, got {given.out}")
-    pairs, alone, notes = select_pairs(given.vi, given.ir, rules.parse(given.pair))
-    for line in (*(f"note: {note}" for note in notes), *(f"warning: {line}" for line in alone)):
+    found = select_pairs(given.vi, given.ir, rules.parse(given.pair))
+    pairs, notes = found.pairs, [f"note: {note}" for note in found.notes]
+    for line in (*notes, *(f"warning: {line}" for line in found.alone)):
         report(line)
     read = [file for pair in pairs for file in pair[1:]] + ([given.points] if given.points else [])
     picture = given.out.with_suffix(".png")

@@ -42,13 +42,14 @@ def unpacked(monkeypatch):
 
 def test_both_images_come_out_of_one_file_where_the_camera_aligned_them(tmp_path, unpacked):
     file = write(tmp_path / "a.jpg")
-    ((pair,), alone, _) = select_pairs(file, file)
+    found = select_pairs(file, file)
+    (pair,) = found.pairs
     images = read_pair(pair)
     # 64 of 128 visible pixels, from (128 - 64) / 2 - 8 on, but for those beyond the first middle.
     assert images.visible.pixels.shape[:2] == images.infrared.pixels.shape
     assert read_pair_size(pair) == images.infrared.pixels.shape
     columns = images.visible.pixels[0, :, 0]
-    assert (columns[0], columns[-1]) == (25, 86) and not alone
+    assert (columns[0], columns[-1]) == (25, 86) and not found.alone
     # Two visible pixels a thermal one: the visible column c shows (c - 24 - 0.5) / 2.
     low, high = images.infrared.limits
     degrees = images.infrared.pixels[0] * (high - low) + low
@@ -74,7 +75,7 @@ def test_what_has_no_two_images_is_refused(tmp_path, unpacked, monkeypatch):
     with pytest.raises(InputError, match="the same file for both sides"):
         select_pairs(*[write(tmp_path / "plain.jpg", flir=False)] * 2)
     file = write(tmp_path / "a.jpg")
-    ((pair,), _, _) = select_pairs(file, file)
+    (pair,), *_ = select_pairs(file, file)
     unpacked.optical = None
     with pytest.raises(InputError, match=r"a\.jpg: holds no image of a visible camera"):
         read_pair(pair)

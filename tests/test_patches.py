@@ -125,8 +125,8 @@ def test_bad_pairs_are_named_and_the_rest_is_done(tmp_path, capsys):
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 5
-    assert lines[0].startswith(f"{tmp_path}/vi/00.png: left out, no image of that name in")
-    assert lines[1].startswith(f"{tmp_path}/ir/01.png: left out, no image of that name in")
+    assert lines[0].startswith(f"left out: {tmp_path}/vi/00.png: no image of that name in")
+    assert lines[1].startswith(f"left out: {tmp_path}/ir/01.png: no image of that name in")
     assert lines[2].startswith(f"pair 02 left out: {broken}: broken image file")
     assert lines[3].startswith("pair 03 left out: 03: both images must have one size")
     assert lines[4] == ("pair 04 left out: 40x20 is smaller than a patch of 32x32; lower --size")

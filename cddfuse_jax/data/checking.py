@@ -63,10 +63,9 @@ def _pairs(visible: Path, infrared: Path, rule: Rule | None, errors: list[str]) 
             raise InputError(f"{folder}: no images; {READ} are read")
     if by_pattern or visible.samefile(infrared) or not first.keys() & second.keys():
         all_pairs = find_pairs(visible, infrared, rule)
-        alone = all_pairs.only_visible + all_pairs.only_infrared
-        errors += [f"{file}: no partner among the other side's names" for file in alone]
+        errors += all_pairs.alone
         if not all_pairs.pairs:
-            raise InputError(no_pairs(visible, infrared, len(alone), rule))
+            raise InputError(no_pairs(visible, infrared, len(all_pairs.alone), rule))
         return all_pairs
     for folder, found, others, other in (
         (visible, first, second, infrared),

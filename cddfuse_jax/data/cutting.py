@@ -119,13 +119,11 @@ def write_patches(
     found = find_pairs(visible, infrared, rule)
     pairs = found.pairs
     files.check_outputs([out], [*found.visible, *found.infrared], overwrite)
-    failed = len(found.only_visible) + len(found.only_infrared)
+    failed = len(found.alone)
     for note in found.notes:
         console.report(f"note: {note}")
-    for file in found.only_visible:
-        console.report(f"{file}: left out, no image of that name in {infrared}")
-    for file in found.only_infrared:
-        console.report(f"{file}: left out, no image of that name in {visible}")
+    for line in found.alone:
+        console.report(f"left out: {line}")
     cut_pairs = kept = dropped = 0
     try:
         with (

@@ -27,8 +27,8 @@ def main() -> None:
     for pairs in found.values():
         for note in pairs.notes:
             report(f"note: {note}")
-        for file in pairs.only_visible + pairs.only_infrared:
-            report(f"{file}: left out, it has no partner")
+        for line in pairs.alone:
+            report(f"left out: {line}")
     directory = build(given.data, given.out)
     counts = ", ".join(f"{len(pairs.pairs)} {split}" for split, pairs in found.items())
     print(f"{directory}: {counts} pairs; train with --config.data.source=tfds")

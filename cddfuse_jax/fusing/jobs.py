@@ -69,7 +69,7 @@ class Jobs(NamedTuple):
 
     todo: list[Job]
     skipped: int = 0
-    alone: list[str] = []  # noqa: RUF012 - of a tuple that is never changed
+    alone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -80,15 +80,14 @@ def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
     if treatment.matches and not treatment.matches.path.exists():
         raise InputError(missing(treatment.matches.path))
-    pairs, alone, notes = select_pairs(files.visible, files.infrared, files.rule)
-    outs = outputs(pairs, files.out, treatment.format)
-    jobs = [Job(pair, out) for pair, out in zip(pairs, outs, strict=True)]
+    found = select_pairs(files.visible, files.infrared, files.rule)
+    outs = outputs(found.pairs, files.out, treatment.format)
     first, count = files.shard
-    jobs, alone = jobs[first::count], alone if first == 0 else []
+    jobs = [Job(pair, out) for pair, out in zip(found.pairs, outs, strict=True)][first::count]
     todo = [job for job in jobs if not (files.skip_existing and job.out.exists())]
-    read = [file for pair in pairs for file in pair[1:]]
+    read = [file for pair in found.pairs for file in pair[1:]]
     check_outputs([job.out for job in todo], read, files.overwrite)
-    return Jobs(todo, len(jobs) - len(todo), alone, notes)
+    return Jobs(todo, len(jobs) - len(todo), () if first else found.alone, found.notes)
 
 
 def outputs(pairs: list[Pair], out: Path, as_format: Format = FORMATS["png"]) -> list[Path]:

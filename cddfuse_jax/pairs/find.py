@@ -25,7 +25,8 @@ class Pair(NamedTuple):
 class Pairs(NamedTuple):
     """The pairs of two folders, sorted by name, the files without a partner, and by which rule.
 
-    ``notes`` say how pairs were found where no rule was given, and what was skipped.
+    ``notes`` say how pairs were found where no rule was given, and what was skipped; ``alone`` is a
+    line for each file without a partner.
     """
 
     pairs: list[Pair]
@@ -33,6 +34,7 @@ class Pairs(NamedTuple):
     only_infrared: list[Path]
     rule: Rule = Rule()
     notes: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
     @property
     def visible(self) -> list[Path]:
@@ -69,6 +71,7 @@ def find_pairs(
     if any(patterns):
         visible, infrared = home(Path(visible)), home(Path(infrared))
         rule = parse([side.name if side else PLACE for side in patterns])
+    given = rule
     one = os.path.isdir(visible) and os.path.realpath(visible) == os.path.realpath(infrared)
     deep = rule is not None and "/" in rule.visible + rule.infrared
     listed = images_within(visible, deep)
@@ -101,7 +104,12 @@ def find_pairs(
             [file for file in alone[0] if file not in of_infrared],
             [file for file in alone[0] if file in of_infrared],
         ]
-    return Pairs(pairs, alone[0], alone[1], rule, tuple(notes))
+    lines = [
+        f"{file}: " + (f"no partner by {given}" if given else f"no image of that name in {other}")
+        for files, other in zip(alone, (infrared, visible), strict=True)
+        for file in files
+    ]
+    return Pairs(pairs, alone[0], alone[1], rule, tuple(notes), tuple(lines))
 
 
 def home(folder: Path) -> Path:
@@ -167,15 +175,7 @@ def skipped(*folders: str | os.PathLike, deep: bool = False) -> list[str]:
     return notes
 
 
-class Selected(NamedTuple):
-    """The pairs to work on, a line for each file without a partner, and `Pairs.notes`."""
-
-    pairs: list[Pair]
-    alone: list[str]
-    notes: tuple[str, ...] = ()
-
-
-def select_pairs(visible: Path, infrared: Path, rule: Rule | None = None) -> Selected:
+def select_pairs(visible: Path, infrared: Path, rule: Rule | None = None) -> Pairs:
     """Find the pair of two files, or the pairs of two folders.
 
     Raises:
@@ -189,17 +189,11 @@ def select_pairs(visible: Path, infrared: Path, rule: Rule | None = None) -> Sel
     if not home(visible).is_dir():
         pair = Pair(without_ending(visible).name, visible, infrared)
         refuse_one_file(pair)
-        return Selected([pair], [])
+        return Pairs([pair], [], [])
     found = find_pairs(visible, infrared, rule)
-    alone = [(file, infrared) for file in found.only_visible]
-    alone += [(file, visible) for file in found.only_infrared]
     if not found.pairs:
-        raise InputError(no_pairs(visible, infrared, len(alone), rule))
-    if rule:
-        lines = [f"{file}: no partner by {rule}" for file, _ in alone]
-    else:
-        lines = [f"{file}: no image of that name in {folder}" for file, folder in alone]
-    return Selected(found.pairs, lines, found.notes)
+        raise InputError(no_pairs(visible, infrared, len(found.alone), rule))
+    return found
 
 
 def no_pairs(visible, infrared, alone: int, rule: Rule | None = None) -> str:
