@@ -13,7 +13,7 @@ from PIL import Image
 from cddfuse_jax.console import progress
 from cddfuse_jax.evaluation.ranking import CONFIDENCE, by_disagreement
 from cddfuse_jax.evaluation.rows import Evaluation, Row
-from cddfuse_jax.evaluation.tables import ODD, cell, comparison_lines, title, versions
+from cddfuse_jax.evaluation.tables import ODD, cell, comparison_lines, decimals, title, versions
 from cddfuse_jax.images.image_files import read_image
 
 PAGE_BYTES = 8_000_000  # of all images together
@@ -33,7 +33,8 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
 
     def interval(row: Row, score: str) -> str:
         low, high = ranking.intervals.get(row.label, {}).get(score, (math.nan, math.nan))
-        return f"{low:.2f} to {high:.2f}" if math.isfinite(low + high) else ""
+        digits = decimals(row, score) if math.isfinite(low + high) else 0
+        return f"{low:.{digits}f} to {high:.{digits}f}" if digits else ""
 
     template = (files("cddfuse_jax.evaluation") / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

@@ -23,17 +23,19 @@ MARKS = {0: "", 1: "*", 2: "+"}  # of the best and the second row in a score
 
 
 def cell(row: Row, score: str, digits: int = 2) -> str:
-    """Write one mean, "7.12" or "7.12 ± 0.03", or "-" where the row has none.
-
-    Small ones have two significant digits, unless they were published with fewer.
-    """
+    """Write one mean, "7.12" or "7.12 ± 0.03", or "-" where the row has none."""
     if score not in row.means:
         return "-"
-    value = row.means[score]
-    if row.images and 1e-6 < abs(value) < 0.1:
-        digits = max(digits, 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:z.{digits}f}"
+    digits = decimals(row, score, digits)
+    text = f"{row.means[score]:z.{digits}f}"
     return f"{text} ± {row.deviations[score]:.{digits}f}" if row.deviations else text
+
+
+def decimals(row: Row, score: str, least: int = 2) -> int:
+    """Return how many decimals give a small mean two significant digits; ``least`` if published."""
+    value = abs(row.means[score])
+    small = row.images and 1e-6 < value < 0.1
+    return max(least, 1 - math.floor(math.log10(value))) if small else least
 
 
 def columns(evaluation: Evaluation) -> list[str]:
