@@ -102,13 +102,21 @@ def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(file, dtype):
     stored = stored if dtype == np.float32 else np.rint(stored)
     tifffile.imwrite(file, stored.astype(dtype), photometric="rgb", extrasamples=["assocalpha"])
     photo = read_photo(file)
-    assert photo.notes == ("transparent pixels have no value",)
+    divided = "divided by alpha, with which it was multiplied"
+    assert photo.notes == (divided, "transparent pixels have no value")
     more = np.concatenate([stored, stored[..., :1]], -1).astype(dtype)  # and a fifth band
     bands = {"planarconfig": "contig", "extrasamples": ["assocalpha", "unspecified"]}
     tifffile.imwrite(file, more, photometric="rgb", **bands)
-    np.testing.assert_array_equal(read_photo(file).pixels, photo.pixels)
+    again = read_photo(file)
+    np.testing.assert_array_equal(again.pixels, photo.pixels)
+    assert "fifth band dropped" in again.notes
     read = levels.intensities(photo.pixels)  # the last is filled from what is next to it
     np.testing.assert_allclose(read, straight / most, atol=0.011 if dtype == np.uint8 else 1e-4)
+    straight = np.concatenate([straight, alpha[..., None]], -1)[:, :3].astype(dtype)
+    tifffile.imwrite(file, straight, photometric="rgb", extrasamples=["assocalpha"])  # not true
+    photo = read_photo(file)
+    assert photo.notes[0] == "not multiplied by alpha, as its tag says: taken as stored"
+    np.testing.assert_array_equal(photo.pixels, straight[..., :3])
 
 
 def test_rows_in_pages_are_refused(file):
@@ -226,6 +234,11 @@ def test_a_profile_or_gamma_that_is_not_used_is_named(tmp_path):
     gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
     Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=gamma)
     assert read_photo(tmp_path / "a.png").notes == (unused.format("gamma (1)"),)
+    texts = PngImagePlugin.PngInfo()
+    for name in ("gamma", "icc_profile"):
+        texts.add_text(name, "a text of this name")
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", pnginfo=texts)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, COLOURS)
     exif = Image.Exif()
     exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}  # as DCF wants it of Adobe RGB
     Image.fromarray(COLOURS).save(tmp_path / "a.jpg", exif=exif)

@@ -130,7 +130,7 @@ def test_exif_data_after_the_pixels_of_a_png_count(tmp_path):
     start = content.index(b"eXIf") - 4
     chunk = content[start : content.index(b"IDAT") - 4]
     file.write_bytes(content.replace(chunk, b"").replace(content[-12:], chunk + content[-12:]))
-    assert image_files.read_photo(file).pixels.shape == (6, 4)
+    assert image_files.read_photo(file).pixels.shape == image_files.read_size(file) == (6, 4)
 
 
 def test_arrays_are_read(tmp_path):

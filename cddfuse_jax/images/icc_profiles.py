@@ -24,9 +24,9 @@ def in_srgb(pixels: np.ndarray, info: Mapping[Any, Any], notes: list[str]) -> np
     """
     if pixels.ndim == 2 and pixels.dtype != np.uint8:
         return pixels
-    if not (stored := info.get("icc_profile")):
-        gamma = info.get("gamma", _GAMMA)
-        if "srgb" not in info and abs(gamma - _GAMMA) > 0.02:
+    stored, gamma = info.get("icc_profile"), info.get("gamma")
+    if not (stored and isinstance(stored, bytes)):  # texts of a PNG may have these names
+        if isinstance(gamma, float) and "srgb" not in info and abs(gamma - _GAMMA) > 0.02:
             notes.append(f"its gamma ({gamma:g}) is not used: it is taken as sRGB")
         if _ADOBE in info.get("exif", b""):
             notes.append("Adobe RGB by its EXIF data, without a profile: it is taken as sRGB")

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -258,7 +258,24 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Asked for EXIF, Pillow decodes a whole PNG in search of it; what precedes the pixels is known.
-    if image.format == "PNG" and "exif" not in image.info:
+    # Asked for EXIF, Pillow decodes a whole PNG in search of it.
+    if (
+        image.format == "PNG"
+        and "exif" not in image.info
+        and not _has_exif(getattr(image, "fp", None))
+    ):
         return 1
     return image.getexif().get(_ORIENTATION, 1)
+
+
+def _has_exif(file: IO[bytes] | None) -> bool:
+    """Return whether a PNG holds EXIF data, before or after its pixels; False once it is read."""
+    if file is None:
+        return False
+    before, kind = file.tell(), b""
+    file.seek(len(b"\x89PNG\r\n\x1a\n"))
+    while kind not in (b"eXIf", b"IEND") and len(head := file.read(8)) == 8:
+        kind = head[4:]
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(before)
+    return kind == b"eXIf"

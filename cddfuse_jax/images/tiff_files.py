@@ -60,7 +60,7 @@ def read_tiff(
         bands = np.moveaxis(planes[..., 0], 0, -1) if len(planes) > 1 else planes[0]
         extra = (page.extrasamples or (0,))[0] if bands.shape[-1] > colours else 0
         if extra == _ASSOCIATED:
-            bands = _straight(bands[..., : colours + 1], page.bitspersample)
+            bands = _straight(bands[..., : colours + 1], page.bitspersample, notes)
         pixels = _values(page, kind, bands[..., :colours], notes)
         pixels = in_srgb(pixels, {"icc_profile": _tag(page, _PROFILE, None)}, notes)
         if extra in _ALPHA:
@@ -145,12 +145,12 @@ def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) ->
     if _RAW in page.tags:
         raise InputError(f"{path}: raw files are not read; develop it to 16-bit TIFF")
     count, colours, dtype = page.samplesperpixel, _BANDS.get(kind, 0), page.dtype
-    alpha = count == colours + 1 and page.extrasamples and page.extrasamples[0] in _ALPHA
+    alpha = count > colours and (page.extrasamples or (0,))[0] in _ALPHA
     if count == 3 and kind.startswith("MINIS"):
         colours = 3
         notes.append("three bands taken as red, green and blue")
     refused = dtype is None or dtype.kind not in "biuf" or not 0 < colours <= count
-    refused |= page.imagedepth > 1 or (colours == 1 < count and not alpha)
+    refused |= page.imagedepth > 1 or (colours == 1 and count > 1 + alpha)
     # tifffile takes interleaved bits of several bands for one band's.
     refused |= dtype == np.bool_ and count > 1 and page.planarconfig == 1
     refused |= kind in ("SEPARATED", "YCBCR") and dtype != np.uint8
@@ -161,14 +161,17 @@ def _colours(path: str | os.PathLike, page: Any, kind: str, notes: list[str]) ->
             f"{'s' * (count > 1)}, {kind}, is not read; save what is to be fused as grey or RGB of "
             "uint8, uint16 or float32"
         )
-    if count > colours and not alpha:
-        dropped = [_ORDINALS.get(n, str(n)) for n in range(colours + 1, count + 1)]
+    if dropped := [_ORDINALS.get(n, str(n)) for n in range(colours + alpha + 1, count + 1)]:
         notes.append(f"{' and '.join(dropped)} band dropped")
     return colours
 
 
-def _straight(bands: np.ndarray, bits: int) -> np.ndarray:
+def _straight(bands: np.ndarray, bits: int, notes: list[str]) -> np.ndarray:
     """Return bands HxWxC divided by the last, alpha, of whole numbers of so many bits."""
+    if (bands[..., :-1] > bands[..., -1:]).any():
+        notes.append("not multiplied by alpha, as its tag says: taken as stored")
+        return bands
+    notes.append("divided by alpha, with which it was multiplied")
     floats = bands.dtype.kind == "f"
     most = 1 if floats else np.iinfo(bands.dtype).max >> (8 * bands.dtype.itemsize - bits)
     straight = bands * (np.float32(most) / np.where(bands[..., -1:] == 0, most, bands[..., -1:]))
