@@ -35,7 +35,7 @@ def main() -> None:
     elif arguments == ["--version"]:
         print(console.PROGRAM, __version__)
     elif arguments in (["--help"], ["-h"]):
-        print(_usage())
+        console.run(lambda: print(_usage()))
     elif arguments:
         hint = _nearest(command) or "; see --help"
         print(f"error: {console.PROGRAM} has no command {arguments[0]!r}{hint}", file=sys.stderr)

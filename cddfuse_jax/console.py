@@ -71,8 +71,12 @@ def run(main: Callable[[], int | None]) -> None:
         huge_pages.restart()
     os.environ.pop("JAX_NUMPY_RANK_PROMOTION", None)  # a check for the user's own code
     try:
-        with signals.answered(report_per_process):
-            code = main() or 0
+        try:
+            with signals.answered(report_per_process):
+                code = main() or 0
+        except SystemExit as end:  # of an argument parser
+            code = code_of(end)
+        if sys.stdout:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = code_of(error)
@@ -81,7 +85,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 def code_of(error: BaseException) -> int:
     """Report what ended a command, and return its exit code; a bug is raised again."""
-    if isinstance(error, SystemExit):  # of an argument parser
+    if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
         report("interrupted: files already written are whole, nothing else was kept")

@@ -59,3 +59,7 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_traceback(monkeypatch):
         with pytest.raises(SystemExit) as ended:
             console.run(lambda: print("line\n" * 100_000))
     assert ended.value.code == 141
+    monkeypatch.setattr(console.sys, "stdout", None)  # closed, as by >&-
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: 0)
+    assert ended.value.code == 0
