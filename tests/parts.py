@@ -134,6 +134,11 @@ class Drop(nn.Module):
         return nn.Dropout(0.5, deterministic=False)(x)
 
 
+class Leaves(nn.Module):
+    def __call__(self, x):
+        raise SystemExit
+
+
 class Mode(nn.Module):
     def __call__(self, x, train):
         return x

@@ -181,7 +181,8 @@ def test_a_custom_fusion_rule_holds_everywhere(merge, sizes):
     ("name", "message"),
     [("Halving", r"returns float32 of shape \(1, 8, 12, 8\)"), ("Two", "returns a tuple"),
      ("Doubling", r"returns float32 of shape \(1, 16, 24, 16\)"), ("Narrow", "returns bfloat16"),
-     ("Batch", "keeps batch_stats"), ("Drop", "PRNG"), ("Mode", "missing 1 required")],
+     ("Batch", "keeps batch_stats"), ("Drop", "PRNG"), ("Mode", "missing 1 required"),
+     ("Leaves", "fails with SystemExit")],
 )  # fmt: skip
 def test_what_a_part_must_return_is_one_line(name, message):
     for part in ("block", "base", "detail"):

@@ -25,7 +25,7 @@ from cddfuse_jax.models.branches import PARTS, check_parts, sources
 from cddfuse_jax.models.cddfuse import CDDFuse
 
 # `code_digest` of the code that tests/test_streaming.py and tests/test_buckets.py passed with.
-TESTED_CODE = "c6cf5f25ad591499"
+TESTED_CODE = "f63ddd97666d518b"
 RECORD = "fused_in_parts.json"  # in a run's folder: digest -> "" or why it is fused whole only
 # Odd sizes, one of many strips, and an array with room for what looks far: 83 pixels and more.
 _SIZES, _BUCKET, _ROWS = ((11, 13), (97, 7)), (112, 96), 8

@@ -70,7 +70,7 @@ def _problem(custom: nn.Module, *inputs: jax.ShapeDtypeStruct) -> str:
         if state := set(variables) - {"params"}:
             return f"keeps {', '.join(state)}"
         found = jax.eval_shape(custom.apply, variables, *inputs)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         return f"fails with {type(error).__name__}: {one_line(error)}"
     if not isinstance(found, jax.ShapeDtypeStruct):
         return f"returns a {type(found).__name__}"

@@ -37,7 +37,7 @@ def own_loss(name: str, weights: str = "") -> OwnLoss:
     def loss(visible, infrared, fusion) -> tuple[Float[Array, ""], Parts]:
         try:
             parts = function(visible, infrared, fusion)
-        except Exception as error:  # whatever the user's code raises
+        except (Exception, SystemExit) as error:  # whatever the user's code raises
             raise InputError(
                 f"config.loss.own={name}: fails ({type(error).__name__}: {one_line(error)})"
             ) from error
