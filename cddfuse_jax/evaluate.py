@@ -98,7 +98,7 @@ def main() -> int:
     if arguments.points and arguments.registration:
         raise InputError("give either --registration or --points")
     if arguments.model and not arguments.points:
-        raise InputError("--model is for --points; give these, too")
+        raise InputError("--model is for --points; a rig's is chosen by cddfuse register --model")
     named, scores, columns = (
         tuple(name.strip() for name in (text or "").split(",") if name.strip())
         for text in (arguments.baselines, arguments.metrics, arguments.columns)

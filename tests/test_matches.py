@@ -131,6 +131,9 @@ def test_pairs_are_fused_each_by_its_matches(tmp_path, tiny_weights, capsys):
     assert ends(fuse.main, *words, tmp_path / "full", "--fill") == 1
     assert Image.open(tmp_path / "full" / "a.png").size == SIZE[::-1]
     capsys.readouterr()
+    one = ["--points", tmp_path / "points" / "a.txt", "--out", tmp_path / "no"]
+    assert ends(fuse.main, *words[:6], *one) == 2
+    assert "the matches of one pair, for 3; give a folder" in capsys.readouterr().err
     assert ends(fuse.main, *words, tmp_path / "no", "--align") == 2
     assert "--points already fixes" in capsys.readouterr().err
 

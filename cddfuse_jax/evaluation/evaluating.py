@@ -66,6 +66,8 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is a folder for the report, {out} is a file; give another name")
     selection = find_scenes(runs, visible, infrared, rule)
+    if isinstance(rig, Matches):
+        rig.check(selection.pairs)
     written = [*(out / name for name in REPORT_FILES), *([latex] if latex else [])]
     read = [file for scene in selection.scenes for files in scene.fused for file in files]
     check_outputs(written, [*read, *(f for scene in selection.scenes for f in scene.pair[1:])],

@@ -200,7 +200,8 @@ def _same_size(
         sizes = ", ".join(f"{path} {w}x{h}" for path, (h, w) in zip(files, shapes, strict=True))
         raise InputError(
             f"the images of a scene have one size, or differ by {LARGEST_CROP} pixel and are "
-            f"cropped; got (width x height) {sizes}; resize them"
+            f"cropped; got (width x height) {sizes}; resize them, or, "
+            "if it was fused with --fill, fuse without it"
         )
     if len(set(shapes)) > 1:
         note = "sizes differ by one pixel, cropped to what all share from the top left"

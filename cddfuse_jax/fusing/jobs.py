@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
 from cddfuse_jax.files import check_outputs
-from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.output_files import FORMATS, QUALITY, Format, is_image_name
 from cddfuse_jax.pairs import Resize
 from cddfuse_jax.pairs.find import Pair, select_pairs
@@ -78,9 +77,9 @@ AS_THEY_ARE = Treatment()
 
 def find_jobs(files: Files, treatment: Treatment = AS_THEY_ARE) -> Jobs:
     """Find the pairs to fuse; refuse outputs that exist or would replace inputs."""
-    if treatment.matches and not treatment.matches.path.exists():
-        raise InputError(missing(treatment.matches.path))
     found = select_pairs(files.visible, files.infrared, files.rule)
+    if treatment.matches:
+        treatment.matches.check(len(found.pairs))
     outs = outputs(found.pairs, files.out, treatment.format)
     first, count = files.shard
     jobs = [Job(pair, out) for pair, out in zip(found.pairs, outs, strict=True)][first::count]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from cddfuse_jax.errors import InputError
+from cddfuse_jax.errors import InputError, some
 from cddfuse_jax.images.flir_files import is_flir
 from cddfuse_jax.images.image_files import missing
 from cddfuse_jax.images.listing import images_within, is_image, refuse_ambiguous, without_ending
@@ -71,7 +71,6 @@ def find_pairs(
     if any(patterns):
         visible, infrared = home(Path(visible)), home(Path(infrared))
         rule = parse([side.name if side else PLACE for side in patterns])
-    given = rule
     one = os.path.isdir(visible) and os.path.realpath(visible) == os.path.realpath(infrared)
     deep = rule is not None and "/" in rule.visible + rule.infrared
     listed = images_within(visible, deep)
@@ -92,10 +91,8 @@ def find_pairs(
     for pair in pairs:
         refuse_one_file(pair)
     if rule.by_order and pairs:
-        shown = ", ".join(f"{p.visible.name} with {p.infrared.name}" for p in pairs[:3])
-        notes.append(
-            f"{len(pairs)} pairs in the order of names: {shown}{', ...' * bool(pairs[3:])}"
-        )
+        shown = some([f"{p.visible.name} with {p.infrared.name}" for p in pairs])
+        notes.append(f"{len(pairs)} pairs in the order of names: {shown}")
     paired = {file for pair in pairs for file in pair[1:]}
     alone = [[file for file in side.values() if file not in paired] for side in (first, second)]
     if one:  # what fits no pattern is of neither side, and reported once
@@ -105,7 +102,8 @@ def find_pairs(
             [file for file in alone[0] if file in of_infrared],
         ]
     lines = [
-        f"{file}: " + (f"no partner by {given}" if given else f"no image of that name in {other}")
+        f"{file}: "
+        + (f"no partner by {rule}" if rule != Rule() else f"no image of that name in {other}")
         for files, other in zip(alone, (infrared, visible), strict=True)
         for file in files
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cddfuse_jax.errors import InputError
-from cddfuse_jax.images.image_files import read_size
+from cddfuse_jax.images.image_files import missing, read_size
 from cddfuse_jax.pairs.find import Pair
 from cddfuse_jax.rigs import Model
 from cddfuse_jax.rigs.points import matched_rig
@@ -25,6 +25,13 @@ class Matches(NamedTuple):
     path: Path
     model: Model | None = None
     fill: bool = False
+
+    def check(self, count: int) -> None:
+        """Refuse a path that leads nowhere, and one file for several pairs."""
+        if not self.path.exists():
+            raise InputError(missing(self.path))
+        if count > 1 and self.path.is_file():
+            raise InputError(f"{self.path}: the matches of one pair, for {count}; give a folder")
 
     def rig(self, pair: Pair, index: int | None = None) -> Rig:
         """Return a pair's registration, whose images are read as with ``index``.
