@@ -38,7 +38,7 @@ SETS = {  # sides, and how many pairs
     "infrared": {("TNO", "vi", "ir"): 3, ("RoadScene", "vi", "ir"): 2},
     "medical": {("MRI_CT", "MRI", "CT"): 3, ("MRI_PET", "MRI", "PET"): 2},
 }
-PARTS = ("weights", "training", "loading")
+PARTS = ("weights", *parity_training.STAGES, "loading")
 WEIGHTS = {"random": "infrared", "ivf": "infrared", "mif": "medical", "small": "infrared"}
 
 
@@ -112,11 +112,11 @@ def main() -> None:
                 rows = json.loads(file.read_text())["errors"]
                 result["weights"][name] = kept([Errors(**row) for row in rows])
         pairs = parity._read_pairs(*folders["infrared"])
-        if "training" in given.parts:
-            params, result["training"] = load_params(given.random), {}
-            for stage in parity_training.STAGES:
+        for stage in parity_training.STAGES:
+            if stage in given.parts:
+                params = load_params(given.random)
                 trained = parity_training.measure(given.release, stage, params, pairs)
-                result["training"][stage] = {n: kept(errors) for n, errors in trained.items()}
+                result[stage] = {count: kept(errors) for count, errors in trained.items()}
         if "loading" in given.parts:
             pair = parity_training.crop(
                 np.random.default_rng(0), next(iter(pairs.values())), 64, 96

@@ -32,6 +32,10 @@ STAGES = {
     "reconstruction": Stage("reconstruction", reconstruction_loss, ("encoder", "decoder")),
     "fusion": Stage("fusion", fusion_loss, MODULES),
 }
+STEPS = {
+    name: jax.jit(functools.partial(update, stage=stage, optimizers=OPTIMIZERS))
+    for name, stage in STAGES.items()
+}
 Pair = tuple[np.ndarray, np.ndarray]  # (h, w) in [0, 1]
 
 
@@ -109,10 +113,9 @@ def release_updates(
 
 def port_updates(stage: str, params, batches: list[Pair]) -> Iterator[dict]:
     """Train the port, and yield its params after each update."""
-    step = jax.jit(functools.partial(update, stage=STAGES[stage], optimizers=OPTIMIZERS))
     state = init_state(params, OPTIMIZERS)
     for pair in batches:
-        state, _ = step(state, *(x[None, ..., None] for x in pair))
+        state, _ = STEPS[stage](state, *(x[None, ..., None] for x in pair))
         yield state.params
 
 
