@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -20,7 +20,7 @@ from cddfuse_jax.images import levels, medical_files, tiff_files
 from cddfuse_jax.images.deep_png import deep_png, unswapped
 from cddfuse_jax.images.flir_files import RADIOMETRIC, is_radiometric
 from cddfuse_jax.images.icc_profiles import in_srgb
-from cddfuse_jax.images.metadata import NO_METADATA, of_exif
+from cddfuse_jax.images.metadata import NO_METADATA, of_exif, orientation_of
 from cddfuse_jax.images.not_read import EXPORTING, advice, is_heif
 from cddfuse_jax.images.photo import TRANSPOSING, TURNED, Photo, upright
 
@@ -38,7 +38,6 @@ _GREY, _DEEP = ("1", "L", "LA", "La"), ("I", "F", "I;16", "I;16L", "I;16B", "I;1
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 MOST_PIXELS = 2**30  # that are decoded; Pillow's own guard is at 179 million
 _GUARD = threading.Lock()
-_ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_photo(
@@ -101,7 +100,7 @@ def photo_of(image: Image.Image, name: str | os.PathLike) -> Photo:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
     if alpha is not None:
         pixels = levels.without_transparent(pixels, alpha, notes)
-    orientation = _orientation(image)  # of a PNG it may follow the pixels
+    orientation = orientation_of(image)  # of a PNG it may follow the pixels
     if orientation in range(2, 9):
         notes.append(TURNED)
         pixels = upright(pixels, orientation)
@@ -139,7 +138,7 @@ def read_size(path: str | os.PathLike, index: int | None = None) -> tuple[int, i
                 return medical_files.read_medical(path, file, index).pixels.shape[:2]
             with _open(file) as image:
                 width, height = image.size
-                return (width, height) if _orientation(image) in TRANSPOSING else (height, width)
+                return (width, height) if orientation_of(image) in TRANSPOSING else (height, width)
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -255,27 +254,3 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
         if word := placeholder(start):
             raise InputError(f"{path}: {word}")
         yield file, start
-
-
-def _orientation(image: Image.Image) -> int:
-    # Asked for EXIF, Pillow decodes a whole PNG in search of it.
-    if (
-        image.format == "PNG"
-        and "exif" not in image.info
-        and not _has_exif(getattr(image, "fp", None))
-    ):
-        return 1
-    return image.getexif().get(_ORIENTATION, 1)
-
-
-def _has_exif(file: IO[bytes] | None) -> bool:
-    """Return whether a PNG holds EXIF data, before or after its pixels; False once it is read."""
-    if file is None:
-        return False
-    before, kind = file.tell(), b""
-    file.seek(len(b"\x89PNG\r\n\x1a\n"))
-    while kind not in (b"eXIf", b"IEND") and len(head := file.read(8)) == 8:
-        kind = head[4:]
-        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
-    file.seek(before)
-    return kind == b"eXIf"
