@@ -6,8 +6,8 @@ Of each of the package's weights and of random ones in the release's format: 25 
 pairs, the first ones by name of DIR's TNO/{vi,ir} and RoadScene/{vi,ir}, for mif of MRI_CT/{MRI,CT}
 and MRI_PET/{MRI,PET}. Then features after 1, 10 and 100 updates of each stage
 (parity_training.py), and weights written here, loaded by PyTorch into the release's modules.
-Writes results/parity.json, from which docs/parity.md has its tables. Needs the torch extra; some 25
-minutes of one core.
+Writes results/parity.json, from which docs/parity.md has its tables. Needs the torch extra and
+`pip install --no-deps kornia==0.2.0`; some 35 minutes of one core.
 """
 
 import argparse
